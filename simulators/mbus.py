@@ -119,7 +119,6 @@ class Line:
 
     def __init__(self, slaves: list[Slave]) -> None:
         self.slaves = {slave.address: slave for slave in slaves}
-        self.requests = 0
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
 
@@ -157,7 +156,6 @@ class Line:
             writer.close()
 
     def _answer(self, control: int, address: int) -> bytes:
-        self.requests += 1
         slave = self.slaves.get(address)
         if slave is None:
             return b""
