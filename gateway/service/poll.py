@@ -1,0 +1,281 @@
+"""Reads every meter of a line when it is due and keeps what it answered.
+
+Deadlines lie on multiples of the poll time since midnight UTC. A deadline that passed while the line
+was still busy is counted and left out, never made up for in a burst.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.event import Alarm
+from gateway.core.metering import Reading
+from gateway.ports.clock import Clock, Waiter
+from gateway.ports.field import FieldError, LineDownError, NoAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.ports.field import Answer, MeterBus
+
+METER_SILENT = "meter_silent"
+METER_WRONG = "meter_wrong"
+LINE_DOWN = "line_down"
+BACK_OFF = timedelta(seconds=2)
+MAX_BACK_OFF = timedelta(minutes=5)
+LINE_LOSSES = 2
+"""as many reads in a row that lose the line end the round: one meter may break a connection, two say it is gone"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """One answer of one meter, to be kept with the readings that it gave."""
+
+    meter: str
+    at: datetime
+    """when the answer was complete"""
+    serial: str
+    status: int
+    clock_trusted: bool
+    boot: str
+    readings: tuple[Reading, ...]
+    raw: bytes
+
+
+class ReadingStore(Protocol):
+    """Where readings are kept."""
+
+    async def keep(self, polls: Sequence[Poll]) -> None:
+        """Keep the polls of one round in one transaction; return once they are durable."""
+
+
+class AlarmSink(Protocol):
+    """Where alarms begin and end. Both calls may be repeated without effect."""
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        """Open the alarm unless one of its code and source is open."""
+
+    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
+        """End the open alarm of this code and source, if there is one."""
+
+
+class PollClock(Clock, Waiter, Protocol):
+    """The clock that polls are aligned to."""
+
+    def trusted(self) -> bool:
+        """Whether the wall clock is known to be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What is polled together: one conversation at a time."""
+
+    id: str
+    poll: timedelta
+    meters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterCount:
+    """Polls of one meter since the start."""
+
+    meter: str
+    ok: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollCounts:
+    """What one line has done since the start."""
+
+    line: str
+    rounds: int
+    missed: int
+    """deadlines left out because the line was still busy or the clock jumped ahead"""
+    meters: tuple[MeterCount, ...]
+
+
+class Poller:
+    """The worker of one line."""
+
+    def __init__(  # noqa: PLR0913 - a use case names each part of the outside that it needs
+        self,
+        line: Line,
+        bus: MeterBus,
+        *,
+        clock: PollClock,
+        store: ReadingStore,
+        alarms: AlarmSink,
+        boot: str,
+        kept: Callable[[], None],
+        beat: Callable[[], None],
+    ) -> None:
+        """`kept` is called when a round is durable, `beat` at every sign of life."""
+        self._line = line
+        self._bus = bus
+        self._clock = clock
+        self._store = store
+        self._boot = boot
+        self._kept = kept
+        self._beat = beat
+        self._rounds = 0
+        self._missed = 0
+        self._whole = _Health(line.id, (LINE_DOWN,), alarms)
+        self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
+
+    def counts(self) -> PollCounts:
+        """What has been done so far."""
+        meters = tuple(
+            MeterCount(meter=meter, ok=health.ok, failed=health.failed) for meter, health in self._meters.items()
+        )
+        return PollCounts(line=self._line.id, rounds=self._rounds, missed=self._missed, meters=meters)
+
+    async def run(self) -> None:
+        """Poll until cancelled; what had been read by then is still kept."""
+        every = self._line.poll
+        due = on_grid(self._clock.now(), every)
+        while True:
+            await self._clock.until(due)
+            if self._clock.now() >= due:
+                await self._round()
+            due, missed = following(due, self._clock.now(), every)
+            self._missed += missed
+
+    async def _round(self) -> None:
+        now = self._clock.now()
+        if self._whole.resting(now):
+            return
+        self._rounds += 1
+        heard: list[Poll] = []
+        failed: dict[str, FieldError] = {}
+        try:
+            await self._read_all(now, heard, failed)
+        finally:  # also when stopped half-way: what has been read is not lost
+            if heard:
+                await self._store.keep(heard)
+                self._kept()
+        await self._report(heard, failed)
+
+    async def _read_all(self, now: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:
+        losses = 0
+        for meter in self._order(now):
+            self._beat()
+            try:
+                heard.append(self._poll(await self._bus.read(meter)))
+            except FieldError as error:
+                failed[meter] = error
+                losses = losses + 1 if isinstance(error, LineDownError) else 0
+            else:
+                losses = 0
+            if losses == LINE_LOSSES:
+                return
+
+    def _order(self, now: datetime) -> list[str]:
+        """Meters that answer come first, so that those in trouble delay nobody."""
+        awake = [meter for meter, health in self._meters.items() if not health.resting(now)]
+        return sorted(awake, key=lambda meter: self._meters[meter].in_trouble)
+
+    def _poll(self, answer: Answer) -> Poll:
+        at, trusted = self._clock.now(), self._clock.trusted()
+        readings = tuple(
+            Reading(
+                meter=answer.meter,
+                register=value.register,
+                at=at,
+                index=value.index,
+                unit=value.unit,
+                obis=value.obis,
+                serial=answer.serial,
+                status=answer.status,
+                clock_trusted=trusted,
+                boot=self._boot,
+            )
+            for value in answer.values
+        )
+        return Poll(
+            meter=answer.meter,
+            at=at,
+            serial=answer.serial,
+            status=answer.status,
+            clock_trusted=trusted,
+            boot=self._boot,
+            readings=readings,
+            raw=answer.raw,
+        )
+
+    async def _report(self, heard: list[Poll], failed: dict[str, FieldError]) -> None:
+        now = self._clock.now()
+        if failed and not heard and all(isinstance(error, LineDownError) for error in failed.values()):
+            await self._whole.fail(LINE_DOWN, next(iter(failed.values())), now)
+            return
+        if heard or failed:
+            await self._whole.well(now)
+        for poll in heard:
+            await self._meters[poll.meter].well(now)
+        for meter, error in failed.items():
+            silent = isinstance(error, NoAnswerError | LineDownError)
+            await self._meters[meter].fail(METER_SILENT if silent else METER_WRONG, error, now)
+
+
+class _Health:
+    """How one meter, or the whole line, is doing: tells it once when it fails and once when it is back."""
+
+    def __init__(self, source: str, codes: tuple[str, ...], alarms: AlarmSink) -> None:
+        self.ok = 0
+        self.failed = 0
+        self._source = source
+        self._codes = codes
+        self._alarms = alarms
+        self._in_a_row = 0
+        self._retry_at: datetime | None = None
+
+    @property
+    def in_trouble(self) -> bool:
+        return self._retry_at is not None
+
+    def resting(self, now: datetime) -> bool:
+        """Whether it is left alone for now. A rest longer than any is one from before the clock was set back."""
+        return self._retry_at is not None and timedelta(0) < self._retry_at - now <= MAX_BACK_OFF
+
+    async def fail(self, code: str, error: FieldError, now: datetime) -> None:
+        self.failed += 1
+        self._in_a_row += 1
+        self._retry_at = now + min(BACK_OFF * self._in_a_row, MAX_BACK_OFF)
+        if self._in_a_row == 1:
+            _log.warning("%s: unavailable: %s", self._source, error)
+            alarm = Alarm(code=code, source=self._source, severity="warning", since=now, text=str(error))
+            await self._alarms.raise_alarm(alarm)
+
+    async def well(self, now: datetime) -> None:
+        if self.in_trouble:
+            _log.warning("%s: recovered after %d failed polls", self._source, self._in_a_row)
+        if self.in_trouble or self.ok == 0:  # the first answer also ends what was open before the start
+            for code in self._codes:
+                await self._alarms.end_alarm(code, self._source, now)
+        self.ok += 1
+        self._in_a_row = 0
+        self._retry_at = None
+
+
+def on_grid(instant: datetime, every: timedelta) -> datetime:
+    """The first multiple of `every` since midnight UTC that is not before the instant; the next midnight is one."""
+    midnight = instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    steps = -((midnight - instant) // every)
+    return min(midnight + steps * every, midnight + timedelta(days=1))
+
+
+def following(due: datetime, now: datetime, every: timedelta) -> tuple[datetime, int]:
+    """The deadline after `due`, and how many between the two were left out.
+
+    A deadline is never in the past; a clock that was set back starts a new row of them.
+    """
+    if now < due:
+        return on_grid(now, every), 0
+    after = on_grid(due + timedelta(microseconds=1), every)
+    coming = max(after, on_grid(now, every))
+    return coming, -((after - coming) // every)
