@@ -6,13 +6,15 @@ gets the previous telegram again. Faults are switched on per slave.
 
 from __future__ import annotations
 
-import asyncio
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from simulators.tcp import Port
+
 if TYPE_CHECKING:
+    import asyncio
     from datetime import datetime
 
 Fault = Literal["silence", "bad_checksum", "half_frame", "wrong_address", "noise"]
@@ -114,46 +116,21 @@ class Slave:
         return bytes(frame)
 
 
-class Line:
+class Line(Port):
     """Several slaves behind one TCP port, like a level converter with an Ethernet socket."""
 
     def __init__(self, slaves: list[Slave]) -> None:
+        super().__init__()
         self.slaves = {slave.address: slave for slave in slaves}
-        self._server: asyncio.Server | None = None
-        self._conversations: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen; the port that was taken."""
-        self._server = await asyncio.start_server(self._accept, host, port)
-        taken: int = self._server.sockets[0].getsockname()[1]
-        return taken
-
-    async def close(self) -> None:
-        """Hang up and stop listening."""
-        if self._server is not None:
-            self._server.close()
-        for conversation in tuple(self._conversations):
-            conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        conversation = asyncio.create_task(self._converse(reader, writer))
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer every good short frame, as long as the master stays."""
         buffer = b""
-        try:
-            while data := await reader.read(256):
-                buffer += data
-                requests, buffer = short_frames(buffer)
-                for control, address in requests:
-                    writer.write(self._answer(control, address))
-                await writer.drain()
-        except ConnectionError:
-            pass  # the master hung up in the middle: it will call again
-        finally:
-            writer.close()
+        while data := await reader.read(256):
+            requests, buffer = short_frames(buffer + data)
+            for control, address in requests:
+                writer.write(self._answer(control, address))
+            await writer.drain()
 
     def _answer(self, control: int, address: int) -> bytes:
         slave = self.slaves.get(address)
