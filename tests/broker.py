@@ -1,0 +1,77 @@
+"""A real Mosquitto for tests: on a port of its own, stopped, killed and started again at will."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOST = "127.0.0.1"
+
+
+def mosquitto() -> str:
+    """The broker's program; skips the test where there is none."""
+    places = [str(ROOT / ".tools" / "bin"), os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"]
+    program = shutil.which("mosquitto", path=os.pathsep.join(places))
+    if program is None:
+        pytest.skip("Mosquitto is missing: scripts/get-mosquitto, or sudo apt install mosquitto")
+    return program
+
+
+class Broker:
+    """One Mosquitto; forgets everything when it stops. `settings` are further lines of its configuration."""
+
+    host = HOST
+
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true") -> None:
+        self.program = mosquitto()
+        self.port = free_port()
+        self.log = folder / "mosquitto.log"
+        self._config = folder / "mosquitto.conf"
+        # as root it would change to a user who may not read the test's folder
+        self._config.write_text(
+            f"listener {self.port} {HOST}\npersistence false\nuser {getpass.getuser()}\nlog_type all\n{settings}\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again on the same port; returns once it accepts connections."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen([self.program, "-c", str(self._config)], stdout=log, stderr=log)
+        while not self._accepts():
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=0.01)
+                pytest.fail(f"Mosquitto ended at once:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _accepts(self) -> bool:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
