@@ -1,4 +1,4 @@
-"""Readings of registers."""
+"""Meters, registers and their readings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,54 @@ if TYPE_CHECKING:
     from gateway.core.units import Scaled
 
 Origin = Literal["measured", "stored", "manual", "substituted"]
+EnergySource = Literal["electricity", "heating", "cooling", "hot_water", "cold_water"]
+Component = Literal["energy", "volume"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A device with one or more registers. Its name may change, its id never does."""
+
+    id: str
+    facility: str
+    name: str
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One meter ends and another starts on the same links."""
+
+    at: datetime
+    final: Scaled
+    start: Scaled
+    serial: str = ""
+    """of the new meter"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """One counter of a meter."""
+
+    id: str
+    meter: str
+    key: str
+    """key of the register in the meter's model"""
+    energy_source: EnergySource
+    unit: str
+    exponent: int
+    """of the smallest step: -3 where `unit` is kWh and the meter counts Wh"""
+    max_per_day: Scaled | None = None
+    """the largest possible flow; a jump above it is an anomaly; without it no decrease is a rollover"""
+    modulus: Scaled | None = None
+    backflow: Scaled | None = None
+    """a decrease up to this much holds the maximum"""
+    exchanges: tuple[Exchange, ...] = ()
+
+    @property
+    def component(self) -> Component:
+        """What a rate for this register prices."""
+        return "volume" if self.unit in {"m3", "l"} else "energy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,11 @@ class Period:
         """Whether no instant lies in it."""
         return self.start >= self.until
 
+    @property
+    def microseconds(self) -> int:
+        """Its length."""
+        return (self.until - self.start) // timedelta(microseconds=1)
+
     def overlap(self, other: Period) -> Period | None:
         """What both have in common, None where that is nothing."""
         common = Period(max(self.start, other.start), min(self.until, other.until))
@@ -41,7 +47,10 @@ class Period:
         """The pieces, in order, that the given instants divide it into; instants outside change nothing."""
         inside = sorted({instant for instant in instants if self.start < instant < self.until})
         edges = [self.start, *inside, self.until]
-        return [Period(start, until) for start, until in zip(edges, edges[1:], strict=False)]
+        return [Period(start, until) for start, until in pairwise(edges)]
+
+
+ALWAYS = Period()
 
 
 def midnight(day: date, zone: str) -> datetime:

@@ -94,6 +94,20 @@ def half_up(value: Fraction) -> int:
     return whole if value >= 0 else -whole
 
 
+def to_quantum(value: Fraction, quantum: Scaled) -> Scaled:
+    """`value` rounded half away from zero to a whole number of `quantum`, such as 0.01 or 0.05."""
+    return Scaled(half_up(value / quantum.fraction) * quantum.digits, quantum.exponent)
+
+
+def plain(value: Fraction) -> str:
+    """Decimal text where the number has one ("84.5"), else the fraction ("1/3")."""
+    rest, decimals = value.denominator, 0
+    while rest % 10 == 0 or rest % 5 == 0 or rest % 2 == 0:
+        rest = rest // 10 if rest % 10 == 0 else rest // 5 if rest % 5 == 0 else rest // 2
+        decimals += 1
+    return str(value) if rest != 1 else str(Scaled.exact(value, -decimals))
+
+
 # unit -> (base unit, power of ten). J and Wh stay apart: 1 J is no finite decimal of a kWh.
 _UNITS = {
     "Wh": ("Wh", 0),

@@ -81,4 +81,4 @@ class Driver(Protocol):
         """Model name -> the register keys that it delivers."""
 
     def decode(self, frame: bytes) -> dict[str, Any]:
-        """One frame as a JSON-ready object for `submeter decode`; never raises for bad bytes: {"ok": False, "error"}."""
+        """One frame as a JSON-ready object for `submeter decode`; {"ok": False, "error": ...} for bad bytes."""

@@ -1,0 +1,264 @@
+"""All property data as one immutable value, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from gateway.core.allocation import PERCENT
+from gateway.core.occupancy import overlaps, owner_at
+from gateway.core.period import MIN, Period
+from gateway.core.problem import Problem
+from gateway.core.tariff import rate_overlaps
+from gateway.core.units import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from gateway.core.building import BillingPoint, Building, Facility, Key, Link
+    from gateway.core.metering import Meter, Register
+    from gateway.core.occupancy import Occupancy, Ownership, User
+    from gateway.core.tariff import Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """Everything by id."""
+
+    facilities: Mapping[str, Facility] = field(default_factory=dict)
+    buildings: Mapping[str, Building] = field(default_factory=dict)
+    points: Mapping[str, BillingPoint] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
+    owners: Mapping[str, Ownership] = field(default_factory=dict)
+    occupancies: Mapping[str, Occupancy] = field(default_factory=dict)
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    registers: Mapping[str, Register] = field(default_factory=dict)
+    links: Mapping[str, Link] = field(default_factory=dict)
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+
+    def facility_of_point(self, point: str) -> str:
+        """The id of the facility that the point lies in."""
+        return self.buildings[self.points[point].building].facility
+
+    def facility_of_register(self, register: str) -> str:
+        """The id of the facility that the register's meter belongs to."""
+        return self.meters[self.registers[register].meter].facility
+
+    def targets_of_point(self, point: str) -> tuple[tuple[str, str], ...]:
+        """Where the owner of a point is looked for, in order."""
+        building = self.points[point].building
+        return (("point", point), *self.targets_of_building(building))
+
+    def targets_of_building(self, building: str) -> tuple[tuple[str, str], ...]:
+        """Where the owner of a building is looked for, in order."""
+        return (("building", building), ("facility", self.buildings[building].facility))
+
+    def links_of(self, register: str) -> list[Link]:
+        """The links of a register, ordered by point and begin."""
+        links = [link for link in self.links.values() if link.register == register]
+        return sorted(links, key=lambda link: (link.point, link.period.start, link.id))
+
+
+def weight(book: Book, link: Link, instant: datetime) -> Fraction | None:
+    """The value of the link's key at the instant: its own, else the point's; None where neither is given."""
+    held = link.value.at(instant) if link.value is not None else None
+    if held is None and link.key not in {None, "percentage"}:
+        dated = book.points[link.point].values.get(link.key)
+        held = dated.at(instant) if dated is not None else None
+    return None if held is None else held.fraction
+
+
+def building_value(building: Building, key: Key, instant: datetime) -> Fraction | None:
+    """The building's own value of the key at the instant; 100 for percentages."""
+    if key == "percentage":
+        return PERCENT
+    dated = building.values.get(key)
+    held = dated.at(instant) if dated is not None else None
+    return None if held is None else held.fraction
+
+
+def problems(book: Book) -> tuple[Problem, ...]:
+    """Everything that is wrong with the book. Rules that read across references run only where those hold."""
+    missing = tuple(_missing(book))
+    if missing:
+        return missing + tuple(overlaps(book.occupancies.values())) + tuple(_empty_periods(book))
+    rules: tuple[Callable[[Book], Iterable[Problem]], ...] = (
+        lambda book: overlaps(book.occupancies.values()),
+        lambda book: rate_overlaps(book.rates.values()),
+        _empty_periods,
+        _ownerless,
+        _doubled_registers,
+        _crossing_links,
+        _mixed_links,
+        _weightless,
+        _over_allocated,
+    )
+    return tuple(problem for rule in rules for problem in rule(book))
+
+
+def _missing(book: Book) -> Iterable[Problem]:
+    """References to entities that are not there."""
+    for kind, entities, field_name, target, known in _references(book):
+        for entity_id, reference in entities:
+            if reference not in known:
+                text = f"{target} {reference!r} is not known: add a [[{target}]] with this id, or correct the name"
+                yield Problem(code=f"unknown_{target}", kind=kind, id=entity_id, text=text, field=field_name)
+
+
+def _references(
+    book: Book,
+) -> Iterable[tuple[str, list[tuple[str, str]], str, str, Mapping[str, object]]]:
+    def pairs(entities: Mapping[str, object], name: str) -> list[tuple[str, str]]:
+        return [(key, getattr(entity, name)) for key, entity in entities.items()]
+
+    yield "building", pairs(book.buildings, "facility"), "facility", "facility", book.facilities
+    yield "point", pairs(book.points, "building"), "building", "building", book.buildings
+    yield "occupancy", pairs(book.occupancies, "point"), "point", "point", book.points
+    yield "occupancy", pairs(book.occupancies, "user"), "user", "user", book.users
+    yield "owner", pairs(book.owners, "user"), "user", "user", book.users
+    yield "meter", pairs(book.meters, "facility"), "facility", "facility", book.facilities
+    yield "register", pairs(book.registers, "meter"), "meter", "meter", book.meters
+    yield "link", pairs(book.links, "register"), "register", "register", book.registers
+    yield "link", pairs(book.links, "point"), "point", "point", book.points
+    yield "rate", pairs(book.rates, "facility"), "facility", "facility", book.facilities
+    yield (
+        "rate",
+        [(key, point) for key, rate in book.rates.items() for point in sorted(rate.points)],
+        "points",
+        "point",
+        book.points,
+    )
+    targets: dict[str, Mapping[str, object]] = {
+        "facility": book.facilities,
+        "building": book.buildings,
+        "point": book.points,
+    }
+    for kind, known in targets.items():
+        of_kind = [(key, owner.target[1]) for key, owner in book.owners.items() if owner.target[0] == kind]
+        yield "owner", of_kind, kind, kind, known
+
+
+def _empty_periods(book: Book) -> Iterable[Problem]:
+    for occupancy in book.occupancies.values():
+        if occupancy.period.empty:
+            text = f"{occupancy.user} leaves {occupancy.point} before entering it: the exit is the last day paid"
+            yield Problem(code="exit_before_entry", kind="occupancy", id=occupancy.id, text=text, field="exit")
+    for link in book.links.values():
+        if link.period.empty:
+            yield Problem(
+                code="empty_period", kind="link", id=link.id, text="the link ends before it begins", field="until"
+            )
+
+
+def _ownerless(book: Book) -> Iterable[Problem]:
+    """A facility needs an owner since ever: vacancy, remainder and unassigned registers fall to somebody."""
+    for facility in book.facilities.values():
+        if owner_at(book.owners.values(), [("facility", facility.id)], MIN) is None:
+            text = f"facility {facility.id!r} has no owner from the beginning: add an [[owner]] of it without from"
+            yield Problem(code="no_owner", kind="facility", id=facility.id, text=text)
+
+
+def _doubled_registers(book: Book) -> Iterable[Problem]:
+    seen: dict[tuple[str, str], str] = {}
+    for register in book.registers.values():
+        first = seen.setdefault((register.meter, register.key), register.id)
+        if first != register.id:
+            text = f"register {register.key!r} of meter {register.meter} is already {first}: one register, one id"
+            yield Problem(code="doubled_register", kind="register", id=register.id, text=text, field="key")
+
+
+def _crossing_links(book: Book) -> Iterable[Problem]:
+    for link in book.links.values():
+        ours, theirs = book.facility_of_register(link.register), book.facility_of_point(link.point)
+        if ours != theirs:
+            text = (
+                f"register {link.register} belongs to facility {ours}, point {link.point} to {theirs}: link inside one"
+            )
+            yield Problem(code="link_across_facilities", kind="link", id=link.id, text=text, field="point")
+
+
+def _pieces(book: Book, links: Sequence[Link]) -> Iterable[tuple[Period, list[Link]]]:
+    """The pieces of constant links and values of one register, with the links that hold in each."""
+    for piece in Period().cut(changes(book, links)):
+        held = [link for link in links if piece.start in link.period]
+        if held:
+            yield piece, held
+
+
+def changes(book: Book, links: Sequence[Link]) -> list[datetime]:
+    """The instants at which the links of a register, or a value that their keys read, change."""
+    found = [edge for link in links for edge in (link.period.start, link.period.until)]
+    for link in links:
+        if link.key is None:
+            continue
+        building = book.buildings[book.points[link.point].building]
+        sources = [link.value, book.points[link.point].values.get(link.key)]
+        sources.append(building.values.get(link.key) if link.scope == "building" else None)
+        found += [change for dated in sources if dated is not None for change in dated.changes]
+    return found
+
+
+def _by_register(book: Book) -> Iterable[tuple[Register, list[Link]]]:
+    for register in book.registers.values():
+        links = book.links_of(register.id)
+        if links:
+            yield register, links
+
+
+def _mixed_links(book: Book) -> Iterable[Problem]:
+    """At any instant a register has one direct link, or common links of one scope and key."""
+    for register, links in _by_register(book):
+        for first, second in combinations(links, 2):
+            if not first.period.overlap(second.period):
+                continue
+            fault = _clash(book, first, second)
+            if fault:
+                text = f"{register.id} is linked to {first.point} and to {second.point} at the same time, {fault}"
+                yield Problem(code="mixed_links", kind="link", id=second.id, text=text)
+
+
+def _clash(book: Book, first: Link, second: Link) -> str:
+    if first.scope is None or second.scope is None:
+        return "but a direct link (without scope and key) takes the whole register"
+    if (first.scope, first.key) != (second.scope, second.key):
+        return "with different scopes or keys: one register is shared by one rule at a time"
+    if first.point == second.point:
+        return "twice the same point: end the first link before the second begins"
+    if first.scope == "building" and book.points[first.point].building != book.points[second.point].building:
+        return "which lie in different buildings: Building scope needs one building"
+    return ""
+
+
+def _weightless(book: Book) -> Iterable[Problem]:
+    for _, links in _by_register(book):
+        for link in (link for link in links if link.key is not None):
+            pieces = [piece for piece, held in _pieces(book, links) if link in held]
+            if any(weight(book, link, piece.start) is None for piece in pieces):
+                text = f"{link.key} of {link.point} is not given for the whole link: set it at the point or at the link"
+                yield Problem(code="no_key_value", kind="link", id=link.id, text=text, field="key")
+
+
+def _over_allocated(book: Book) -> Iterable[Problem]:
+    for register, links in _by_register(book):
+        for piece, held in _pieces(book, links):
+            if held[0].scope != "building" or held[0].key is None:
+                continue
+            building = book.buildings[book.points[held[0].point].building]
+            whole = building_value(building, held[0].key, piece.start)
+            taken = sum((weight(book, link, piece.start) or Fraction(0) for link in held), Fraction(0))
+            fault = _excess(held[0].key, building.id, whole, taken)
+            if fault:
+                text = f"{register.id}: {fault}"
+                yield Problem(code="keys_exceed_building", kind="link", id=held[-1].id, text=text, field="key")
+                break
+
+
+def _excess(key: str, building: str, whole: Fraction | None, taken: Fraction) -> str:
+    if whole is None:
+        return f"Building scope by {key}, but building {building} has no {key}: set it at the building"
+    if taken > whole:
+        return f"its units take {plain(taken)} {key}, more than the {plain(whole)} of building {building}"
+    return ""

@@ -1,0 +1,108 @@
+"""What to publish next: the difference between what should be charged and what stands published.
+
+Nothing new, a first charge, a further charge of the same revision (an open tail that was filled), or
+reversals of all that stood for the group and a new revision of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from gateway.core.charge.body import charge_id
+from gateway.core.charge.line import REMAINDER, reversal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from gateway.core.charge.line import Charge, Reason
+    from gateway.core.period import Period
+
+
+def compare(
+    desired: Iterable[Charge], standing: Iterable[Charge], revisions: Mapping[str, int] | None = None
+) -> list[Charge]:
+    """The charges to publish, reversals before what replaces them, in a fixed order.
+
+    `standing`: published, not reversed. `revisions`: the highest revision ever published of a group (line_id).
+    """
+    wanted, held = _by_group(desired), _by_group(standing)
+    found: list[Charge] = []
+    for line_id in sorted(wanted.keys() | held.keys(), key=lambda key: _rank((wanted.get(key) or held[key])[0])):
+        last = (revisions or {}).get(line_id, max((one.revision for one in held.get(line_id, ())), default=0))
+        found += _group(wanted.get(line_id, []), held.get(line_id, []), last)
+    return found
+
+
+def _group(desired: Sequence[Charge], standing: Sequence[Charge], last: int) -> list[Charge]:
+    want, have = Counter(one.essence for one in desired), Counter(one.essence for one in standing)
+    if want == have:
+        return []
+    if not have - want:
+        # everything published still holds: what is new is a first charge, or a further one of this revision
+        new = [one for one in desired if not have[one.essence]]
+        revision = standing[0].revision if standing else last + 1
+        return [replace(one, revision=revision) for one in new]
+    reason = _reason(desired, standing)
+    back = [reversal(one, charge_id(one), last + 1, reason) for one in standing]
+    return back + [replace(one, revision=last + 1, reason=reason) for one in desired]
+
+
+def _reason(desired: Sequence[Charge], standing: Sequence[Charge]) -> Reason:
+    """The first thing that differs, from the cause to the effect."""
+    if not desired:
+        return "link"
+    if {_rule(one) for one in desired} != {_rule(one) for one in standing}:
+        return "key"
+    if {(one.payer, one.period) for one in desired} != {(one.payer, one.period) for one in standing}:
+        return "move" if {one.payer for one in desired} != {one.payer for one in standing} else "late_reading"
+    if {_price(one) for one in desired} != {_price(one) for one in standing}:
+        return "rate"
+    return "exchange" if _meters(desired) != _meters(standing) else "late_reading"
+
+
+def _rule(charge: Charge) -> object:
+    rule = charge.allocation
+    return None if rule is None else (rule.scope, rule.key, rule.numerator, rule.denominator)
+
+
+def _price(charge: Charge) -> object:
+    return (charge.unit_price, charge.tax, charge.amount_is)
+
+
+def _meters(charges: Iterable[Charge]) -> Counter[tuple[str, str]]:
+    return Counter((part.meter, part.serial) for one in charges for part in one.segments)
+
+
+def seams(standing: Iterable[Charge], billing: Period) -> dict[str, set[datetime]]:
+    """Where the published charges of each register leave a part of the billing period uncovered."""
+    found: dict[str, set[datetime]] = {}
+    for register, charges in groupby(sorted(standing, key=_place), key=lambda one: one.register):
+        reached = billing.start
+        edges = found.setdefault(register, set())
+        for one in charges:
+            if one.period.start > reached:
+                edges |= {reached, one.period.start}
+            reached = max(reached, one.period.until)
+        if reached < billing.until:
+            edges.add(reached)
+    return found
+
+
+def _place(charge: Charge) -> tuple[str, datetime]:
+    return (charge.register, charge.period.start)
+
+
+def _rank(charge: Charge) -> tuple[object, ...]:
+    """Points bytewise, the remainder last; then register."""
+    return (charge.billing_point == REMAINDER, charge.billing_point, charge.register, charge.component)
+
+
+def _by_group(charges: Iterable[Charge]) -> dict[str, list[Charge]]:
+    groups: dict[str, list[Charge]] = {}
+    for one in sorted(charges, key=lambda one: (one.period.start, one.payer)):
+        groups.setdefault(one.line_id, []).append(one)
+    return groups

@@ -1,0 +1,115 @@
+"""A charge and its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from gateway.core.canonical import canonical, content_id
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from gateway.core.building import Key, Scope
+    from gateway.core.metering import Component, EnergySource
+    from gateway.core.occupancy import Payer
+    from gateway.core.period import Period
+    from gateway.core.tariff import AmountIs, Tax
+    from gateway.core.track import Segment
+    from gateway.core.units import Scaled
+
+REMAINDER = "_remainder"
+"""stands for the billing point where a charge belongs to none"""
+RULES_VERSION = "1"
+Kind = Literal["charge", "reversal", "adjustment"]
+Reason = Literal["late_reading", "move", "exchange", "rate", "key", "link", "void", "model", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateVersion:
+    """Which rate, and which of its prices."""
+
+    id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """How a common register was shared in one piece of constant coefficients."""
+
+    scope: Scope
+    key: Key
+    numerator: Fraction
+    denominator: Fraction
+    total: Scaled
+    """what the register counted in the piece"""
+    quantum: Scaled
+    fractions: tuple[Fraction, ...]
+    """each line's exact fraction of the total: by point, then time; the remainder last"""
+    position: int
+    """of this line among them, from 0"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One line that one payer pays: final once it is published."""
+
+    line_id: str
+    """names the group: point, register, component and billing period, whoever pays"""
+    revision: int = 0
+    kind: Kind = "charge"
+    replaces: str | None = None
+    reason: Reason | None = None
+    gateway: str
+    facility: str
+    building: str | None
+    billing_point: str
+    register: str
+    payer: Payer
+    energy_source: EnergySource
+    component: Component
+    title: str
+    period: Period
+    time_zone: str
+    quantity: Scaled
+    unit: str
+    unit_price: Scaled
+    amount: Scaled
+    amount_is: AmountIs
+    currency: str
+    tax: Tax
+    quantum: Scaled
+    """of money"""
+    rate: RateVersion
+    allocation: Allocation | None
+    segments: tuple[Segment, ...]
+    rules_version: str = RULES_VERSION
+    closing: str
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What two charges must share to be the same: payer, quantity, price, amount, evidence instants."""
+        evidence = tuple(
+            (part.meter, part.start.at, part.start.value, part.until.at, part.until.value) for part in self.segments
+        )
+        tax = (self.tax.category, self.tax.rate, self.amount_is)
+        return (self.payer, self.period, self.quantity, self.unit_price, self.amount, self.currency, tax, evidence)
+
+
+def reversal(charge: Charge, charge_id: str, revision: int, reason: Reason) -> Charge:
+    """The exact opposite of a published charge, which stays as it was."""
+    return replace(
+        charge,
+        kind="reversal",
+        replaces=charge_id,
+        revision=revision,
+        reason=reason,
+        quantity=-charge.quantity,
+        amount=-charge.amount,
+    )
+
+
+def line_id(facility: str, point: str, register: str, component: Component, billing: Period) -> str:
+    """The id of a group of charges."""
+    parts = [facility, point, register, component, billing.start.isoformat(), billing.until.isoformat()]
+    return content_id(canonical(parts))

@@ -1,0 +1,34 @@
+"""Errors as values: what a person must put right, all of it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in the property data."""
+
+    code: str
+    kind: str
+    """kind of the entity at fault: "occupancy", "link" ..."""
+    id: str
+    text: str
+    """one sentence: what is wrong and what to do"""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A stretch of one register that is not charged, and why. Counted and shown, never dropped."""
+
+    code: str
+    register: str
+    start: datetime
+    until: datetime
+    text: str
+    point: str | None = None

@@ -1,0 +1,123 @@
+"""Rates: what a unit costs, for whom and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gateway.core.period import Period
+from gateway.core.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from gateway.core.metering import Component, EnergySource, Register
+    from gateway.core.units import Scaled
+
+AmountIs = Literal["net", "gross"]
+TaxCategory = Literal["S", "Z", "E", "O", "AE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tax:
+    """EN 16931 category and rate in percent; whether prices include it."""
+
+    category: TaxCategory
+    rate: Scaled
+    included: bool
+    exemption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """One version of a rate."""
+
+    version: int
+    period: Period
+    price: Scaled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """The price of one component of one energy source, for all points of a facility or for named ones."""
+
+    id: str
+    facility: str
+    energy_source: EnergySource
+    component: Component
+    title: str
+    unit: str
+    tax: Tax
+    prices: tuple[Price, ...]
+    points: frozenset[str] = frozenset()
+    """empty: all"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """A rate and the version of its price that holds."""
+
+    rate: Rate
+    price: Price
+
+
+def in_force(
+    rates: Iterable[Rate], register: Register, point: str | None, period: Period
+) -> list[tuple[Period, InForce | None]]:
+    """The price of the register for the point (None: no point) over the period; None where there is none."""
+    fitting = [rate for rate in rates if _fits(rate, register, point)]
+    changes = [edge for rate in fitting for price in rate.prices for edge in (price.period.start, price.period.until)]
+    found: list[tuple[Period, InForce | None]] = []
+    for piece in period.cut(changes):
+        held = _held(fitting, piece.start)
+        if found and found[-1][1] == held:
+            found[-1] = (Period(found[-1][0].start, piece.until), held)
+        else:
+            found.append((piece, held))
+    return found
+
+
+def _fits(rate: Rate, register: Register, point: str | None) -> bool:
+    same = (rate.energy_source, rate.component, rate.unit) == (
+        register.energy_source,
+        register.component,
+        register.unit,
+    )
+    return same and (not rate.points or point in rate.points)
+
+
+def _held(rates: Sequence[Rate], instant: datetime) -> InForce | None:
+    """A rate that names the point beats one for all."""
+    held = [InForce(rate=rate, price=price) for rate in rates for price in rate.prices if instant in price.period]
+    return max(held, key=lambda one: bool(one.rate.points), default=None)
+
+
+def rate_overlaps(rates: Iterable[Rate]) -> list[Problem]:
+    """A problem for every two prices of one component that hold for the same point at the same instant."""
+    entries = [(rate, price) for rate in rates for price in rate.prices]
+    entries.sort(key=lambda entry: (entry[1].period.start, entry[0].id))
+    return [
+        _overlap(first, second[0], second[1])
+        for number, second in enumerate(entries)
+        for first, price in entries[:number]
+        if _same_ground(first, second[0]) and price.period.overlap(second[1].period)
+    ]
+
+
+def _overlap(first: Rate, second: Rate, price: Price) -> Problem:
+    text = (
+        f"the price from {price.period.start:%Y-%m-%d %H:%M} UTC on overlaps one of {first.id} for the same "
+        f"{second.energy_source} {second.component}: end the earlier one first"
+    )
+    return Problem(code="rate_overlap", kind="rate", id=second.id, text=text, field="prices")
+
+
+def _same_ground(one: Rate, other: Rate) -> bool:
+    same = (one.facility, one.energy_source, one.component, one.unit) == (
+        other.facility,
+        other.energy_source,
+        other.component,
+        other.unit,
+    )
+    return same and (bool(one.points & other.points) or not (one.points or other.points))
