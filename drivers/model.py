@@ -1,0 +1,139 @@
+"""The schema of a meter model file: what a meter's answer means, as data only.
+
+Each protocol derives its own `Register` and `MeterModel` from the ones here and loads its folder with
+`load_models`. Every model proves itself: at least one raw answer and what must be read out of it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from gateway.core.units import UNITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from gateway.ports.field import RegisterValue
+
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+HexText = Annotated[str, StringConstraints(pattern=r"^(\s*[0-9a-f]{2})+\s*$")]
+Obis = Annotated[str, StringConstraints(pattern=r"^\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3}$")]
+Origin = Literal["captured", "manual", "constructed"]
+"""of a real device; the maker's example; by hand from the document, never by our encoder"""
+
+_ENERGY = frozenset({"Wh", "kWh", "MWh", "J", "MJ", "GJ"})
+_IDENTITY = frozenset({"serial", "status"})
+
+
+class ModelFileError(Exception):
+    """A model file cannot be used. The text is one sentence for whoever wrote it."""
+
+
+class Strict(BaseModel):
+    """Refuses unknown keys and values of another type; unchangeable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Register(Strict):
+    """One counter that a meter delivers. The protocol's own class adds where in the answer it stands."""
+
+    key: Key
+    kind: Literal["energy", "volume"]
+    unit: str
+    exponent: Annotated[int, Field(ge=-9, le=9)]
+    """the index is a whole number of 10**exponent units"""
+    obis: Obis
+
+    @model_validator(mode="after")
+    def _measures_its_kind(self) -> Register:
+        if self.key in _IDENTITY:
+            message = f"a register cannot have the key {self.key!r}"
+            raise ValueError(message)
+        if self.unit not in UNITS or (self.unit in _ENERGY) != (self.kind == "energy"):
+            message = f"{self.unit!r} is no unit of {self.kind}"
+            raise ValueError(message)
+        return self
+
+
+class Proof(Strict):
+    """A raw answer and what must be read out of it."""
+
+    origin: Origin
+    source: str
+    """where it comes from: the capture's name, or document and page"""
+    raw: HexText
+    """what was on the wire in one read, frame after frame, in hex; blanks and line ends do not count"""
+    expect: dict[str, str | int]
+    """serial (text), status (whole number) and the index of every register (decimal text) by its key"""
+
+    @property
+    def octets(self) -> bytes:
+        """`raw` as it was on the wire."""
+        return bytes.fromhex(self.raw)
+
+
+AnyRegister = TypeVar("AnyRegister", bound=Register)
+
+
+class MeterModel(Strict, Generic[AnyRegister]):
+    """What all model files have in common. A protocol's class adds `protocol` and what identifies its meters."""
+
+    make: Annotated[str, StringConstraints(min_length=1)]
+    models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    """the maker's names of the devices that answer like this"""
+    read_budget_per_day: Annotated[int, Field(ge=1)] | None = None
+    """how many reads a day the battery is made for; absent: no battery to spare"""
+    register: Annotated[tuple[AnyRegister, ...], Field(min_length=1, strict=False)]
+    proof: Annotated[tuple[Proof, ...], Field(min_length=1, strict=False)]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The register keys in the order of the file."""
+        return tuple(register.key for register in self.register)
+
+    @model_validator(mode="after")
+    def _registers_and_proofs_agree(self) -> MeterModel[AnyRegister]:
+        if len(set(self.keys)) < len(self.keys):
+            message = f"register keys occur twice: {', '.join(self.keys)}"
+            raise ValueError(message)
+        for proof in self.proof:
+            if set(proof.expect) != _IDENTITY | set(self.keys):
+                message = f"a proof expects exactly serial, status, {', '.join(self.keys)}"
+                raise ValueError(message)
+        return self
+
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+def load_models(folder: Path, schema: type[AnyModel]) -> dict[str, AnyModel]:
+    """Every `*.toml` of the folder by its name without the ending; ModelFileError for one that does not fit."""
+    models = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            models[path.stem] = schema.model_validate(tomllib.loads(path.read_text("utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            message = f"model file {path.name}: {error}; correct the file"
+            raise ModelFileError(message) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "file"
+            message = f"model file {path.name}, {place}: {first['msg']}; correct the file"
+            raise ModelFileError(message) from error
+    return models
+
+
+def mismatches(proof: Proof, serial: str, status: int, values: Iterable[RegisterValue]) -> list[str]:
+    """What a read of the proof's answer gave otherwise than expected; empty where the model is proven."""
+    found: dict[str, str | int] = {"serial": serial, "status": status}
+    found |= {value.register: str(value.index) for value in values}
+    return [
+        f"{proof.source}: {name} is {found.get(name)!r}, expected {expected!r}"
+        for name, expected in proof.expect.items()
+        if found.get(name) != expected
+    ]
