@@ -1,0 +1,97 @@
+"""The command `submeter`: its options, its table of commands and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.exits import INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_CONFIG = Path("config/gateway.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What stands before the command; every command gets it by `click.pass_obj`."""
+
+    config: Path
+    json: bool
+
+
+# Each command is imported when it is asked for: `submeter decode` must not load a database.
+def _check() -> click.Command:
+    from gateway.cli.wiring import check
+
+    return check
+
+
+def _decode() -> click.Command:
+    from gateway.cli.wiring import decode
+
+    return decode
+
+
+def _read() -> click.Command:
+    from gateway.cli.wiring import read
+
+    return read
+
+
+COMMANDS: dict[str, Callable[[], click.Command]] = {
+    "check": _check,
+    "decode": _decode,
+    "read": _read,
+}
+
+
+class _Commands(click.Group):
+    """The table as a group of click."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        return COMMANDS[cmd_name]() if cmd_name in COMMANDS else None
+
+
+@click.command(cls=_Commands)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The settings file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.version_option(package_name="submeter-gateway", message="%(version)s")
+@click.pass_context
+def group(context: click.Context, config: Path, *, as_json: bool) -> None:
+    """Read the meters of a building, bill who used what, deliver the charges over MQTT.
+
+    Exit codes: 0 done, 1 failed, 2 unknown verb or option, 3 a value, a file or a state refused,
+    4 a device or the broker not reachable, 130 interrupted.
+    """
+    context.obj = Options(config=config, json=as_json)
+
+
+def main() -> None:
+    """Run one command and end the process with its exit code."""
+    try:
+        code = group.main(standalone_mode=False)
+    except click.Abort:
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,144 @@
+"""Commands about the wiring: check the settings, decode a frame, read a meter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway import drivers, settings
+from gateway.cli.exits import REFUSED, Failure, Refused, Unreachable
+from gateway.clock import SystemClock
+from gateway.ports.field import FieldError, WrongAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.cli import Options
+    from gateway.ports.field import Answer
+    from gateway.settings import BusSettings, Settings
+
+STDIN = "-"
+
+
+def load_settings(options: Options) -> Settings:
+    """The settings that the command line names; Refused with every mistake in them."""
+    loaded = settings.load(options.config, drivers.find)
+    if isinstance(loaded, settings.Settings):
+        return loaded
+    raise Refused.all(loaded)
+
+
+@click.command
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the settings file, for editors.")
+@click.pass_obj
+def check(options: Options, *, schema: bool) -> None:
+    """Check the settings file; tell all of its mistakes at once."""
+    if schema:
+        click.echo(json.dumps(settings.json_schema(map(drivers.find, drivers.names())), indent=2))
+        return
+    loaded = settings.load(options.config, drivers.find)
+    if isinstance(loaded, settings.Settings):
+        meters = sum(len(bus.meters) for bus in loaded.buses)
+        text = f"{options.config}: ok, {len(loaded.buses)} lines with {meters} meters"
+        click.echo(json.dumps({"ok": True, "problems": []}) if options.json else text)
+        return
+    if options.json:
+        found = [{"file": each.file, "line": each.line, "path": each.path, "text": each.text} for each in loaded]
+        click.echo(json.dumps({"ok": False, "problems": found}, ensure_ascii=False))
+        raise click.exceptions.Exit(REFUSED)
+    raise Refused.all(loaded)
+
+
+@click.command
+@click.argument("protocol")
+@click.argument("frame", metavar="HEX")
+@click.pass_obj
+def decode(options: Options, protocol: str, frame: str) -> None:
+    """Decode one frame given as hex digits; "-" reads one frame a line from standard input."""
+    try:
+        driver = drivers.find(protocol)
+    except drivers.NoDriverError as error:
+        raise Refused(str(error)) from error
+    frames: Iterable[str] = filter(str.strip, sys.stdin) if frame == STDIN else (frame,)
+    all_good = True
+    for text in frames:
+        found = _decoded(driver.decode, text)
+        all_good = all_good and found["ok"]
+        click.echo(json.dumps(found, ensure_ascii=False) if options.json else _frame_text(found))
+    if not all_good:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _decoded(decode_bytes: Any, text: str) -> dict[str, Any]:  # noqa: ANN401 - Driver.decode
+    try:
+        frame = bytes.fromhex(text)
+    except ValueError:
+        return {"ok": False, "error": f"{text.strip()[:40]!r} is not hex; write two digits 0-9 a-f for each byte"}
+    found: dict[str, Any] = decode_bytes(frame)
+    return found
+
+
+def _frame_text(found: dict[str, Any]) -> str:
+    """A decoded frame for a person: the header, then one record a line."""
+    if not found["ok"]:
+        return f"refused: {found['error']}"
+    header = ", ".join(f"{name} {value}" for name, value in found.get("header", {}).items())
+    return "\n".join([f"{found['kind']}: {header}", *map(_record_text, found.get("records", ()))])
+
+
+def _record_text(record: dict[str, Any]) -> str:
+    where = [f"{name} {record[name]}" for name in ("storage", "tariff", "subunit") if record.get(name)]
+    aside = ", ".join([record["function"], *where])
+    return f"  {record['quantity']}: {record['value']} {record['unit']}".rstrip() + f"  ({aside})"
+
+
+@click.command
+@click.argument("meter")
+@click.option("--raw", is_flag=True, help="Also print the telegrams as they came, in hex.")
+@click.pass_obj
+def read(options: Options, meter: str, *, raw: bool) -> None:
+    """Read one meter of the settings now and print its registers."""
+    bus = _bus_of(load_settings(options), meter)
+    try:
+        answer = asyncio.run(_answer(bus, meter))
+    except WrongAnswerError as error:
+        raise Failure(str(error)) from error
+    except FieldError as error:
+        raise Unreachable(str(error)) from error
+    click.echo(json.dumps(_answer_json(answer, raw=raw)) if options.json else _answer_text(answer, raw=raw))
+
+
+def _bus_of(wiring: Settings, meter: str) -> BusSettings:
+    for bus in wiring.buses:
+        if meter in bus.meters:
+            return bus
+    known = ", ".join(each for bus in wiring.buses for each in bus.meters)
+    message = f"no meter {meter!r} in the settings; there are: {known or 'none'}"
+    raise Refused(message)
+
+
+async def _answer(wiring: BusSettings, meter: str) -> Answer:
+    bus = wiring.driver.open(wiring.line, {meter: wiring.meters[meter]}, SystemClock())
+    try:
+        return await bus.read(meter)
+    finally:
+        await bus.close()
+
+
+def _answer_json(answer: Answer, *, raw: bool) -> dict[str, Any]:
+    registers = [
+        {"register": each.register, "obis": each.obis, "index": str(each.index), "unit": each.unit}
+        for each in answer.values
+    ]
+    found = {"meter": answer.meter, "serial": answer.serial, "status": answer.status, "registers": registers}
+    return {**found, "raw": answer.raw.hex()} if raw else found
+
+
+def _answer_text(answer: Answer, *, raw: bool) -> str:
+    lines = [f"{answer.meter}: serial {answer.serial or 'not told'}, status {answer.status}"]
+    lines += [f"  {each.register}: {each.index} {each.unit}  ({each.obis})" for each in answer.values]
+    return "\n".join([*lines, *([f"  raw: {answer.raw.hex()}"] if raw else [])])

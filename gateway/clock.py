@@ -1,0 +1,339 @@
+"""Time: the system's clock, and one that a simulation steps. The only place that asks what time it is."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import heapq
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateway.ports.clock import Clock, Waiter
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+    from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractContextManager
+
+RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
+"""no wall clock that is right shows less"""
+SLICE = timedelta(seconds=2)
+"""a waiter looks at the wall clock this often, because somebody may set it"""
+TIMESYNC = Path("/run/systemd/timesync/synchronized")
+
+
+class Bell(Protocol):
+    """What one worker rings to wake another."""
+
+    def ring(self) -> None:
+        """Wake the worker that waits, or spare it its next wait."""
+
+    async def wait(self, instant: datetime) -> None:
+        """Return once it was rung or the clock has reached the instant."""
+
+
+class DaemonClock(Clock, Waiter, Protocol):
+    """What the daemon's workers share."""
+
+    def trusted(self) -> bool:
+        """Whether the wall clock is known to be right."""
+
+    def bell(self) -> Bell:
+        """A new bell of this clock."""
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Work of no enrolled worker, which a step of the clock waits for all the same."""
+
+    def enrolled(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """The worker, counted as busy from this call on except while it waits for the clock or a bell."""
+
+
+class SystemClock:
+    """The system's clock. It is never stepped by us, so nobody needs to be enrolled."""
+
+    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
+        """`beat` is called by every waiter every two seconds: it waits, but it lives."""
+        self._beat = beat
+
+    def now(self) -> datetime:
+        """The present instant in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, without jumps."""
+        return time.monotonic()
+
+    def trusted(self) -> bool:
+        """Whether the clock is synchronised; where that cannot be told, whether it may be right."""
+        if TIMESYNC.exists():
+            return True
+        synchronised = _kernel_synchronised()
+        return self.now() >= RELEASED if synchronised is None else synchronised
+
+    async def until(self, instant: datetime) -> None:
+        """Return once the clock has reached the instant or was set back."""
+        await self._until(instant, asyncio.sleep)
+
+    def bell(self) -> Bell:
+        """A new bell."""
+        return _SystemBell(self._until)
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Nothing: no step waits."""
+        return nullcontext()
+
+    def enrolled(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """The worker as it is."""
+        return run
+
+    async def _until(self, instant: datetime, sleep: Callable[[float], Awaitable[object]]) -> None:
+        before = now = self.now()
+        while before <= now < instant:
+            self._beat()
+            if await sleep(min(SLICE, instant - now).total_seconds()):
+                return
+            before, now = now, self.now()
+
+
+class _SystemBell:
+    def __init__(self, until: Callable[[datetime, Callable[[float], Awaitable[object]]], Awaitable[None]]) -> None:
+        self._until = until
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self, instant: datetime) -> None:
+        await self._until(instant, self._ring_within)
+        self._rung.clear()
+
+    async def _ring_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._rung.wait()
+        except TimeoutError:
+            return False
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2), as far as it is read here."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+
+
+def _kernel_synchronised() -> bool | None:
+    """Whether the kernel counts its clock as synchronised; None where it does not say."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.byref(_Timex()))
+    except AttributeError:  # a C library without adjtimex
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+@dataclass(slots=True, order=True)
+class _Waiting:
+    """A task that waits; tasks of one instant wake in the order in which they came."""
+
+    instant: datetime
+    number: int
+    task: asyncio.Task[Any] = field(compare=False)
+    woken: asyncio.Future[None] = field(compare=False)
+
+
+class SteppedClock:
+    """A clock that moves only when it is told to, through everything that is due on the way."""
+
+    def __init__(self) -> None:
+        self._now: datetime | None = None
+        self._busy: set[object] = set()
+        self._known: set[asyncio.Task[Any]] = set()
+        self._queue: list[_Waiting] = []
+        self._came = 0
+        self._changed = asyncio.Event()
+
+    def now(self) -> datetime:
+        """The instant that was stepped to."""
+        if self._now is None:
+            message = "the stepped clock has not been told its first instant"
+            raise RuntimeError(message)
+        return self._now
+
+    def monotonic(self) -> float:
+        """Real seconds: time-outs of lines and networks are never accelerated."""
+        return time.monotonic()
+
+    def trusted(self) -> bool:
+        """Always: who steps it knows what time it is."""
+        return True
+
+    async def until(self, instant: datetime) -> None:
+        """Return once the clock has been stepped to the instant."""
+        if instant > self.now():
+            await self.rest(self.waiting(instant))
+
+    def bell(self) -> Bell:
+        """A new bell."""
+        return _SteppedBell(self)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Hold the running step until the block is left."""
+        token = object()
+        self._busy.add(token)
+        try:
+            yield
+        finally:
+            self._free(token)
+
+    def enrolled(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """The worker, busy from now on: a step waits for it even before its task has begun."""
+        token = object()
+        self._busy.add(token)
+
+        async def begun() -> None:
+            self._occupy(_current())
+            self._free(token)
+            await run()
+
+        return begun
+
+    async def step(self, to: datetime) -> None:
+        """Go to the instant through everything due by then; ValueError where that would be backwards."""
+        if self._now is None:
+            self._now = to
+        if to < self._now:
+            message = f"{to.isoformat()} is before {self._now.isoformat()}; a step goes forward"
+            raise ValueError(message)
+        await self._all_wait()
+        while self._queue and self._queue[0].instant <= to:
+            self._now = max(self._now, self._queue[0].instant)
+            while self._queue and self._queue[0].instant <= self._now:
+                self.wake(heapq.heappop(self._queue))
+            await self._all_wait()
+        self._now = to
+
+    def waiting(self, instant: datetime) -> _Waiting:
+        """The current task, queued for the instant."""
+        self._came += 1
+        future = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(instant, self._came, _current(), future)
+        heapq.heappush(self._queue, waiting)
+        return waiting
+
+    def wake(self, waiting: _Waiting) -> None:
+        """Let the task go on. It is busy from this moment, not from when the event loop comes to it."""
+        if not waiting.woken.done():
+            self._occupy(waiting.task)
+            waiting.woken.set_result(None)
+
+    async def rest(self, waiting: _Waiting) -> None:
+        """Wait to be woken; the task is not busy meanwhile."""
+        self._free(waiting.task)
+        try:
+            await waiting.woken
+        finally:
+            self._occupy(waiting.task)  # also when cancelled: what it does last is work too
+
+    async def _all_wait(self) -> None:
+        while self._busy:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _occupy(self, task: asyncio.Task[Any]) -> None:
+        self._busy.add(task)
+        if task not in self._known:
+            self._known.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._known.discard(task)
+        self._free(task)
+
+    def _free(self, token: object) -> None:
+        self._busy.discard(token)
+        self._changed.set()
+
+
+class _SteppedBell:
+    def __init__(self, clock: SteppedClock) -> None:
+        self._clock = clock
+        self._rung = False
+        self._waiting: _Waiting | None = None
+
+    def ring(self) -> None:
+        if self._waiting is None:
+            self._rung = True
+        else:
+            self._clock.wake(self._waiting)
+
+    async def wait(self, instant: datetime) -> None:
+        if not self._rung and instant > self._clock.now():
+            self._waiting = self._clock.waiting(instant)
+            try:
+                await self._clock.rest(self._waiting)
+            finally:
+                self._waiting = None
+        self._rung = False
+
+
+class StepServer:
+    """The Unix socket through which a simulation steps the clock: an RFC 3339 instant a line, answered when done."""
+
+    def __init__(self, clock: SteppedClock) -> None:
+        self._clock = clock
+        self._first = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._server: asyncio.Server | None = None
+
+    async def open(self, path: str) -> None:
+        """Listen; return when the first instant has come. OSError where the socket cannot be made."""
+        self._server = await asyncio.start_unix_server(self._serve, path)
+        await self._first.wait()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        try:
+            async for line in reader:
+                writer.write(await self._answer(line))
+                await writer.drain()
+        except ConnectionError:
+            pass  # the simulation has gone; the next one may come
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> bytes:
+        try:
+            instant = datetime.fromisoformat(line.decode().strip())
+            if instant.tzinfo is None:
+                return b"refused: the instant has no time zone; write e.g. 2026-10-01T00:00:00Z\n"
+            async with self._one_at_a_time:
+                self._first.set()
+                await self._clock.step(instant.astimezone(UTC))
+        except ValueError as error:
+            return f"refused: {error}\n".encode()
+        return line
+
+
+def _current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None, "only a task can wait"  # noqa: S101 - every coroutine of asyncio runs in one
+    return task

@@ -1,0 +1,277 @@
+"""The settings file `gateway.toml`: the wiring, checked before it is used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.tomlfile import Document, FileProblem, Lines, Loaded, in_order, read, schema_problems, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from gateway.ports.field import Driver
+    from gateway.tomlfile import Place, Problems
+
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+_DRIVER_KEYS = ConfigDict(strict=True, extra="allow", frozen=True)
+_POLL = re.compile(r"([1-9][0-9]{0,5})(s|min|h)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
+_SQLITE = "sqlite:///"
+MAX_POLL = timedelta(days=1)
+
+
+def duration(text: str) -> timedelta:
+    """ "15min", "1h" or "90s" as a duration of at most a day; ValueError otherwise."""
+    match = _POLL.fullmatch(text)
+    found = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
+    if found is None or found > MAX_POLL:
+        message = f'"{text}" is no time from 1s to 24h; write e.g. "15min", "1h" or "90s"'
+        raise ValueError(message)
+    return found
+
+
+def _poll(text: str) -> str:
+    duration(text)
+    return text
+
+
+def _store(url: str) -> str:
+    if not url.startswith(_SQLITE) or url == _SQLITE:
+        message = f'"{url}" names no SQLite file; write e.g. "sqlite:////var/lib/submeter/gateway.db"'
+        raise ValueError(message)
+    return url
+
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["haus-1"])]
+
+
+class _Meter(BaseModel):
+    """One meter on a line; the rest of its keys is the driver's: model, address, serial."""
+
+    model_config = _DRIVER_KEYS
+    id: Id = Field(description="id of the meter; the property data and the topics use the same", examples=["heat-01"])
+
+
+class _Bus(BaseModel):
+    """One line with its meters; the rest of its keys is the driver's: host, port and the like."""
+
+    model_config = _DRIVER_KEYS
+    id: Id = Field(description="id of the line", examples=["mbus-1"])
+    driver: str = Field(description="name of an installed driver", examples=["mbus"])
+    poll: Annotated[str, AfterValidator(_poll)] = Field(
+        description="every meter is read at multiples of this time since midnight UTC", examples=["15min"]
+    )
+    meter: list[_Meter] = Field(min_length=1)
+
+
+class _Consumer(BaseModel):
+    """A receiver that acknowledges what it has taken over."""
+
+    model_config = _STRICT
+    name: Id = Field(description="publishes its acknowledgements on ack/<name>", examples=["billing"])
+
+
+class _Mqtt(BaseModel):
+    """The broker that charges and readings are delivered to."""
+
+    model_config = _STRICT
+    host: str = Field(min_length=1, examples=["127.0.0.1"])
+    port: int = Field(default=1883, ge=1, le=65535, examples=[1883])
+    consumer: list[_Consumer] = []
+
+
+class _File(BaseModel):
+    """Settings of a Submeter Gateway."""
+
+    model_config = _STRICT
+    site: Id = Field(description="first part of the topics", examples=["sonnenhof"])
+    gateway: Id = Field(description="second part of the topics", examples=["gw-01"])
+    store: Annotated[str, AfterValidator(_store)] = Field(
+        description="SQLAlchemy URL of the database; a relative file lies beside this one",
+        examples=["sqlite:////var/lib/submeter/gateway.db"],
+    )
+    mqtt: _Mqtt | None = None
+    bus: list[_Bus] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings:
+    """One line: its driver with the settings that the driver has accepted."""
+
+    id: str
+    driver: Driver
+    poll: timedelta
+    line: BaseModel
+    """of the driver's `bus_schema`"""
+    meters: Mapping[str, BaseModel]
+    """meter id -> of the driver's `meter_schema`"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSettings:
+    """The broker and the receivers that acknowledge."""
+
+    host: str
+    port: int
+    consumers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole file; there is nothing left in it to check."""
+
+    site: str
+    gateway: str
+    store: str
+    """SQLAlchemy URL with an absolute path"""
+    mqtt: MqttSettings | None
+    buses: tuple[BusSettings, ...]
+
+
+def load(path: Path, find: Callable[[str], Driver]) -> Settings | Problems:
+    """Read the settings, or all of their mistakes.
+
+    `find` gives the driver of a name; LookupError, whose text is one sentence, where there is none.
+    """
+    document = read(path)
+    if not isinstance(document, Document):
+        return document
+    loaded = validated(document, _File)
+    wiring = _Wiring(document.lines, find)
+    wiring.check(document.table)
+    problems = wiring.problems if isinstance(loaded, Loaded) else [*loaded, *wiring.problems]
+    if problems or not isinstance(loaded, Loaded):
+        return in_order(problems)
+    return _settings(loaded.value, wiring, path)
+
+
+def _settings(file: _File, wiring: _Wiring, path: Path) -> Settings:
+    buses = tuple(
+        BusSettings(
+            id=bus.id,
+            driver=wiring.drivers[bus.driver],
+            poll=duration(bus.poll),
+            line=wiring.parts["bus", index],
+            meters={meter.id: wiring.parts["bus", index, "meter", at] for at, meter in enumerate(bus.meter)},
+        )
+        for index, bus in enumerate(file.bus)
+    )
+    database = path.resolve().parent / file.store.removeprefix(_SQLITE)
+    return Settings(
+        site=file.site, gateway=file.gateway, store=f"{_SQLITE}{database}", mqtt=_mqtt(file.mqtt), buses=buses
+    )
+
+
+def _mqtt(table: _Mqtt | None) -> MqttSettings | None:
+    if table is None:
+        return None
+    return MqttSettings(host=table.host, port=table.port, consumers=tuple(each.name for each in table.consumer))
+
+
+def json_schema(drivers: Iterable[Driver]) -> dict[str, Any]:
+    """JSON Schema of the file for editors, with the keys of these drivers."""
+    schema = _File.model_json_schema()
+    shapes = schema["$defs"]
+    meter, bus = shapes.pop("_Meter"), shapes.pop("_Bus")
+    kinds = []
+    for driver in drivers:
+        inner = _joined(meter, driver.meter_schema, shapes)
+        outer = _joined(bus, driver.bus_schema, shapes)
+        outer["properties"] |= {
+            "driver": {**outer["properties"]["driver"], "const": driver.name},
+            "meter": {"type": "array", "minItems": 1, "items": inner},
+        }
+        kinds.append(outer)
+    schema["properties"]["bus"]["items"] = {"oneOf": kinds}
+    return schema
+
+
+def _joined(ours: dict[str, Any], theirs: type[BaseModel], shapes: dict[str, Any]) -> dict[str, Any]:
+    """One table whose keys are declared by the settings and by a driver."""
+    other = theirs.model_json_schema()
+    shapes |= other.pop("$defs", {})
+    return {
+        **ours,
+        "title": f"{theirs.__name__}",
+        "properties": {**ours["properties"], **other["properties"]},
+        "required": [*ours["required"], *other.get("required", ())],
+        "additionalProperties": False,
+    }
+
+
+class _Wiring:
+    """What no schema of the whole file can say: the drivers' own keys, and what occurs twice.
+
+    It looks at the file as it is, so that its findings stand beside those of the schema.
+    """
+
+    def __init__(self, lines: Lines, find: Callable[[str], Driver]) -> None:
+        self.problems: list[FileProblem] = []
+        self.drivers: dict[str, Driver] = {}
+        self.parts: dict[Place, BaseModel] = {}
+        """path of a line or a meter -> its settings by the driver's schema"""
+        self._lines = lines
+        self._find = find
+
+    def check(self, table: dict[str, Any]) -> None:
+        buses = _tables((), table, "bus")
+        meters = [each for place, bus in buses for each in _tables(place, bus, "meter")]
+        self._once(buses, "id")
+        self._once(meters, "id")
+        self._once(_tables(("mqtt",), table.get("mqtt"), "consumer"), "name")
+        for place, bus in buses:
+            self._once(_tables(place, bus, "meter"), "address")
+            self._bus(place, bus)
+        self._lines_once()
+
+    def _bus(self, place: Place, bus: dict[str, Any]) -> None:
+        name = bus.get("driver")
+        if not isinstance(name, str):
+            return  # the schema of the file says so
+        try:
+            driver = self.drivers.get(name) or self._find(name)
+        except LookupError as error:
+            self.problems.append(self._lines.problem((*place, "driver"), str(error)))
+            return
+        self.drivers[name] = driver
+        self._part(place, bus, driver.bus_schema, _Bus)
+        for inner, meter in _tables(place, bus, "meter"):
+            self._part(inner, meter, driver.meter_schema, _Meter)
+
+    def _part(self, place: Place, table: dict[str, Any], schema: type[BaseModel], ours: type[BaseModel]) -> None:
+        theirs = {key: value for key, value in table.items() if key not in ours.model_fields}
+        try:
+            self.parts[place] = schema.model_validate(theirs)
+        except ValidationError as error:
+            self.problems.extend(schema_problems(error, schema, self._lines, place))
+
+    def _once(self, tables: Iterable[tuple[Place, dict[str, Any]]], key: str) -> None:
+        first: dict[str | int, Place] = {}
+        for place, table in tables:
+            value = table.get(key)
+            if isinstance(value, str | int) and first.setdefault(value, place) != place:
+                line = self._lines.line((*first[value], key))
+                text = f"{value} is already used in line {line}; give each its own"
+                self.problems.append(self._lines.problem((*place, key), text))
+
+    def _lines_once(self) -> None:
+        """Two masters on one line would spoil each other's conversations."""
+        first: dict[str, Place] = {}
+        for place in [place for place in self.parts if len(place) == len(("bus", 0))]:
+            part = repr(self.parts[place])
+            if first.setdefault(part, place) != place:
+                text = f"this is the same line as in line {self._lines.line(first[part])}; list all its meters there"
+                self.problems.append(self._lines.problem(place, text))
+
+
+def _tables(place: Place, table: object, key: str) -> list[tuple[Place, dict[str, Any]]]:
+    """The tables of an array with their paths, as far as they are tables."""
+    items = table.get(key) if isinstance(table, dict) else None
+    found = enumerate(items if isinstance(items, list) else ())
+    return [((*place, key, index), item) for index, item in found if isinstance(item, dict)]
