@@ -10,7 +10,7 @@ export PYTHON
 .PHONY: demo test check cases lock clean help run-tools test-tools
 
 demo: run-tools ## a simulated building month, billed by the real daemon [DEMO_SECONDS=60] [BROKER=host:port] [BUILDING=folder]
-	@[ -n "$(BROKER)" ] || scripts/get-mosquitto || $(MAKE) .tools/amqtt/.done
+	@[ -n "$(BROKER)" ] || scripts/get-mosquitto || { echo "Taking amqtt (MQTT 3.1.1) instead."; $(MAKE) .tools/amqtt/.done; }
 	@$(BIN)/python -m simulators.demo
 
 test: test-tools ## all tests [STRICT=1: a skipped test fails]
