@@ -1,0 +1,163 @@
+"""The conversation with the meters of one Modbus line."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drivers.modbus.pdu import RefusedError, answered_words, read_request
+from drivers.modbus.plan import Request, Span, split
+from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, WrongAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drivers.modbus.line import Exchange, Line
+    from drivers.modbus.model import ModbusModel
+    from gateway.ports.clock import Clock
+
+LEAST_WAIT_S = 0.1
+PATIENCE = 4
+"""an answer may take so many times the usual latency before it is asked for again"""
+_SMOOTHING = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiredMeter:
+    """One meter as it is wired to the line."""
+
+    id: str
+    unit: int
+    model: ModbusModel
+    serial: str = ""
+    """what the meter's serial number register must hold; "" to read none"""
+
+
+class _Partner:
+    """What the bus has learned about one meter."""
+
+    def __init__(self, wired: WiredMeter) -> None:
+        self.wired = wired
+        self.requests = wired.model.requests(with_serial=bool(wired.serial))
+        self.latency_s: float | None = None
+
+    def learn(self, latency_s: float) -> None:
+        usual = self.latency_s
+        self.latency_s = latency_s if usual is None else usual + (latency_s - usual) / _SMOOTHING
+
+    def waits(self, longest: float) -> tuple[float, ...]:
+        """How long to wait for the first answer and for its repeat, together never more than `longest`."""
+        if self.latency_s is None:
+            return (longest,)
+        first = max(LEAST_WAIT_S, PATIENCE * self.latency_s)
+        return (first, longest - first) if 2 * first <= longest else (longest,)
+
+
+class ModbusBus:
+    """A line with its meters: one request at a time, each brought to its end even when the reader is cancelled.
+
+    A silent meter costs its neighbours at most `longest_wait` seconds. What a meter refuses to be asked in one
+    request is asked in smaller ones from then on.
+    """
+
+    def __init__(self, line: Line, meters: Mapping[str, WiredMeter], *, longest_wait: float, clock: Clock) -> None:
+        self._line = line
+        self._partners = {key: _Partner(wired) for key, wired in meters.items()}
+        self._longest_wait = longest_wait
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._question: asyncio.Task[Exchange] | None = None
+        self._closed = False
+
+    async def read(self, meter: str) -> Answer:
+        """See `MeterBus.read`. NoAnswerError, WrongAnswerError or LineDownError."""
+        partner = self._partners[meter]
+        wired = partner.wired
+        try:
+            words, raw = await self._fetch(partner)
+            serial = self._identified(wired, words)
+            values = wired.model.values(words)
+        except LineDownError:
+            raise
+        except FieldError as error:
+            message = f"unit {wired.unit} {error}"
+            raise type(error)(message) from error
+        return Answer(meter=meter, serial=serial, status=0, values=values, raw=raw)
+
+    async def close(self) -> None:
+        """See `MeterBus.close`. Readers under way fail with LineDownError."""
+        self._closed = True
+        if self._question is not None and not self._question.done():
+            self._question.cancel()
+            await asyncio.wait({self._question})
+        await self._line.close()
+
+    async def _fetch(self, partner: _Partner) -> tuple[dict[Span, tuple[int, ...]], bytes]:
+        words: dict[Span, tuple[int, ...]] = {}
+        raw: list[bytes] = []
+        done: list[Request] = []
+        open_ = list(partner.requests)
+        while open_:
+            request = open_.pop(0)
+            exchange = await self._ask(partner, read_request(request.function, request.address, request.count))
+            raw.append(exchange.raw)
+            try:
+                words |= request.parts(answered_words(request, exchange.pdu))
+            except RefusedError:
+                if len(request.spans) == 1:
+                    raise
+                open_ = [*split(request, partner.wired.model.limits), *open_]
+                partner.requests = (*done, *open_)
+            else:
+                done.append(request)
+        return words, b"".join(raw)
+
+    async def _ask(self, partner: _Partner, pdu: bytes) -> Exchange:
+        *early, last = partner.waits(self._longest_wait)
+        for wait in early:
+            try:
+                return await self._timed(partner, pdu, wait)
+            except NoAnswerError:
+                continue
+        try:
+            return await self._timed(partner, pdu, last)
+        except NoAnswerError:
+            partner.latency_s = None  # whatever was usual is no more: the next read waits its full time
+            raise
+
+    async def _timed(self, partner: _Partner, pdu: bytes, wait: float) -> Exchange:
+        await self._turn.acquire()
+        if self._closed:
+            self._turn.release()
+            raise LineDownError(_CLOSED)
+        start = self._clock.monotonic()
+        self._question = asyncio.create_task(self._line.ask(partner.wired.unit, pdu, wait))
+        self._question.add_done_callback(self._ended)
+        exchange = await _outcome(self._question)
+        partner.learn(self._clock.monotonic() - start)
+        return exchange
+
+    def _ended(self, question: asyncio.Task[Exchange]) -> None:
+        self._turn.release()
+        if not question.cancelled():
+            question.exception()  # a reader that was cancelled fetches no error
+
+    @staticmethod
+    def _identified(wired: WiredMeter, words: Mapping[Span, tuple[int, ...]]) -> str:
+        serial = wired.model.serial_in(words)
+        if wired.serial and serial and serial != wired.serial:
+            message = f"is meter {serial}, the settings say {wired.serial}; correct the serial or the address"
+            raise WrongAnswerError(message)
+        return serial
+
+
+_CLOSED = "the line was closed"
+
+
+async def _outcome(question: asyncio.Task[Exchange]) -> Exchange:
+    """The question's outcome; a reader that is cancelled here leaves the question alone."""
+    await asyncio.wait({question})
+    if question.cancelled():
+        raise LineDownError(_CLOSED)
+    return question.result()

@@ -1,0 +1,30 @@
+"""What the conversation asks of the wire under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One answered request."""
+
+    pdu: bytes
+    """the answer, from its function code on"""
+    raw: bytes
+    """request and answer as they were on the wire, one behind the other"""
+
+
+class Line(Protocol):
+    """A wire to several units. The caller asks for one thing at a time and never cancels a question."""
+
+    async def ask(self, unit: int, pdu: bytes, wait: float) -> Exchange:
+        """Send the request PDU and wait at most `wait` seconds for the answer of this unit to this request.
+
+        NoAnswerError, WrongAnswerError or LineDownError otherwise. Whatever of a failed question arrives later
+        is never given as the answer to another one.
+        """
+
+    async def close(self) -> None:
+        """Let go of the wire; a question under way fails with LineDownError."""

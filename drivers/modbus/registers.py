@@ -1,0 +1,127 @@
+"""Register words <-> exact numbers. No I/O.
+
+A register is a 16-bit word, its high byte first on the wire (Modbus Application Protocol V1.1b3, 4.2). How words
+make up a number is no part of that standard: order and type are facts of each meter's model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from gateway.core.units import Scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NumberType = Literal["u16", "i16", "u32", "i32", "u64", "i64", "float32", "float64"]
+WordOrder = Literal["big", "little"]
+
+WORDS: dict[NumberType, int] = {
+    "u16": 1,
+    "i16": 1,
+    "u32": 2,
+    "i32": 2,
+    "u64": 4,
+    "i64": 4,
+    "float32": 2,
+    "float64": 4,
+}
+# IEEE 754 binary interchange formats: bits of the exponent, bits of the significand behind the point
+_FLOATS: dict[str, tuple[int, int]] = {"float32": (8, 23), "float64": (11, 52)}
+
+
+class RegisterError(ValueError):
+    """Words that hold no value; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberForm:
+    """How the words of one register make up a number."""
+
+    type: NumberType
+    order: WordOrder
+    """"big": the most significant word comes first; "little": it comes last"""
+    scale: Scaled
+    """what the raw number is multiplied by to count in the register's unit"""
+    exponent: int
+    """the value is a multiple of 10**exponent"""
+    not_available: frozenset[int] = frozenset()
+    """unsigned bit patterns, most significant word first, that mean "no value" """
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the raw number is an IEEE 754 float."""
+        return self.type in _FLOATS
+
+
+def number(words: Sequence[int], form: NumberForm) -> Scaled:
+    """The value that the words hold, at the form's exponent.
+
+    An integer must be a multiple of 10**exponent. A float is taken as the exact binary number that it is and
+    rounded half-up once. RegisterError for a pattern that means "not available", NaN, infinity, a wrong number
+    of words, and an integer that does not fit the exponent.
+    """
+    bits = _bits(words, form)
+    if bits in form.not_available:
+        message = f"not available (0x{bits:0{4 * WORDS[form.type]}x})"
+        raise RegisterError(message)
+    if form.is_float:
+        return Scaled.rounded(_binary(bits, form.type) * form.scale.fraction, form.exponent)
+    raw = _signed(bits, 16 * WORDS[form.type]) if form.type.startswith("i") else bits
+    try:
+        return Scaled.exact(raw * form.scale.fraction, form.exponent)
+    except ValueError as error:
+        raise RegisterError(str(error)) from error
+
+
+def letters(words: Sequence[int]) -> str:
+    """Text with one ASCII letter in the low byte of each word, the high byte unused; blanks around it removed.
+
+    RegisterError where a byte is no printable letter.
+    """
+    octets = bytes(word & 0xFF for word in words).strip(b"\x00 ")
+    if not all(0x20 <= octet < 0x7F for octet in octets):
+        message = f"no text (0x{octets.hex()})"
+        raise RegisterError(message)
+    return octets.decode("ascii")
+
+
+def _bits(words: Sequence[int], form: NumberForm) -> int:
+    if len(words) != WORDS[form.type]:
+        message = f"{len(words)} words where {form.type} needs {WORDS[form.type]}"
+        raise RegisterError(message)
+    bits = 0
+    for word in words if form.order == "big" else reversed(words):
+        bits = bits << 16 | word
+    return bits
+
+
+def _signed(bits: int, width: int) -> int:
+    return bits - (1 << width) if bits >> (width - 1) else bits
+
+
+def _binary(bits: int, type_: str) -> Fraction:
+    """The exact number of an IEEE 754 pattern, by integers alone."""
+    exponent_bits, fraction_bits = _FLOATS[type_]
+    exponent = bits >> fraction_bits & ((1 << exponent_bits) - 1)
+    significand = bits & ((1 << fraction_bits) - 1)
+    if exponent == (1 << exponent_bits) - 1:
+        message = "not a number (NaN)" if significand else "infinite"
+        raise RegisterError(message)
+    if exponent:  # normal numbers have a hidden leading 1, subnormal ones the smallest exponent
+        significand |= 1 << fraction_bits
+    power = max(exponent, 1) - ((1 << (exponent_bits - 1)) - 1) - fraction_bits
+    magnitude = significand * Fraction(2) ** power
+    return -magnitude if bits >> (exponent_bits + fraction_bits) else magnitude
+
+
+def float_resolves_below(form: NumberForm) -> int:
+    """The power of two (in the register's unit, rounded down) from which a float's steps exceed 10**exponent."""
+    significant = _FLOATS[form.type][1]
+    step = Fraction(10) ** form.exponent / form.scale.fraction
+    power = 0
+    while Fraction(2) ** (power - significant) <= step:
+        power += 1
+    return (Fraction(2) ** power * form.scale.fraction).__floor__()
