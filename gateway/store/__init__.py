@@ -1,0 +1,9 @@
+"""Everything that is kept: readings, property data, charges, events, alarms."""
+
+from __future__ import annotations
+
+from gateway.store.errors import StoreError, StoreInUseError
+from gateway.store.store import Store
+from gateway.store.view import StoreView
+
+__all__ = ["Store", "StoreError", "StoreInUseError", "StoreView"]

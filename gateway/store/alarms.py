@@ -1,0 +1,87 @@
+"""Alarms: one open per code and source; its begin and its end are each told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from gateway.core.canonical import canonical
+from gateway.core.event import Alarm
+from gateway.core.period import rfc3339
+from gateway.store import events, schema, streams
+from gateway.store.instants import instant, micros
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+
+def begin(connection: Connection, alarm: Alarm, bootid: str) -> bool:
+    """Open the alarm and tell it; False, and nothing changed, where one of its code and source is open."""
+    if _open(connection, alarm.code, alarm.source) is not None:
+        return False
+    place = events.next_place(connection, streams.current(connection, "alarm"))
+    alarm_id = f"{place.stream.name.removeprefix('alarms-')}-{place.seq}"
+    row = {
+        "alarm_id": alarm_id,
+        "code": alarm.code,
+        "source": alarm.source,
+        "severity": alarm.severity,
+        "since": micros(alarm.since),
+        "text": alarm.text,
+    }
+    connection.execute(insert(schema.alarm).values(row))
+    _tell(connection, place, alarm_id, alarm, bootid)
+    return True
+
+
+def end(connection: Connection, code: str, source: str, at: datetime, bootid: str) -> bool:
+    """Close the open alarm and tell it; False, and nothing changed, where there is none."""
+    row = _open(connection, code, source)
+    if row is None:
+        return False
+    connection.execute(update(schema.alarm).where(schema.alarm.c.alarm_id == row.alarm_id).values(ended=micros(at)))
+    place = events.next_place(connection, streams.current(connection, "alarm"))
+    _tell(connection, place, row.alarm_id, _alarm(row, at), bootid)
+    return True
+
+
+def still_open(connection: Connection) -> list[Alarm]:
+    """The open alarms, the oldest first."""
+    table = schema.alarm
+    query = select(table).where(table.c.ended.is_(None)).order_by(table.c.since, table.c.code, table.c.source)
+    return [_alarm(row) for row in connection.execute(query)]
+
+
+def _open(connection: Connection, code: str, source: str) -> Row[tuple[str, ...]] | None:
+    table = schema.alarm
+    query = select(table).where(table.c.code == code, table.c.source == source, table.c.ended.is_(None))
+    return connection.execute(query).one_or_none()
+
+
+def _alarm(row: Row[tuple[str, ...]], ended: datetime | None = None) -> Alarm:
+    return Alarm(
+        code=row.code, source=row.source, severity=row.severity, since=instant(row.since), text=row.text, ended=ended
+    )
+
+
+def _tell(connection: Connection, place: events.Place, alarm_id: str, alarm: Alarm, bootid: str) -> None:
+    data = {
+        "alarm_id": alarm_id,
+        "code": alarm.code,
+        "severity": alarm.severity,
+        "source": alarm.source,
+        "since": rfc3339(alarm.since),
+        "ended": None if alarm.ended is None else rfc3339(alarm.ended),
+        "text": alarm.text,
+    }
+    events.put(
+        connection,
+        place,
+        subject=f"alarms/{alarm.source}",
+        time=alarm.ended or alarm.since,
+        bootid=bootid,
+        data=canonical(data).decode(),
+    )

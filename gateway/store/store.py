@@ -1,0 +1,110 @@
+"""The store as the daemon uses it: everything that is kept, and the one process that writes it."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.store import alarms, charges, months, properties, readings, streams
+from gateway.store.engine import database_path, require_file, writing_engine
+from gateway.store.lock import Lock
+from gateway.store.view import StoreView
+from gateway.store.writer import Priority, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from gateway.core.event import Alarm
+    from gateway.service.deliver import Ack
+    from gateway.service.poll import Poll
+
+
+class Store(StoreView):
+    """A store that this process alone writes. What a method has returned from is durable."""
+
+    def __init__(self, url: str, *, boot: str = "") -> None:
+        """Lock and open the store; events made here carry the boot id.
+
+        StoreInUseError where another process writes it, StoreError where it is missing or of another release.
+        """
+        path = database_path(url)
+        require_file(path)
+        self._lock = Lock(path)
+        try:
+            super().__init__(url)
+            self.writer = Writer(writing_engine(path))
+        except BaseException:  # not ours: only the lock is let go before it passes on
+            self._lock.release()
+            raise
+        self._boot = boot
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop whenever there are new events."""
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        """Finish what is queued, let go of the files, then of the lock."""
+        await super().close()  # readers first: the last connection to close checkpoints
+        await asyncio.to_thread(self.writer.close)
+        self._lock.release()
+
+    async def keep(self, polls: Sequence[Poll]) -> readings.Kept:
+        """Keep the polls of a round in one transaction. What is known already changes nothing."""
+        kept = await self.writer.submit(Priority.POLL, partial(readings.keep, polls=polls))
+        self._tell()
+        return kept
+
+    async def acknowledge(self, acks: Sequence[Ack], finished: Mapping[str, int]) -> None:
+        """Record acks and, per stream, how far it is finished. Lower numbers than the recorded change nothing."""
+        await self.writer.submit(Priority.DELIVERY, partial(streams.acknowledge, acks=acks, finished=finished))
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        """Open the alarm and make its event, unless one of its code and source is open."""
+        await self.writer.submit(Priority.DELIVERY, partial(alarms.begin, alarm=alarm, bootid=self._boot))
+        self._tell()
+
+    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
+        """End the open alarm of this code and source and make its event, if there is one."""
+        work = partial(alarms.end, code=code, source=source, at=at, bootid=self._boot)
+        await self.writer.submit(Priority.DELIVERY, work)
+        self._tell()
+
+    async def publish(self, new: Sequence[charges.NewCharge], at: datetime) -> int:
+        """Keep charges and make their events in one transaction; how many were new.
+
+        Known charges change nothing. StoreError, and nothing published, where a reversal names a charge that
+        does not stand.
+        """
+        work = partial(charges.publish, charges=new, at=at, bootid=self._boot)
+        count = await self.writer.submit(Priority.SETTLE, work)
+        self._tell()
+        return count
+
+    async def record_property(
+        self,
+        changes: Sequence[properties.PropertyChange],
+        by: str,
+        at: datetime,
+        dirty: Sequence[months.DirtyMonth] = (),
+    ) -> int:
+        """Add property changes and mark the months that they touch, in one transaction; how many really changed."""
+        work = partial(properties.record, changes=changes, by=by, at=at, dirty=dirty)
+        return await self.writer.submit(Priority.SETTLE, work)
+
+    async def mark_dirty(self, marked: Sequence[months.DirtyMonth]) -> None:
+        """Ask for months to be settled again."""
+        await self.writer.submit(Priority.SETTLE, partial(months.mark, months=marked))
+
+    async def close_month(
+        self, facility: str, month: str, at: datetime, settled: Sequence[months.DirtyMonth] = ()
+    ) -> None:
+        """The month is settled: closed if it was not; the marks in `settled` are gone, newer ones stay."""
+        work = partial(months.close, facility=facility, month=month, at=at, settled=settled)
+        await self.writer.submit(Priority.SETTLE, work)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,105 @@
+"""What is asked of the store. Any number of processes may look while one writes."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from gateway.service.deliver import Stream
+from gateway.store import alarms, charges, events, months, properties, readings, streams
+from gateway.store.engine import database_path, reading_engine, require_file, require_revision
+from gateway.store.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from gateway.core.event import Alarm, Event
+    from gateway.core.metering import Reading
+
+READERS = 2
+
+
+class StoreView:
+    """A store that is only read."""
+
+    def __init__(self, url: str) -> None:
+        """Open the store at an SQLAlchemy URL. StoreError where it is missing or of another release."""
+        path = database_path(url)
+        require_file(path)
+        engine = reading_engine(path, READERS)
+        try:
+            with engine.connect() as connection:
+                require_revision(connection, path)
+        except BaseException:  # not ours: only the connections are let go before it passes on
+            engine.dispose()
+            raise
+        self.reader = Reader(engine, READERS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the file."""
+        await asyncio.to_thread(self.reader.close)
+
+    async def readings(
+        self, facility_meters: Collection[str], start: datetime, until: datetime
+    ) -> dict[tuple[str, str], tuple[Reading, ...]]:
+        """(meter, register key) -> its readings in [start, until], the last before and the first after, by time.
+
+        Conflicting values for one instant are all there; registers without any reading are left out. `boot`
+        is "": it stands with the poll.
+        """
+        return await self.reader.run(
+            partial(readings.span, meters=frozenset(facility_meters), start=start, until=until)
+        )
+
+    async def property_rows(self, known_at: datetime | None) -> Sequence[properties.PropertyRow]:
+        """Every entity as known at an instant, now for None; ended ones are there with the value None."""
+        return await self.reader.run(partial(properties.known, at=known_at))
+
+    async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
+        """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal."""
+        return await self.reader.run(partial(charges.standing, facility=facility, month=month))
+
+    async def all_charges(self, wanted: charges.ChargeFilter) -> Sequence[charges.KeptCharge]:
+        """The charges that the filter lets through, in the order of publication."""
+        return await self.reader.run(partial(charges.published, wanted=wanted))
+
+    async def dirty(self) -> Sequence[months.DirtyMonth]:
+        """The months to be settled again."""
+        return await self.reader.run(months.marked)
+
+    async def closed_months(self, facility: str | None = None) -> Sequence[months.ClosedMonth]:
+        """The closed months of one facility or of all."""
+        return await self.reader.run(partial(months.closed, facility=facility))
+
+    async def open_alarms(self) -> Sequence[Alarm]:
+        """The alarms that have not ended, the oldest first."""
+        return await self.reader.run(alarms.still_open)
+
+    async def streams(self) -> Sequence[Stream]:
+        """The streams of the current epoch, in the order of delivery."""
+        return await self.reader.run(_streams)
+
+    async def events(self, stream: str, after: int, limit: int) -> Sequence[Event]:
+        """At most `limit` events of a stream with a number above `after`, finished or not, in order."""
+        return await self.reader.run(partial(events.after, name=stream, seq=after, limit=limit))
+
+    async def acks(self) -> Mapping[tuple[str, str], int]:
+        """(consumer, stream) -> the number up to which it has acknowledged, current epoch."""
+        return await self.reader.run(streams.acks)
+
+
+def _streams(connection: Connection) -> list[Stream]:
+    return [
+        Stream(kind=stream.kind, name=stream.name, head=streams.head(connection, stream), finished=stream.finished)
+        for stream in streams.all_current(connection)
+    ]
