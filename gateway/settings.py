@@ -27,7 +27,7 @@ MAX_POLL = timedelta(days=1)
 
 
 def duration(text: str) -> timedelta:
-    """ "15min", "1h" or "90s" as a duration of at most a day; ValueError otherwise."""
+    """Text such as "15min", "1h" or "90s" as a duration of at most a day; ValueError otherwise."""
     match = _POLL.fullmatch(text)
     found = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
     if found is None or found > MAX_POLL:

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.settings import MqttSettings, Settings, duration, json_schema, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gateway.ports.clock import Clock
+    from gateway.ports.field import MeterBus
+
+GOOD = """\
+site = "sonnenhof"
+gateway = "gw-01"
+store = "sqlite:///gateway.db"
+[mqtt]
+host = "127.0.0.1"
+[[mqtt.consumer]]
+name = "billing"
+[[bus]]
+id = "mbus-1"
+driver = "wire"
+host = "127.0.0.1"
+poll = "15min"
+[[bus.meter]]
+id = "heat-01"
+address = 1
+[[bus.meter]]
+id = "heat-02"
+address = 2
+[[bus]]
+id = "mbus-2"
+driver = "wire"
+host = "127.0.0.2"
+poll = "90s"
+[[bus.meter]]
+id = "water-01"
+address = 1
+"""
+
+
+class LineKeys(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    host: str = Field(examples=["127.0.0.1"])
+    port: int = 10001
+
+
+class MeterKeys(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    address: int = Field(ge=0, le=250, examples=[1])
+
+
+class WireDriver:
+    name = "wire"
+    bus_schema: type[BaseModel] = LineKeys
+    meter_schema: type[BaseModel] = MeterKeys
+
+    def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:
+        raise NotImplementedError
+
+    def models(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
+    def decode(self, frame: bytes) -> dict[str, Any]:
+        return {"ok": False, "error": frame.hex()}
+
+
+def find(name: str) -> WireDriver:
+    if name != "wire":
+        message = f"no driver {name!r} is installed; installed are: wire"
+        raise LookupError(message)
+    return WireDriver()
+
+
+def load_text(folder: Path, text: str) -> Settings | list[str]:
+    path = folder / "gateway.toml"
+    path.write_text(text, encoding="utf-8")
+    loaded = load(path, find)
+    return loaded if isinstance(loaded, Settings) else [str(each).removeprefix(f"{folder}/") for each in loaded]
+
+
+def test_good_settings_come_frozen_with_what_the_driver_accepted(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, GOOD)
+    assert isinstance(loaded, Settings)
+    assert (loaded.site, loaded.gateway) == ("sonnenhof", "gw-01")
+    assert loaded.mqtt == MqttSettings(host="127.0.0.1", port=1883, consumers=("billing",))
+    first, second = loaded.buses
+    assert (first.id, first.poll, first.line) == ("mbus-1", timedelta(minutes=15), LineKeys(host="127.0.0.1"))
+    assert first.meters == {"heat-01": MeterKeys(address=1), "heat-02": MeterKeys(address=2)}
+    assert (second.poll, second.meters) == (timedelta(seconds=90), {"water-01": MeterKeys(address=1)})
+
+
+def test_a_relative_database_lies_beside_the_settings(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, GOOD)
+    assert isinstance(loaded, Settings)
+    assert loaded.store == f"sqlite:///{tmp_path}/gateway.db"
+
+
+def test_an_absolute_database_stays_where_it_is(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, GOOD.replace("sqlite:///gateway.db", "sqlite:////var/lib/submeter/gateway.db"))
+    assert isinstance(loaded, Settings)
+    assert loaded.store == "sqlite:////var/lib/submeter/gateway.db"
+
+
+def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = GOOD.replace('site = "sonnenhof"', 'sight = "sonnenhof"')  # the schema of the file
+    text = text.replace("address = 2", 'address = "2"')  # the schema of the driver
+    text = text.replace('id = "water-01"', 'id = "heat-01"')  # twice in the file
+    assert load_text(tmp_path, text) == [
+        'gateway.toml: site: is missing; write e.g. "sonnenhof"',
+        "gateway.toml:1: sight: this key is not known; did you mean site?",
+        'gateway.toml:18: bus[0].meter[1].address: "2" is refused: input should be a valid integer; write e.g. 1',
+        "gateway.toml:25: bus[1].meter[0].id: heat-01 is already used in line 14; give each its own",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "expected"),
+    [
+        ("address = 2", "address = 1", "gateway.toml:18: bus[0].meter[1].address: 1 is already used in line 15"),
+        ('"mbus-2"', '"mbus-1"', "gateway.toml:20: bus[1].id: mbus-1 is already used in line 9"),
+        ("127.0.0.2", "127.0.0.1", "gateway.toml:19: bus[1]: this is the same line as in line 8"),
+        ('"90s"', '"90 s"', 'gateway.toml:23: bus[1].poll: "90 s" is no time from 1s to 24h; write e.g. "15min"'),
+        (
+            '"90s"',
+            "90",
+            'gateway.toml:23: bus[1].poll: 90 is refused: input should be a valid string; write e.g. "15min"',
+        ),
+        ('driver = "wire"', 'driver = "knx"', "gateway.toml:10: bus[0].driver: no driver 'knx' is installed"),
+        (
+            "address = 2",
+            "adress = 2",
+            "gateway.toml:18: bus[0].meter[1].adress: this key is not known; did you mean address?",
+        ),
+        ("address = 2", "address = 251", "gateway.toml:18: bus[0].meter[1].address: 251 is refused"),
+        ("sqlite:///gateway.db", "mysql://x", 'gateway.toml:3: store: "mysql://x" names no SQLite file'),
+        ('host = "127.0.0.1"\n[[mqtt', "port = 70000\n[[mqtt", "gateway.toml:5: mqtt.port: 70000 is refused"),
+        ('id = "heat-02"', 'id = "Heat 02"', 'gateway.toml:17: bus[0].meter[1].id: "Heat 02" is refused'),
+        (
+            'name = "billing"',
+            'name = "billing"\n[[mqtt.consumer]]\nname = "billing"',
+            "gateway.toml:9: mqtt.consumer[1].name: billing",
+        ),
+    ],
+)
+def test_each_kind_of_mistake_is_told_with_its_place(tmp_path: Path, good: str, bad: str, expected: str) -> None:
+    found = load_text(tmp_path, GOOD.replace(good, bad, 1))
+    assert isinstance(found, list)
+    assert any(each.startswith(expected) for each in found), found
+
+
+def test_a_line_without_meters_is_refused(tmp_path: Path) -> None:
+    found = load_text(tmp_path, GOOD.partition("[[bus.meter]]")[0])
+    assert found == ["gateway.toml:8: bus[0].meter: is missing"]
+
+
+def test_a_meter_that_is_no_table_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    text = (
+        GOOD.partition("[[bus]]")[0] + '[[bus]]\nid = "m"\ndriver = "wire"\npoll = "1h"\nhost = "h"\nmeter = [1, "x"]\n'
+    )
+    found = load_text(tmp_path, text)
+    assert isinstance(found, list)
+    assert [each.partition(" is refused")[0] for each in found] == [
+        "gateway.toml:13: bus[0].meter[0]: 1",
+        'gateway.toml:13: bus[0].meter[1]: "x"',
+    ]
+
+
+def test_a_file_that_is_not_there_or_no_text_is_one_sentence(tmp_path: Path) -> None:
+    missing = load(tmp_path / "none.toml", find)
+    assert not isinstance(missing, Settings)
+    assert [each.text for each in missing] == ["cannot be read (No such file or directory); name a file that is there"]
+    (tmp_path / "bad.toml").write_bytes(b"site = '\xff'\n")
+    bad = load(tmp_path / "bad.toml", find)
+    assert not isinstance(bad, Settings)
+    assert [each.text for each in bad] == ["is not UTF-8 text; save it as UTF-8"]
+
+
+@pytest.mark.parametrize("text", ["0s", "25h", "15", "1.5h", "-1s", "15min ", "86401s", ""])
+def test_a_poll_time_is_a_whole_time_of_at_most_a_day(text: str) -> None:
+    with pytest.raises(ValueError, match="write e"):
+        duration(text)
+
+
+def test_the_editors_schema_has_the_keys_of_the_drivers() -> None:
+    schema = json_schema([WireDriver()])
+    (line,) = schema["properties"]["bus"]["items"]["oneOf"]
+    assert {"id", "driver", "poll", "host", "port", "meter"} == set(line["properties"])
+    assert set(line["required"]) == {"id", "driver", "poll", "meter", "host"}
+    assert set(line["properties"]["meter"]["items"]["properties"]) == {"id", "address"}
