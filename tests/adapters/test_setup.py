@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLOSED = "http://127.0.0.1:9/simple/"
+OLD = f'exec "{sys.executable}" -c "import sys; sys.version_info = (3, 10, 14); $2"'
 
 
 def program(folder: Path, name: str, text: str) -> str:
@@ -35,7 +36,7 @@ def test_a_machine_that_has_everything_is_given_its_python() -> None:
 
 
 def test_the_first_suitable_python_is_taken(tmp_path: Path) -> None:
-    old = program(tmp_path, "old", "exit 1")
+    old = program(tmp_path, "old", OLD)
     assert prerequisites(PYTHON=f"{old} {sys.executable}").stdout.strip() == sys.executable
 
 
@@ -51,7 +52,7 @@ def test_the_first_suitable_python_is_taken(tmp_path: Path) -> None:
 def test_what_a_machine_lacks_is_told_in_one_sentence(tmp_path: Path, lack: str, sentence: str) -> None:
     program(tmp_path, "df", "echo head; echo disk 0 0 12288 0% /")
     environment = {
-        "python": {"PYTHON": program(tmp_path, "old", "exit 1")},
+        "python": {"PYTHON": program(tmp_path, "old", OLD)},
         "venv": {"PYTHON": program(tmp_path, "bare", 'case "$2" in *ensurepip*) exit 1 ;; esac')},
         "disk": {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
         "network": {"PIP_INDEX_URL": CLOSED},
