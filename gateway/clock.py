@@ -16,8 +16,10 @@ from gateway.ports.clock import Clock, Waiter
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from contextlib import AbstractContextManager
+
+    Run = Callable[[], Coroutine[Any, Any, None]]
 
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 """no wall clock that is right shows less"""
@@ -48,7 +50,7 @@ class DaemonClock(Clock, Waiter, Protocol):
     def busy(self) -> AbstractContextManager[None]:
         """Work of no enrolled worker, which a step of the clock waits for all the same."""
 
-    def enrolled(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def enrolled(self, run: Run) -> Run:
         """The worker, counted as busy from this call on except while it waits for the clock or a bell."""
 
 
@@ -86,7 +88,7 @@ class SystemClock:
         """Nothing: no step waits."""
         return nullcontext()
 
-    def enrolled(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def enrolled(self, run: Run) -> Run:
         """The worker as it is."""
         return run
 
@@ -200,7 +202,7 @@ class SteppedClock:
         finally:
             self._free(token)
 
-    def enrolled(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def enrolled(self, run: Run) -> Run:
         """The worker, busy from now on: a step waits for it even before its task has begun."""
         token = object()
         self._busy.add(token)

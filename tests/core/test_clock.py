@@ -178,7 +178,9 @@ async def test_the_system_clock_waits_until_the_instant_and_beats_meanwhile() ->
     await clock.until(due)  # at once
 
 
-async def test_a_wait_ends_when_the_wall_clock_is_set_back() -> None:
+async def test_a_wait_ends_when_the_wall_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.clock.SLICE", timedelta(0))
+
     class SetBack(SystemClock):
         hours = 0
 

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from gateway.clock import SteppedClock
+from gateway.core.units import Scaled
+from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, RegisterValue, WrongAnswerError
+from gateway.service.poll import Line, Poll, Poller, following, on_grid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from gateway.core.event import Alarm
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+class Field:
+    """A line whose meters answer, or fail as they are told."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, FieldError] = {}
+        self.asked: list[str] = []
+        self.hang: set[str] = set()
+
+    async def read(self, meter: str) -> Answer:
+        self.asked.append(meter)
+        await asyncio.sleep(0)
+        if meter in self.hang:
+            await asyncio.Event().wait()
+        if meter in self.errors:
+            raise self.errors[meter]
+        value = RegisterValue(register="import", index=Scaled(12345, -3), unit="kWh", obis="1-0:1.8.0")
+        return Answer(meter=meter, serial=f"no-{meter}", status=4, values=(value,), raw=b"\x68")
+
+    async def close(self) -> None:
+        pass
+
+
+class Book:
+    """Keeps rounds and alarms in lists."""
+
+    def __init__(self) -> None:
+        self.rounds: list[Sequence[Poll]] = []
+        self.alarms: list[tuple[str, str, str]] = []
+
+    async def keep(self, polls: Sequence[Poll]) -> None:
+        await asyncio.sleep(0)
+        self.rounds.append(tuple(polls))
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        self.alarms.append(("raised", alarm.code, alarm.source))
+
+    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
+        self.alarms.append(("ended", code, source))
+        assert at >= START
+
+
+class Plant(NamedTuple):
+    field: Field
+    book: Book
+    clock: SteppedClock
+    poller: Poller
+    task: asyncio.Task[None]
+
+    def meters_of_rounds(self) -> list[list[str]]:
+        return [[poll.meter for poll in polls] for polls in self.book.rounds]
+
+
+@pytest.fixture
+async def plant(request: pytest.FixtureRequest) -> AsyncIterator[Plant]:
+    every: timedelta = getattr(request, "param", QUARTER)
+    field, book, clock = Field(), Book(), SteppedClock()
+    await clock.step(at(-0.5))
+    line = Line(id="line", poll=every, meters=("a", "b", "c"))
+    poller = Poller(
+        line, field, clock=clock, store=book, alarms=book, boot="boot", kept=lambda: None, beat=lambda: None
+    )
+    task = asyncio.ensure_future(clock.enrolled(poller.run)())
+    yield Plant(field, book, clock, poller, task)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_every_meter_is_read_at_multiples_of_the_poll_time_and_kept_as_one_round(plant: Plant) -> None:
+    await plant.clock.step(at(31))
+    assert plant.meters_of_rounds() == [["a", "b", "c"]] * 3
+    assert [polls[0].at for polls in plant.book.rounds] == [at(0), at(15), at(30)]
+
+
+async def test_a_poll_carries_what_the_answer_said_and_when_and_whether_the_clock_was_right(plant: Plant) -> None:
+    await plant.clock.step(at(0))
+    poll = plant.book.rounds[0][0]
+    assert (poll.meter, poll.serial, poll.status, poll.raw, poll.boot) == ("a", "no-a", 4, b"\x68", "boot")
+    (reading,) = poll.readings
+    assert (reading.meter, reading.register, reading.index, reading.unit) == ("a", "import", Scaled(12345, -3), "kWh")
+    assert (reading.at, reading.serial, reading.status, reading.origin) == (at(0), "no-a", 4, "measured")
+    assert (poll.clock_trusted, reading.clock_trusted, reading.boot) == (True, True, "boot")
+
+
+async def test_a_dead_meter_is_told_once_and_recovers_once(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    await plant.clock.step(at(0))
+    plant.book.alarms.clear()
+    caplog.set_level(logging.INFO)
+    plant.field.errors["b"] = NoAnswerError("b does not answer")
+    await plant.clock.step(at(45))
+    del plant.field.errors["b"]
+    await plant.clock.step(at(75))
+    assert plant.meters_of_rounds() == [["a", "b", "c"], *[["a", "c"]] * 3, ["a", "c", "b"], ["a", "b", "c"]]
+    assert caplog.messages == ["b: unavailable: b does not answer", "b: recovered after 3 failed polls"]
+    assert plant.book.alarms == [
+        ("raised", "meter_silent", "b"),
+        ("ended", "meter_silent", "b"),
+        ("ended", "meter_wrong", "b"),
+    ]
+
+
+async def test_a_lying_meter_has_an_alarm_of_its_own_and_none_of_its_values_is_kept(plant: Plant) -> None:
+    plant.field.errors["a"] = WrongAnswerError("a: the checksum is wrong")
+    await plant.clock.step(at(0))
+    assert plant.meters_of_rounds() == [["b", "c"]]
+    assert ("raised", "meter_wrong", "a") in plant.book.alarms
+
+
+async def test_a_meter_in_trouble_is_asked_after_those_that_answer(plant: Plant) -> None:
+    plant.field.errors["a"] = NoAnswerError("silent")
+    await plant.clock.step(at(15))
+    assert plant.field.asked == ["a", "b", "c", "b", "c", "a"]
+
+
+@pytest.mark.parametrize("plant", [timedelta(minutes=1)], indirect=True)
+async def test_a_dead_meter_is_left_alone_for_longer_and_longer_up_to_five_minutes(plant: Plant) -> None:
+    plant.field.errors["a"] = NoAnswerError("silent")
+    asked_at = []
+    for minute in range(600):
+        plant.field.asked.clear()
+        await plant.clock.step(at(minute))
+        assert plant.field.asked[:2] == ["b", "c"] or minute == 0
+        if "a" in plant.field.asked:
+            asked_at.append(minute)
+    rests = [after - before for before, after in pairwise(asked_at)]
+    assert rests == sorted(rests)
+    assert set(rests) == {1, 2, 3, 4, 5}
+
+
+async def test_a_line_that_is_gone_is_one_alarm_of_the_line_and_not_one_of_each_meter(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    await plant.clock.step(at(0))
+    plant.book.alarms.clear()
+    plant.field.asked.clear()
+    plant.field.errors = {meter: LineDownError("127.0.0.1:10001 refuses the connection") for meter in "abc"}
+    await plant.clock.step(at(30))
+    assert plant.field.asked == ["a", "b", "a", "b"]  # two losses in a row are enough to know
+    plant.field.errors.clear()
+    await plant.clock.step(at(45))
+    assert plant.book.alarms == [("raised", "line_down", "line"), ("ended", "line_down", "line")]
+    assert len(caplog.messages) == 2
+    assert plant.meters_of_rounds() == [["a", "b", "c"]] * 2
+
+
+async def test_a_meter_that_breaks_the_connection_costs_its_neighbours_nothing(plant: Plant) -> None:
+    plant.field.errors["b"] = LineDownError("connection lost")
+    await plant.clock.step(at(15))
+    assert plant.meters_of_rounds() == [["a", "c"], ["a", "c"]]
+    assert ("raised", "meter_silent", "b") in plant.book.alarms
+    assert not [each for each in plant.book.alarms if each[:2] == ("raised", "line_down")]
+
+
+async def test_the_first_answer_ends_alarms_that_were_open_before_the_start(plant: Plant) -> None:
+    await plant.clock.step(at(15))
+    assert plant.book.alarms == [
+        ("ended", "line_down", "line"),
+        *[("ended", code, meter) for meter in "abc" for code in ("meter_silent", "meter_wrong")],
+    ]
+
+
+async def test_what_was_read_before_the_stop_is_kept(plant: Plant) -> None:
+    plant.field.hang.add("c")
+    step = asyncio.ensure_future(plant.clock.step(at(0)))
+    while plant.field.asked[-1:] != ["c"]:  # noqa: ASYNC110 - turns of the event loop, until the meter is asked
+        await asyncio.sleep(0)
+    plant.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await plant.task
+    await step
+    assert plant.meters_of_rounds() == [["a", "b"]]
+
+
+async def test_polls_are_counted_by_meter(plant: Plant) -> None:
+    plant.field.errors["b"] = NoAnswerError("silent")
+    await plant.clock.step(at(30))
+    counts = plant.poller.counts()
+    assert (counts.line, counts.rounds, counts.missed) == ("line", 3, 0)
+    assert [(each.meter, each.ok, each.failed) for each in counts.meters] == [("a", 3, 0), ("b", 0, 3), ("c", 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "every", "expected"),
+    [(0, 15, 0), (0.01, 15, 15), (15, 15, 15), (14.9, 15, 15), (1439.5, 15, 1440), (7, 7, 7), (1435, 7, 1435)],
+)
+def test_deadlines_lie_on_multiples_since_midnight(minutes: float, every: int, expected: int) -> None:
+    assert on_grid(at(minutes), timedelta(minutes=every)) == at(expected)
+
+
+def test_midnight_starts_the_multiples_anew() -> None:
+    assert on_grid(at(1436), timedelta(minutes=7)) == at(1440)
+
+
+@pytest.mark.parametrize(
+    ("due", "now", "expected"),
+    [
+        (0, 0, (15, 0)),
+        (0, 14, (15, 0)),
+        (0, 15, (15, 0)),
+        (0, 16, (30, 1)),
+        (0, 61, (75, 4)),
+        (60, 7, (15, 0)),
+    ],
+)
+def test_a_missed_deadline_is_counted_and_left_out_and_a_clock_set_back_starts_anew(
+    due: float, now: float, expected: tuple[int, int]
+) -> None:
+    coming, missed = following(at(due), at(now), QUARTER)
+    assert (coming, missed) == (at(expected[0]), expected[1])
