@@ -1,0 +1,184 @@
+"""What the tables of property.toml are made of: ids, exact numbers, days, and what holds from a day on."""
+
+from __future__ import annotations
+
+from datetime import date
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    model_validator,
+)
+
+from gateway.core.tariff import TaxCategory
+from gateway.core.units import UNITS, Scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SINCE_EVER = date.min
+"""where a value, a link, a price or an owner has no `from`"""
+
+
+def _number(value: object, info: ValidationInfo) -> Scaled:
+    """Numbers that are billed come as text, so that none passes through a float."""
+    if not isinstance(value, str):
+        shown = value if isinstance(value, int | float) and not isinstance(value, bool) else "84.5"
+        message = f'write {info.field_name} as a string: "{shown}"'
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    number = Scaled.parse(value)
+    if number.digits < 0:
+        message = f'"{value}" is below zero; write 0 or more'
+        raise ValueError(message)
+    return number
+
+
+def _positive(number: Scaled) -> Scaled:
+    if not number.digits:
+        message = f'"{number}" is not above zero; write a larger number'
+        raise ValueError(message)
+    return number
+
+
+def _power_of_ten(number: Scaled) -> Scaled:
+    if str(number.digits).rstrip("0") != "1":
+        message = f'"{number}" is no power of ten; write e.g. "1", "0.1" or "0.001"'
+        raise ValueError(message)
+    return number
+
+
+def _day(value: object, info: ValidationInfo) -> object:
+    """JSON has no dates: there they are text."""
+    return date.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
+
+
+def _unit(unit: str) -> str:
+    if unit not in UNITS:
+        message = f'"{unit}" is no unit that is counted in; write one of {", ".join(sorted(UNITS))}'
+        raise ValueError(message)
+    return unit
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        close = get_close_matches(name, available_timezones(), n=1)
+        message = f'"{name}" is no time zone; {f"did you mean {close[0]}?" if close else "write e.g. Europe/Zurich"}'
+        raise ValueError(message) from error
+    return name
+
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["flat-1"])]
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", examples=["Ground floor left"])]
+Number = Annotated[Scaled, PlainValidator(_number), PlainSerializer(str)]
+Positive = Annotated[Number, AfterValidator(_positive)]
+Day = Annotated[
+    date, BeforeValidator(_day), Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1), examples=[date(2026, 1, 1)])
+]
+Resolution = Annotated[Number, AfterValidator(_power_of_ten), Field(examples=["0.001"])]
+Unit = Annotated[str, AfterValidator(_unit), Field(examples=["kWh"])]
+TimeZone = Annotated[str, AfterValidator(_time_zone), Field(examples=["Europe/Zurich"])]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CHF"])]
+
+
+class Strict(BaseModel):
+    """Refuses unknown keys and values of another type; unchangeable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Step(Strict):
+    """A value and the day from which it holds; without `from` it holds since ever."""
+
+    from_: Day | None = Field(default=None, alias="from")
+    value: Number
+
+
+class PriceStep(Strict):
+    """A price and the days from which (inclusive) and until which (exclusive) it holds."""
+
+    from_: Day | None = Field(default=None, alias="from")
+    until: Day | None = Field(default=None, examples=[date(2027, 1, 1)])
+    price: Number
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> PriceStep:
+        if self.until is not None and self.until <= (self.from_ or SINCE_EVER):
+            message = f"this price ends on {self.until}, before it begins; until is the first day without it"
+            raise ValueError(message)
+        return self
+
+
+class ExchangeStep(Strict):
+    """One meter ends with the index `final`, the next begins with `start`."""
+
+    at: AwareDatetime = Field(examples=["2026-03-12T10:30:00+01:00"])
+    final: Number
+    start: Number
+    serial: Text | None = None
+
+
+class TaxPart(Strict):
+    """Category of EN 16931 and rate in percent."""
+
+    category: TaxCategory
+    rate: Number
+    included: bool
+    exemption: Text | None = None
+
+    @model_validator(mode="after")
+    def _rate_of_category(self) -> TaxPart:
+        if (self.category == "S") != bool(self.rate.digits):
+            message = f'category "{self.category}" does not go with the rate "{self.rate}"; only "S" has one above zero'
+            raise ValueError(message)
+        return self
+
+
+def _steps(value: object, info: ValidationInfo) -> object:
+    """A plain string holds since ever."""
+    if isinstance(value, str):
+        return [{"value": value}]
+    return value if isinstance(value, list) else [{"value": _number(value, info)}]
+
+
+def _in_order(steps: tuple[Any, ...]) -> tuple[Any, ...]:
+    days = [step.from_ for step in steps]
+    if not all(days[1:]) or any((one or SINCE_EVER) >= other for one, other in pairwise(days)):
+        message = "write the entries in order of time, each but the first with a from of its own"
+        raise ValueError(message)
+    return steps
+
+
+def _printed(steps: Sequence[Step]) -> object:
+    if len(steps) == 1 and steps[0].from_ is None:
+        return str(steps[0].value)
+    return [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in steps]
+
+
+def _exchanged_once(exchanges: tuple[ExchangeStep, ...]) -> tuple[ExchangeStep, ...]:
+    if len({exchange.at for exchange in exchanges}) < len(exchanges):
+        message = "two exchanges at the same instant; remove one"
+        raise ValueError(message)
+    return exchanges
+
+
+# lists in the file, tuples in the model: strict would refuse that
+_List = Field(strict=False, min_length=1)
+Dated = Annotated[
+    tuple[Step, ...], _List, BeforeValidator(_steps), AfterValidator(_in_order), PlainSerializer(_printed)
+]
+Prices = Annotated[tuple[PriceStep, ...], _List, AfterValidator(_in_order)]
+Exchanges = Annotated[tuple[ExchangeStep, ...], _List, AfterValidator(_exchanged_once)]
+Points = Annotated[tuple[Id, ...], _List]

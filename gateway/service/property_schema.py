@@ -1,0 +1,327 @@
+"""What property.toml may say: one strict model for each of its tables.
+
+The same models read what the store keeps: the object of an entry as JSON, accepted by import again.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from gateway.core.building import Key, PointKind, Scope  # noqa: TC001 - pydantic reads the annotations
+from gateway.core.canonical import canonical
+from gateway.core.metering import Component, EnergySource  # noqa: TC001 - pydantic reads the annotations
+from gateway.core.units import Scaled
+from gateway.service.property_fields import (
+    SINCE_EVER,
+    Currency,
+    Dated,
+    Day,
+    Exchanges,
+    Id,
+    Number,
+    Points,
+    Positive,
+    Prices,
+    Resolution,
+    Step,
+    Strict,
+    TaxPart,
+    Text,
+    TimeZone,
+    Unit,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_VOLUMES = {"m3", "l"}
+
+Fact = tuple[date, object]
+"""what an entity says, and the day from which it matters"""
+
+
+class Entity(Strict):
+    """One entry of the file."""
+
+    table: ClassVar[str]
+    id: Id
+
+    @abstractmethod
+    def facts(self) -> frozenset[Fact]:
+        """What charges depend on, each with its first day: where two versions differ, charges may change."""
+
+    def printed(self) -> str:
+        """The object as import accepts it, as canonical JSON without the defaults nobody wrote."""
+        return canonical(self.model_dump(mode="json", by_alias=True, exclude_unset=True)).decode()
+
+
+class Facility(Entity):
+    """What is administered together."""
+
+    table = "facility"
+    name: Text
+    time_zone: TimeZone
+    currency: Currency
+    money_quantum: Positive = Scaled(1, -2)
+    grace_hours: Annotated[int, Field(ge=0, le=24 * 31, examples=[48])] = 48
+    boundary_tolerance_minutes: Annotated[int, Field(ge=0, le=24 * 60, examples=[30])] = 30
+
+    def facts(self) -> frozenset[Fact]:
+        """Everything but the name and the grace time."""
+        terms = (self.time_zone, self.currency, self.money_quantum, self.boundary_tolerance_minutes)
+        return frozenset({(SINCE_EVER, terms)})
+
+
+class _Valued(Entity):
+    """What has dated values of the keys."""
+
+    surface: Dated | None = None
+    volume: Dated | None = None
+    quotity: Dated | None = None
+    people: Dated | None = None
+
+    def values(self) -> dict[Key, tuple[Step, ...]]:
+        """The values that are given, by key."""
+        given: dict[Key, tuple[Step, ...] | None] = {
+            "surface": self.surface,
+            "volume": self.volume,
+            "quotity": self.quotity,
+            "people": self.people,
+        }
+        return {key: steps for key, steps in given.items() if steps is not None}
+
+    def value_facts(self) -> set[Fact]:
+        """Each value from its day on."""
+        return {(step.from_ or SINCE_EVER, (key, step.value)) for key, steps in self.values().items() for step in steps}
+
+
+class Building(_Valued):
+    """A building; its values are the denominators of the Building scope."""
+
+    table = "building"
+    facility: Id
+    name: Text
+
+    def facts(self) -> frozenset[Fact]:
+        """Where it is and its values."""
+        return frozenset({(SINCE_EVER, self.facility), *self.value_facts()})
+
+
+class Point(_Valued):
+    """A billing point."""
+
+    table = "point"
+    building: Id
+    name: Text
+    kind: PointKind
+
+    def facts(self) -> frozenset[Fact]:
+        """Where it is and its values."""
+        return frozenset({(SINCE_EVER, self.building), *self.value_facts()})
+
+
+_PERSON = {"natural": ("first_name", "last_name"), "legal": ("company", "registration")}
+
+
+class User(Entity):
+    """A natural person with names, or a legal one with company and registration number."""
+
+    table = "user"
+    kind: Literal["natural", "legal"]
+    first_name: Text | None = None
+    last_name: Text | None = None
+    company: Text | None = None
+    registration: Text | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$", examples=["de"])] | None = None
+    address: Text = Field(examples=["Sonnenweg 1, 8000 Zürich"])
+
+    @model_validator(mode="after")
+    def _named_by_kind(self) -> User:
+        needed = _PERSON[self.kind]
+        given = {name for names in _PERSON.values() for name in names if getattr(self, name) is not None}
+        if given != set(needed):
+            message = f'kind = "{self.kind}" goes with {needed[0]} and {needed[1]}; give both and no other'
+            raise ValueError(message)
+        return self
+
+    @property
+    def name(self) -> str:
+        """First and last name, or the company's."""
+        return self.company or f"{self.first_name} {self.last_name}"
+
+    def facts(self) -> frozenset[Fact]:
+        """None: charges know users by id."""
+        return frozenset()
+
+
+class Owner(Entity):
+    """Owns from `from` until the next owner of the same facility, building or point."""
+
+    table = "owner"
+    user: Id
+    facility: Id | None = None
+    building: Id | None = None
+    point: Id | None = None
+    from_: Day | None = Field(default=None, alias="from")
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Owner:
+        if [self.facility, self.building, self.point].count(None) != len(_TARGETS) - 1:
+            message = "an owner owns exactly one of facility, building and point; write one of these keys"
+            raise ValueError(message)
+        return self
+
+    @property
+    def target(self) -> tuple[Literal["facility", "building", "point"], str]:
+        """What is owned."""
+        return next((kind, owned) for kind in _TARGETS if (owned := getattr(self, kind)) is not None)
+
+    def facts(self) -> frozenset[Fact]:
+        """The user, from the first day on."""
+        return frozenset({(self.from_ or SINCE_EVER, (self.user, self.target))})
+
+
+_TARGETS: tuple[Literal["facility", "building", "point"], ...] = ("facility", "building", "point")
+
+
+class Stay(Entity):
+    """A user's stay at a point; both days are the user's."""
+
+    table = "occupancy"
+    point: Id
+    user: Id
+    entry: Day
+    exit: Day | None = Field(default=None, examples=[date(2026, 10, 14)])
+
+    def facts(self) -> frozenset[Fact]:
+        """The entry, and the first day after the exit."""
+        left = set() if self.exit is None else {(self.exit + timedelta(days=1), "left")}
+        return frozenset({(self.entry, (self.point, self.user)), *left})
+
+
+class Meter(Entity):
+    """A device of the settings."""
+
+    table = "meter"
+    facility: Id
+    name: Text
+    serial: Text | None = None
+
+    def facts(self) -> frozenset[Fact]:
+        """Where it is."""
+        return frozenset({(SINCE_EVER, self.facility)})
+
+
+class Register(Entity):
+    """One counter of a meter."""
+
+    table = "register"
+    meter: Id
+    key: Text = Field(examples=["import"])
+    energy_source: EnergySource
+    unit: Unit
+    resolution: Resolution
+    max_per_day: Positive | None = Field(default=None, examples=["500"])
+    modulus: Positive | None = None
+    backflow: Number | None = None
+    exchanges: Exchanges | None = None
+
+    def facts(self) -> frozenset[Fact]:
+        """All of it, since ever: it says how every index is to be read."""
+        return frozenset({(SINCE_EVER, tuple(getattr(self, name) for name in _COUNTING))})
+
+
+_COUNTING = ("meter", "key", "energy_source", "unit", "resolution", "max_per_day", "modulus", "backflow", "exchanges")
+
+
+class Link(Entity):
+    """A register at a point: direct, or common by scope and key."""
+
+    table = "link"
+    register_: Id = Field(alias="register")
+    point: Id
+    from_: Day | None = Field(default=None, alias="from")
+    until: Day | None = Field(default=None, examples=[date(2027, 1, 1)])
+    scope: Scope | None = None
+    key: Key | None = None
+    value: Dated | None = None
+
+    @model_validator(mode="after")
+    def _shared_by_rule(self) -> Link:
+        message = ""
+        if (self.scope is None) != (self.key is None):
+            message = "a common link has scope and key, a direct one neither; add the other or remove this one"
+        elif self.key is None and self.value is not None:
+            message = "a value belongs to a key; add scope and key or remove value"
+        elif self.key == "percentage" and self.value is None:
+            message = 'a link by percentage has its own value; write e.g. value = "12.5"'
+        if message:
+            raise ValueError(message)
+        return self
+
+    def facts(self) -> frozenset[Fact]:
+        """The rule from the first day on, its end, its values."""
+        ended = set() if self.until is None else {(self.until, "ended")}
+        values = {(step.from_ or SINCE_EVER, step.value) for step in self.value or ()}
+        rule = (self.register_, self.point, self.scope, self.key)
+        return frozenset({(self.from_ or SINCE_EVER, rule), *ended, *values})
+
+
+class Rate(Entity):
+    """What a unit costs, for all points of a facility or for named ones."""
+
+    table = "rate"
+    facility: Id
+    energy_source: EnergySource
+    title: Text = Field(examples=["Electricity"])
+    component: Component
+    unit: Unit
+    points: Points | None = None
+    prices: Prices
+    tax: TaxPart
+
+    @model_validator(mode="after")
+    def _unit_of_component(self) -> Rate:
+        if (self.unit in _VOLUMES) != (self.component == "volume"):
+            message = f'{self.unit} is no unit of component = "{self.component}"; correct one of them'
+            raise ValueError(message)
+        return self
+
+    def facts(self) -> frozenset[Fact]:
+        """Who and what it prices, since its first price; each price; each end."""
+        who = frozenset(self.points or ())
+        terms = (self.facility, self.energy_source, self.component, self.unit, self.title, self.tax, who)
+        prices = {(step.from_ or SINCE_EVER, step.price) for step in self.prices}
+        ends = {(step.until, "ended") for step in self.prices if step.until is not None}
+        return frozenset({(self.prices[0].from_ or SINCE_EVER, terms), *prices, *ends})
+
+
+TABLES: dict[str, type[Entity]] = {
+    model.table: model for model in (Facility, Building, Point, User, Owner, Stay, Meter, Register, Link, Rate)
+}
+"""the tables of the file, in an order in which everything is named before it is referred to"""
+
+
+class PropertyRow(Protocol):
+    """What the store keeps of an entry."""
+
+    @property
+    def kind(self) -> str:
+        """Its table."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def value(self) -> str | None:
+        """Its object as JSON; None once it is ended."""
+
+
+def entities(rows: Iterable[PropertyRow]) -> tuple[Entity, ...]:
+    """The entries that the store keeps."""
+    return tuple(TABLES[row.kind].model_validate_json(row.value) for row in rows if row.value is not None)
