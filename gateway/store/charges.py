@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
+from gateway.core.proof import FIRST, chain
 from gateway.store import events, schema, streams
 from gateway.store.errors import StoreError
 
@@ -17,29 +17,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-FIRST_PREVHASH = "0" * 64
+    from gateway.service.records import NewCharge
+
 REMAINDER = "_remainder"
 REVERSAL = "reversal"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewCharge:
-    """A charge as it is kept and told."""
-
-    charge_id: str
-    line_id: str
-    revision: int
-    kind: str
-    """charge, reversal, adjustment"""
-    replaces: str | None
-    facility: str
-    closing: str
-    """the month that it belongs to: "2026-10" """
-    billing_point: str | None
-    """None for the remainder"""
-    register: str | None
-    data: str
-    """canonical JSON of the whole body, charge_id included"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +49,6 @@ class ChargeFilter:
     id_prefix: str = ""
 
 
-def chain(prevhash: str, data: bytes) -> str:
-    """The hash of an event: SHA-256, in hex, over the hex text of the hash before and the canonical bytes."""
-    return hashlib.sha256(prevhash.encode("ascii") + data).hexdigest()
-
-
 def publish(connection: Connection, charges: Sequence[NewCharge], at: datetime, bootid: str) -> int:
     """Keep the charges and number their events, in this order; how many were new.
 
@@ -85,7 +61,7 @@ def publish(connection: Connection, charges: Sequence[NewCharge], at: datetime, 
     place = events.next_place(connection, stream)
     for charge in new:
         _insert(connection, charge)
-        previous = place.prevhash or FIRST_PREVHASH
+        previous = place.prevhash or FIRST
         own = chain(previous, charge.data.encode())
         subject = f"charges/{charge.billing_point or REMAINDER}"
         events.put(
@@ -131,6 +107,14 @@ def standing(connection: Connection, facility: str, month: str) -> list[str]:
     rows = (table.c.facility == facility, table.c.closing == month, table.c.standing == 1)
     query = select(table.c.body).where(*rows).order_by(table.c.line_id, table.c.revision, table.c.charge_id)
     return list(connection.scalars(query))
+
+
+def revisions(connection: Connection, facility: str, month: str) -> dict[str, int]:
+    """line_id -> the highest revision published, of the facility's charges of this closing."""
+    table = schema.charge
+    query = select(table.c.line_id, func.max(table.c.revision)).group_by(table.c.line_id)
+    rows = connection.execute(query.where(table.c.facility == facility, table.c.closing == month))
+    return {row[0]: row[1] for row in rows}
 
 
 def published(connection: Connection, wanted: ChargeFilter) -> list[KeptCharge]:

@@ -6,6 +6,8 @@ exactly one connection does both; every other one is `query_only` and never chec
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from gateway.store.errors import StoreError
 from gateway.store.schema import REVISION
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection as SQLiteConnection
+    from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -60,7 +62,7 @@ def reading_engine(path: Path, connections: int) -> Engine:
 
 def _prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
     @event.listens_for(engine, "connect")
-    def _connect(connection: SQLiteConnection, _record: object) -> None:
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # sqlite3 would begin transactions at moments of its own
         for pragma in pragmas:
             connection.execute(pragma).close()
@@ -77,21 +79,28 @@ def require_file(path: Path) -> None:
         raise StoreError(message)
 
 
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Says in one sentence, as a StoreError, why the database cannot be used."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, DatabaseError) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
+        message = f"{path}: {reason}: the store must be a database of the gateway's that can be written"
+        raise StoreError(message) from error
+
+
 def require_revision(connection: Connection, path: Path) -> None:
     """StoreError unless the tables are those of this release."""
-    found = revision(connection, path)
+    found = revision(connection)
     if found != REVISION:
         held = f"is of revision {found}" if found else "has no tables"
         message = f"{path}: the store {held}, this release needs {REVISION}: run `submeter migrate`"
         raise StoreError(message)
 
 
-def revision(connection: Connection, path: Path) -> str | None:
-    """The last migration that was applied, None in an empty file; StoreError where it is no database."""
-    try:
-        if connection.dialect.has_table(connection, "alembic_version"):
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    except DatabaseError as error:
-        message = f"{path}: this is no readable database ({error.orig}): restore a backup or name another file"
-        raise StoreError(message) from error
-    return None
+def revision(connection: Connection) -> str | None:
+    """The last migration that was applied, None in an empty file."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

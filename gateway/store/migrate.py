@@ -6,6 +6,7 @@ Only `submeter migrate` imports this: Alembic stays out of the daemon.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.config import Config
 
-from gateway.store.engine import database_path, revision, writing_engine
+from gateway.store.engine import database_path, revision, usable, writing_engine
 from gateway.store.errors import StoreError
 from gateway.store.lock import Lock
 from gateway.store.schema import REVISION
@@ -45,23 +46,25 @@ def migrate(url: str) -> Migrated:
         message = f"{path.parent}: there is no such folder: make it, owned by the user that runs the gateway"
         raise StoreError(message)
     with Lock(path):
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            message = f"{path}: {error.strerror}: the store must be a file that can be written"
-            raise StoreError(message) from error
+        _create(path)
         engine = writing_engine(path)
         try:
-            with engine.connect() as connection:
+            with usable(path), engine.connect() as connection:
                 before = _upgrade(connection, path)
         finally:
             engine.dispose()
     return Migrated(path=path, before=before, now=REVISION)
 
 
+def _create(path: Path) -> None:
+    """An empty file for its owner alone, unless there is one."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def _upgrade(connection: Connection, path: Path) -> str | None:
     with connection.begin():
-        before = revision(connection, path)
+        before = revision(connection)
         if before is not None and before > REVISION:
             message = f"{path}: the store is of revision {before}, this release knows {REVISION}: install the newer one"
             raise StoreError(message)

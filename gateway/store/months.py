@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
 
+from gateway.service.records import ClosedMonth, DirtyMonth
 from gateway.store import schema
 from gateway.store.instants import instant, micros
 
@@ -15,30 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirtyMonth:
-    """A month of a facility that is to be settled again, and why."""
-
-    facility: str
-    month: str
-    """ "2026-10" """
-    reason: str
-    """late_reading, move, exchange, rate, key, link, void, model, other"""
-    mark: int = 0
-    """given by the store; a later mark of the same month and reason has a higher one"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedMonth:
-    """A month of a facility whose charges are made."""
-
-    facility: str
-    month: str
-    closed_at: datetime
-    settled_at: datetime
-    """the last time that it was settled"""
 
 
 def mark(connection: Connection, months: Sequence[DirtyMonth]) -> None:

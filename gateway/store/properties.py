@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, select
 
+from gateway.service.records import PropertyRow
 from gateway.store import months, schema
 from gateway.store.instants import instant, micros
 
@@ -16,28 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PropertyChange:
-    """The whole new value of one entity."""
-
-    kind: str
-    """facility, building, point, user ... """
-    id: str
-    value: str | None
-    """JSON; None ends the entity"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PropertyRow:
-    """What an entity is, from `recorded_at` on."""
-
-    kind: str
-    id: str
-    value: str | None
-    """JSON; None where the entity is ended"""
-    recorded_at: datetime
-    recorded_by: str
+    from gateway.service.records import DirtyMonth, PropertyChange
 
 
 def record(
@@ -45,7 +24,7 @@ def record(
     changes: Sequence[PropertyChange],
     by: str,
     at: datetime,
-    dirty: Sequence[months.DirtyMonth],
+    dirty: Sequence[DirtyMonth],
 ) -> int:
     """Add the changes and mark the months that they touch; how many entities really changed.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from gateway.core.metering import Origin, Reading
 from gateway.core.units import Scaled
@@ -178,6 +178,12 @@ def span(
             if low <= row[0] <= high or (key, row[0]) in edges:
                 found[key].append(_reading(row, channel))
     return {key: tuple(sorted(readings, key=lambda reading: reading.at)) for key, readings in found.items()}
+
+
+def first(connection: Connection) -> datetime | None:
+    """The instant of the oldest reading."""
+    oldest = connection.scalar(select(func.min(schema.reading.c.at)))
+    return None if oldest is None else instant(oldest)
 
 
 def _edges(connection: Connection, wanted: Mapping[int, Channel], low: int, high: int) -> set[tuple[RegisterKey, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.core.event import Alarm
     from gateway.service.deliver import Ack
     from gateway.service.poll import Poll
+    from gateway.service.records import DirtyMonth, NewCharge, PropertyChange
 
 
 class Store(StoreView):
@@ -32,12 +34,12 @@ class Store(StoreView):
         path = database_path(url)
         require_file(path)
         self._lock = Lock(path)
-        try:
+        with ExitStack() as opened:
+            opened.callback(self._lock.release)
             super().__init__(url)
+            opened.callback(self.reader.close)
             self.writer = Writer(writing_engine(path))
-        except BaseException:  # not ours: only the lock is let go before it passes on
-            self._lock.release()
-            raise
+            opened.pop_all()
         self._boot = boot
         self._listeners: list[Callable[[], None]] = []
 
@@ -72,7 +74,7 @@ class Store(StoreView):
         await self.writer.submit(Priority.DELIVERY, work)
         self._tell()
 
-    async def publish(self, new: Sequence[charges.NewCharge], at: datetime) -> int:
+    async def publish(self, new: Sequence[NewCharge], at: datetime) -> int:
         """Keep charges and make their events in one transaction; how many were new.
 
         Known charges change nothing. StoreError, and nothing published, where a reversal names a charge that
@@ -85,22 +87,20 @@ class Store(StoreView):
 
     async def record_property(
         self,
-        changes: Sequence[properties.PropertyChange],
+        changes: Sequence[PropertyChange],
         by: str,
         at: datetime,
-        dirty: Sequence[months.DirtyMonth] = (),
+        dirty: Sequence[DirtyMonth] = (),
     ) -> int:
         """Add property changes and mark the months that they touch, in one transaction; how many really changed."""
         work = partial(properties.record, changes=changes, by=by, at=at, dirty=dirty)
         return await self.writer.submit(Priority.SETTLE, work)
 
-    async def mark_dirty(self, marked: Sequence[months.DirtyMonth]) -> None:
+    async def mark_dirty(self, marked: Sequence[DirtyMonth]) -> None:
         """Ask for months to be settled again."""
         await self.writer.submit(Priority.SETTLE, partial(months.mark, months=marked))
 
-    async def close_month(
-        self, facility: str, month: str, at: datetime, settled: Sequence[months.DirtyMonth] = ()
-    ) -> None:
+    async def close_month(self, facility: str, month: str, at: datetime, settled: Sequence[DirtyMonth] = ()) -> None:
         """The month is settled: closed if it was not; the marks in `settled` are gone, newer ones stay."""
         work = partial(months.close, facility=facility, month=month, at=at, settled=settled)
         await self.writer.submit(Priority.SETTLE, work)

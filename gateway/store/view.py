@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from gateway.service.deliver import Stream
 from gateway.store import alarms, charges, events, months, properties, readings, streams
-from gateway.store.engine import database_path, reading_engine, require_file, require_revision
+from gateway.store.engine import database_path, reading_engine, require_file, require_revision, usable
 from gateway.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm, Event
     from gateway.core.metering import Reading
+    from gateway.service.records import ClosedMonth, DirtyMonth, PropertyRow
 
 READERS = 2
 
@@ -31,12 +33,11 @@ class StoreView:
         path = database_path(url)
         require_file(path)
         engine = reading_engine(path, READERS)
-        try:
-            with engine.connect() as connection:
+        with ExitStack() as opened:
+            opened.callback(engine.dispose)
+            with usable(path), engine.connect() as connection:
                 require_revision(connection, path)
-        except BaseException:  # not ours: only the connections are let go before it passes on
-            engine.dispose()
-            raise
+            opened.pop_all()
         self.reader = Reader(engine, READERS)
 
     async def __aenter__(self) -> Self:
@@ -61,7 +62,11 @@ class StoreView:
             partial(readings.span, meters=frozenset(facility_meters), start=start, until=until)
         )
 
-    async def property_rows(self, known_at: datetime | None) -> Sequence[properties.PropertyRow]:
+    async def first_reading(self) -> datetime | None:
+        """The instant of the oldest reading."""
+        return await self.reader.run(readings.first)
+
+    async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
         """Every entity as known at an instant, now for None; ended ones are there with the value None."""
         return await self.reader.run(partial(properties.known, at=known_at))
 
@@ -69,15 +74,19 @@ class StoreView:
         """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal."""
         return await self.reader.run(partial(charges.standing, facility=facility, month=month))
 
+    async def revisions(self, facility: str, month: str) -> Mapping[str, int]:
+        """line_id -> the highest revision published in a closing."""
+        return await self.reader.run(partial(charges.revisions, facility=facility, month=month))
+
     async def all_charges(self, wanted: charges.ChargeFilter) -> Sequence[charges.KeptCharge]:
         """The charges that the filter lets through, in the order of publication."""
         return await self.reader.run(partial(charges.published, wanted=wanted))
 
-    async def dirty(self) -> Sequence[months.DirtyMonth]:
+    async def dirty(self) -> Sequence[DirtyMonth]:
         """The months to be settled again."""
         return await self.reader.run(months.marked)
 
-    async def closed_months(self, facility: str | None = None) -> Sequence[months.ClosedMonth]:
+    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
         """The closed months of one facility or of all."""
         return await self.reader.run(partial(months.closed, facility=facility))
 

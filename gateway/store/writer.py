@@ -55,7 +55,7 @@ class Writer:
         self._submitted = 0
         self._closing = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="store-writer")
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     async def submit(self, priority: Priority, work: Work[_T]) -> _T:
