@@ -20,6 +20,8 @@ from gateway.core.units import Scaled
 
 Case = dict[str, Any]
 DEFAULT_ZONE = "Europe/Zurich"
+PENDING = {"outside", "not_started"}
+"""no measured reading on one side"""
 
 
 def instant(text: str | None, zone: str, absent: datetime) -> datetime:
@@ -163,8 +165,8 @@ def _metered_answer(given: Case, settlement: Settlement) -> Case:
     holds = [(shown(one.start, zone), shown(one.until, zone), one.code) for one in settlement.holds]
     return {
         "lines": [_line(one, zone) for one in settlement.charges],
-        "pending": [{"from": one[0], "until": one[1]} for one in holds if one[2] == "outside"],
-        "blocked": [{"from": one[0], "until": one[1], "code": one[2]} for one in holds if one[2] != "outside"],
+        "pending": [{"from": one[0], "until": one[1]} for one in holds if one[2] in PENDING],
+        "blocked": [{"from": one[0], "until": one[1], "code": one[2]} for one in holds if one[2] not in PENDING],
         "warnings": [one.code for one in settlement.warnings],
     }
 
@@ -225,7 +227,7 @@ def allocate(given: Case) -> Case:
     book = allocation_book(given, factor)
     overlap = overlaps(book.occupancies.values())
     settlement = _settle(book, given, factor)
-    codes = [one.code for one in settlement.holds if one.code != "outside"]
+    codes = [one.code for one in settlement.holds if one.code not in PENDING]
     if overlap or codes:
         return {"error": (overlap or settlement.holds)[0].code if overlap else codes[0]}
     shares: dict[tuple[str, str], Fraction] = {}

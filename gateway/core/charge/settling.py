@@ -145,9 +145,11 @@ def _believed(one: _Register) -> list[Period]:
     if covered is None:
         one.holds.append(one.hold("outside", period, "no reading on both sides yet: charged once it arrives"))
         return []
-    for gap in (Period(period.start, covered.start), Period(covered.until, period.until)):
-        if not gap.empty:
-            one.holds.append(one.hold("outside", gap, "no reading on both sides yet: charged once it arrives"))
+    head, tail = Period(period.start, covered.start), Period(covered.until, period.until)
+    if not head.empty:
+        one.holds.append(one.hold("not_started", head, "before the first reading: charging starts with it"))
+    if not tail.empty:
+        one.holds.append(one.hold("outside", tail, "no reading on both sides yet: charged once it arrives"))
     blocked = [(part, code) for stretch, code in one.track.blocked() if (part := stretch.overlap(covered))]
     for part, code in blocked:
         one.holds.append(one.hold(code, part, _ANOMALIES[code]))
