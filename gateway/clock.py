@@ -41,6 +41,9 @@ class Bell(Protocol):
 class DaemonClock(Clock, Waiter, Protocol):
     """What the daemon's workers share."""
 
+    async def started(self) -> None:
+        """Return once there is a time: `now` may not be asked before."""
+
     def trusted(self) -> bool:
         """Whether the wall clock is known to be right."""
 
@@ -60,6 +63,9 @@ class SystemClock:
     def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
         """`beat` is called by every waiter every two seconds: it waits, but it lives."""
         self._beat = beat
+
+    async def started(self) -> None:
+        """Return at once."""
 
     def now(self) -> datetime:
         """The present instant in UTC."""
@@ -162,11 +168,16 @@ class SteppedClock:
 
     def __init__(self) -> None:
         self._now: datetime | None = None
+        self._started = asyncio.Event()
         self._busy: set[object] = set()
         self._known: set[asyncio.Task[Any]] = set()
         self._queue: list[_Waiting] = []
         self._came = 0
         self._changed = asyncio.Event()
+
+    async def started(self) -> None:
+        """Return once the first instant has been stepped to."""
+        await self._started.wait()
 
     def now(self) -> datetime:
         """The instant that was stepped to."""
@@ -218,6 +229,7 @@ class SteppedClock:
         """Go to the instant through everything due by then; ValueError where that would be backwards."""
         if self._now is None:
             self._now = to
+            self._started.set()
         if to < self._now:
             message = f"{to.isoformat()} is before {self._now.isoformat()}; a step goes forward"
             raise ValueError(message)
@@ -298,14 +310,12 @@ class StepServer:
 
     def __init__(self, clock: SteppedClock) -> None:
         self._clock = clock
-        self._first = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._server: asyncio.Server | None = None
 
     async def open(self, path: str) -> None:
-        """Listen; return when the first instant has come. OSError where the socket cannot be made."""
+        """Listen; a socket left over from an earlier run is replaced. OSError where it cannot be made."""
         self._server = await asyncio.start_unix_server(self._serve, path)
-        await self._first.wait()
 
     def close(self) -> None:
         """Stop listening."""
@@ -328,7 +338,6 @@ class StepServer:
             if instant.tzinfo is None:
                 return b"refused: the instant has no time zone; write e.g. 2026-10-01T00:00:00Z\n"
             async with self._one_at_a_time:
-                self._first.set()
                 await self._clock.step(instant.astimezone(UTC))
         except ValueError as error:
             return f"refused: {error}\n".encode()

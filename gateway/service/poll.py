@@ -50,7 +50,7 @@ class Poll:
 class ReadingStore(Protocol):
     """Where readings are kept."""
 
-    async def keep(self, polls: Sequence[Poll]) -> None:
+    async def keep(self, polls: Sequence[Poll]) -> object:
         """Keep the polls of one round in one transaction; return once they are durable."""
 
 
