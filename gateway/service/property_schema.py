@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,8 @@ from gateway.service.property_fields import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gateway.service.records import PropertyRow
 
 _VOLUMES = {"m3", "l"}
 
@@ -304,22 +306,6 @@ TABLES: dict[str, type[Entity]] = {
     model.table: model for model in (Facility, Building, Point, User, Owner, Stay, Meter, Register, Link, Rate)
 }
 """the tables of the file, in an order in which everything is named before it is referred to"""
-
-
-class PropertyRow(Protocol):
-    """What the store keeps of an entry."""
-
-    @property
-    def kind(self) -> str:
-        """Its table."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def value(self) -> str | None:
-        """Its object as JSON; None once it is ended."""
 
 
 def entities(rows: Iterable[PropertyRow]) -> tuple[Entity, ...]:

@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from gateway.core.building import Key
     from gateway.core.units import Scaled
     from gateway.service.property_fields import PriceStep, Step, TaxPart
+    from gateway.service.records import PropertyRow
 
 _E = TypeVar("_E", bound=schema.Entity)
 UNPLACED = "UTC"
 """time zone of what belongs to no facility: `book.problems` refuses it"""
+
+
+def book_of(rows: Iterable[PropertyRow]) -> Book:
+    """The book that the store's rows make."""
+    return book(schema.entities(rows))
 
 
 def book(entities: Iterable[schema.Entity]) -> Book:
