@@ -69,8 +69,7 @@ def split(total: int, shares: Sequence[Fraction]) -> list[int]:
     exact = [share * total for share in shares]
     parts = [part.__floor__() for part in exact]
     order = sorted(range(len(shares)), key=lambda place: (parts[place] - exact[place], place))
-    spare = [place for place in order if shares[place]]
-    for place in spare[: total - sum(parts)]:
+    for place in order[: total - sum(parts)]:
         parts[place] += 1
     return parts
 
