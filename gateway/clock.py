@@ -155,9 +155,10 @@ def _kernel_synchronised() -> bool | None:
 
 @dataclass(slots=True, order=True)
 class _Waiting:
-    """A task that waits; tasks of one instant wake in the order in which they came."""
+    """A task that waits. Of one instant, those that wait for a bell wake when the others have done their work."""
 
     instant: datetime
+    for_bell: bool
     number: int
     task: asyncio.Task[Any] = field(compare=False)
     woken: asyncio.Future[None] = field(compare=False)
@@ -235,17 +236,18 @@ class SteppedClock:
             raise ValueError(message)
         await self._all_wait()
         while self._queue and self._queue[0].instant <= to:
-            self._now = max(self._now, self._queue[0].instant)
-            while self._queue and self._queue[0].instant <= self._now:
+            first = self._queue[0]
+            self._now = max(self._now, first.instant)
+            while self._queue and (self._queue[0].instant, self._queue[0].for_bell) <= (self._now, first.for_bell):
                 self.wake(heapq.heappop(self._queue))
             await self._all_wait()
         self._now = to
 
-    def waiting(self, instant: datetime) -> _Waiting:
+    def waiting(self, instant: datetime, *, for_bell: bool = False) -> _Waiting:
         """The current task, queued for the instant."""
         self._came += 1
         future = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(instant, self._came, _current(), future)
+        waiting = _Waiting(instant, for_bell, self._came, _current(), future)
         heapq.heappush(self._queue, waiting)
         return waiting
 
@@ -297,7 +299,7 @@ class _SteppedBell:
 
     async def wait(self, instant: datetime) -> None:
         if not self._rung and instant > self._clock.now():
-            self._waiting = self._clock.waiting(instant)
+            self._waiting = self._clock.waiting(instant, for_bell=True)
             try:
                 await self._clock.rest(self._waiting)
             finally:

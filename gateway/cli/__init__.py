@@ -39,16 +39,30 @@ def _decode() -> click.Command:
     return decode
 
 
+def _migrate() -> click.Command:
+    from gateway.cli.store import migrate
+
+    return migrate
+
+
 def _read() -> click.Command:
     from gateway.cli.wiring import read
 
     return read
 
 
+def _run() -> click.Command:
+    from gateway.cli.run import run
+
+    return run
+
+
 COMMANDS: dict[str, Callable[[], click.Command]] = {
     "check": _check,
     "decode": _decode,
+    "migrate": _migrate,
     "read": _read,
+    "run": _run,
 }
 
 

@@ -103,7 +103,7 @@ class PollCounts:
 class Poller:
     """The worker of one line."""
 
-    def __init__(  # noqa: PLR0913 - a use case names each part of the outside that it needs
+    def __init__(
         self,
         line: Line,
         bus: MeterBus,
@@ -112,16 +112,14 @@ class Poller:
         store: ReadingStore,
         alarms: AlarmSink,
         boot: str,
-        kept: Callable[[], None],
         beat: Callable[[], None],
     ) -> None:
-        """`kept` is called when a round is durable, `beat` at every sign of life."""
+        """`beat` is called at every sign of life."""
         self._line = line
         self._bus = bus
         self._clock = clock
         self._store = store
         self._boot = boot
-        self._kept = kept
         self._beat = beat
         self._rounds = 0
         self._missed = 0
@@ -158,7 +156,6 @@ class Poller:
         finally:  # also when stopped half-way: what has been read is not lost
             if heard:
                 await self._store.keep(heard)
-                self._kept()
         await self._report(heard, failed)
 
     async def _read_all(self, now: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:

@@ -114,6 +114,26 @@ async def test_a_worker_woken_by_a_bell_holds_the_step_from_the_ring_on() -> Non
         task.cancel()
 
 
+async def test_who_waits_for_a_bell_comes_after_the_others_of_the_same_instant() -> None:
+    clock, done = SteppedClock(), list[str]()
+    bell = clock.bell()
+
+    async def settler() -> None:
+        await bell.wait(at(1))
+        done.append("settled")
+
+    async def poller() -> None:
+        await clock.until(at(1))
+        await slow_work(50)
+        done.append("polled")
+
+    tasks = [asyncio.ensure_future(clock.enrolled(run)()) for run in (settler, poller)]
+    await clock.step(START)
+    await clock.step(at(1))
+    assert done == ["polled", "settled"]
+    await asyncio.gather(*tasks)
+
+
 async def test_a_bell_rung_while_nobody_waits_spares_the_next_wait_only() -> None:
     clock = SteppedClock()
     await clock.step(START)

@@ -84,9 +84,7 @@ async def plant(request: pytest.FixtureRequest) -> AsyncIterator[Plant]:
     field, book, clock = Field(), Book(), SteppedClock()
     await clock.step(at(-0.5))
     line = Line(id="line", poll=every, meters=("a", "b", "c"))
-    poller = Poller(
-        line, field, clock=clock, store=book, alarms=book, boot="boot", kept=lambda: None, beat=lambda: None
-    )
+    poller = Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None)
     task = asyncio.ensure_future(clock.enrolled(poller.run)())
     yield Plant(field, book, clock, poller, task)
     task.cancel()

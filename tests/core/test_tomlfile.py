@@ -59,7 +59,9 @@ def test_each_table_of_an_array_has_its_own_lines() -> None:
 
 
 def test_arrays_over_several_lines_and_inline_tables_have_lines_inside() -> None:
-    text = 'prices = [ # first\n  { from = 2026-01-01, price = "1" }, # }\n\n  { price = "]" },\n]\nlast = [[1, 2], [3]]\n'
+    text = (
+        'prices = [ # first\n  { from = 2026-01-01, price = "1" }, # }\n\n  { price = "]" },\n]\nlast = [[1, 2], [3]]\n'
+    )
     found = lines_of(text)
     assert (found["prices.0.price"], found["prices.1"], found["prices.1.price"]) == (2, 4, 4)
     assert (found["last"], found["last.1.0"]) == (6, 6)
