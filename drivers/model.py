@@ -88,13 +88,13 @@ class MeterModel(Strict, Generic[AnyRegister]):
     """the maker's names of the devices that answer like this"""
     read_budget_per_day: Annotated[int, Field(ge=1)] | None = None
     """how many reads a day the battery is made for; absent: no battery to spare"""
-    register: Annotated[tuple[AnyRegister, ...], Field(min_length=1, strict=False)]
+    registers: Annotated[tuple[AnyRegister, ...], Field(alias="register", min_length=1, strict=False)]
     proof: Annotated[tuple[Proof, ...], Field(min_length=1, strict=False)]
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The register keys in the order of the file."""
-        return tuple(register.key for register in self.register)
+        return tuple(register.key for register in self.registers)
 
     @model_validator(mode="after")
     def _registers_and_proofs_agree(self) -> MeterModel[AnyRegister]:

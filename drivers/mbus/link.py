@@ -1,0 +1,131 @@
+"""The link layer without a line: what is sent, and which frames are in the octets that come back. Pure.
+
+M-Bus documentation 4.8, chapter 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from drivers.mbus.frame import (
+    ACK,
+    LONG_START,
+    SHORT_LENGTH,
+    SHORT_START,
+    Frame,
+    FrameError,
+    long_length,
+    parse_frame,
+    short_frame,
+)
+
+_SND_NKE, _REQ_UD2, _FCB = 0x40, 0x5B, 0x20
+_BITS = 11
+"""of one octet on the wire: start, eight, parity, stop"""
+
+
+def snd_nke(address: int) -> bytes:
+    """Link reset: the meter's next expected frame count bit is 1."""
+    return short_frame(_SND_NKE, address)
+
+
+def req_ud2(address: int, *, fcb: bool) -> bytes:
+    """Ask for the data; a repeated frame count bit asks for the previous telegram again."""
+    return short_frame(_REQ_UD2 | (_FCB if fcb else 0), address)
+
+
+def split(octets: bytes) -> list[bytes]:
+    """The long frames that stand one behind the other; FrameError where they do not."""
+    frames = []
+    while octets:
+        count = long_length(octets)
+        frames.append(octets[:count])
+        octets = octets[count:]
+    return frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long things take on a line, in seconds."""
+
+    baud: int
+    latency: float
+    """that the adapter adds"""
+
+    def answer(self) -> float:
+        """Longest wait for the first octet of an answer: 330 bit times and 50 ms."""
+        return 330 / self.baud + 0.05 + self.latency
+
+    def octets(self, count: int) -> float:
+        """How long `count` octets are under way."""
+        return count * _BITS / self.baud
+
+    def silence(self) -> float:
+        """No octet for so long: nobody sends any more."""
+        return 33 / self.baud + self.latency
+
+
+class Receiver:
+    """Finds the answer to one request in the octets that arrive.
+
+    Skipped are: the echo of the request, noise before the answer, and late answers of other meters. A frame
+    that is damaged is skipped octet by octet, so that a whole one behind it is still found.
+    """
+
+    def __init__(self, address: int, awaited: Literal["ack", "data"]) -> None:
+        self._address = address
+        self._awaited = awaited
+        self._octets = b""
+        self.problem: str | None = None
+        """what was wrong with what came, where anything but an echo came"""
+
+    def feed(self, octets: bytes) -> bytes | None:
+        """Take in more octets; the answer as soon as it is whole."""
+        self._octets += octets
+        return self._search(final=False)
+
+    def finish(self) -> bytes | None:
+        """Nothing more will come: search what is left without waiting for the rest of any frame."""
+        return self._search(final=True)
+
+    def _search(self, *, final: bool) -> bytes | None:
+        while self._octets:
+            if self._octets[:1] == ACK and self._awaited == "ack":
+                return ACK
+            try:
+                count = self._frame_length()
+                if count > len(self._octets) and not final:
+                    return None
+                octets = self._octets[:count]
+                frame = parse_frame(octets)
+            except FrameError as error:
+                self.problem = self.problem or str(error)
+                self._octets = self._octets[1:]
+                continue
+            self._octets = self._octets[count:]
+            if self._is_answer(frame):
+                return octets
+        return None
+
+    def _frame_length(self) -> int:
+        """Octets of the frame that begins here, or of the part of it that says so; FrameError where none begins."""
+        if self._octets[0] == SHORT_START:
+            return SHORT_LENGTH
+        if self._octets[0] != LONG_START:
+            message = f"octets {self._octets[:8].hex()} begin no frame"
+            raise FrameError(message)
+        return 4 if len(self._octets) < 4 else long_length(self._octets)
+
+    def _is_answer(self, frame: Frame) -> bool:
+        if frame.from_master:  # the echo of the request
+            return False
+        if not frame.is_answer:
+            self.problem = f"C field {frame.control:02x} is no answer of a meter"
+        elif frame.address != self._address:
+            self.problem = f"the answer comes from address {frame.address}"
+        elif self._awaited == "ack":
+            self.problem = "data came instead of an acknowledgement"
+        else:
+            return True
+        return False
