@@ -27,6 +27,12 @@ class Options:
 
 
 # Each command is imported when it is asked for: `submeter decode` must not load a database.
+def _charges() -> click.Command:
+    from gateway.cli.charges import charges
+
+    return charges
+
+
 def _check() -> click.Command:
     from gateway.cli.wiring import check
 
@@ -37,6 +43,12 @@ def _decode() -> click.Command:
     from gateway.cli.wiring import decode
 
     return decode
+
+
+def _explain() -> click.Command:
+    from gateway.cli.charges import explain
+
+    return explain
 
 
 def _migrate() -> click.Command:
@@ -58,8 +70,10 @@ def _run() -> click.Command:
 
 
 COMMANDS: dict[str, Callable[[], click.Command]] = {
+    "charges": _charges,
     "check": _check,
     "decode": _decode,
+    "explain": _explain,
     "migrate": _migrate,
     "read": _read,
     "run": _run,

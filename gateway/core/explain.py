@@ -52,7 +52,7 @@ class Names:
     meters: Mapping[str, str] = field(default_factory=dict)
 
 
-def explain(charge: Charge, charge_id: str, names: Names) -> list[str]:
+def explain_charge(charge: Charge, charge_id: str, names: Names) -> list[str]:
     """The lines of the explanation."""
     lines = [f"Charge {charge_id}", f"{charge.title}: {charge.amount} {charge.currency}"]
     if charge.kind != "charge":

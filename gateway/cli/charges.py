@@ -1,0 +1,100 @@
+"""Commands about published charges: list them, explain one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.exits import Refused
+from gateway.cli.wiring import load_settings
+from gateway.core.charge import parse
+from gateway.core.explain import Names, explain_charge
+from gateway.service.property import book_of
+from gateway.store import StoreError, StoreView
+from gateway.store.charges import ChargeFilter, KeptCharge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.cli import Options
+    from gateway.core.book import Book
+
+_ID = re.compile(r"[0-9a-f]{4,40}")
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+@click.command
+@click.argument("charge")
+@click.pass_obj
+def explain(options: Options, charge: str) -> None:
+    """Say in words and numbers how a charge came about. CHARGE is its id, or the first digits of it."""
+    if not _ID.fullmatch(charge):
+        message = f"{charge[:60]!r} is no charge id; give 4 to 40 of its hex digits, as `submeter charges` lists them"
+        raise Refused(message)
+    found, book = _published(options, ChargeFilter(id_prefix=charge))
+    if len(found) != 1:
+        several = "several charges begin" if found else "no charge begins"
+        message = f"{several} with {charge}; `submeter charges` lists them"
+        raise Refused(message)
+    data = json.loads(found[0].data)
+    lines = explain_charge(parse(data), found[0].charge_id, _names(book))
+    if options.json:
+        click.echo(json.dumps({"charge": data, "explanation": lines}, ensure_ascii=False))
+        return
+    click.echo("\n".join([*lines, "", _place(found[0])]))
+
+
+@click.command
+@click.option("--month", help='Only this closing, such as "2026-10".')
+@click.option("--point", help='Only this billing point; "_remainder" for what belongs to none.')
+@click.option("--facility", help="Only this facility.")
+@click.option("--standing", is_flag=True, help="Leave out reversals and what they take back.")
+@click.pass_obj
+def charges(options: Options, month: str | None, point: str | None, facility: str | None, *, standing: bool) -> None:
+    """List the published charges in the order of their publication."""
+    if month is not None and not _MONTH.fullmatch(month):
+        message = f"{month[:60]!r} is no month; write e.g. 2026-10"
+        raise Refused(message)
+    found, _ = _published(options, ChargeFilter(facility=facility, closing=month, billing_point=point))
+    rows = [json.loads(one.data) for one in found if one.standing or not standing]
+    if options.json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        click.echo(_row(row))
+    click.echo(f"{len(rows)} charges" if len(rows) != 1 else "1 charge")
+
+
+def _published(options: Options, wanted: ChargeFilter) -> tuple[Sequence[KeptCharge], Book]:
+    async def ask() -> tuple[Sequence[KeptCharge], Book]:
+        async with StoreView(url) as view:
+            return await view.all_charges(wanted), book_of(await view.property_rows(None))
+
+    url = load_settings(options).store
+    try:
+        return asyncio.run(ask())
+    except StoreError as error:
+        raise Refused(str(error)) from error
+
+
+def _names(book: Book) -> Names:
+    return Names(
+        users={user.id: user.name for user in book.users.values()},
+        points={point.id: f"{point.name} ({point.id})" for point in book.points.values()},
+        meters={meter.id: f"{meter.name} ({meter.id})" for meter in book.meters.values()},
+    )
+
+
+def _place(kept: KeptCharge) -> str:
+    return f"Published as {kept.stream} number {kept.seq}; hash {kept.hash[:16]}..., after {kept.prevhash[:16]}..."
+
+
+def _row(data: dict[str, Any]) -> str:
+    days = f"{data['period']['from'][:10]}..{data['period']['until'][:10]}"
+    what = f"{data['quantity']} {data['unit']} x {data['unit_price']} = {data['amount']} {data['currency']}"
+    who = f"{data['billing_point']} {data['payer']['id']}"
+    return f"{data['charge_id'][:12]} {data['closing']} r{data['revision']} {data['kind']:8} {days} {who}: {what}"

@@ -1,0 +1,76 @@
+"""What services hand to the store and get back, where a core value alone does not say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCharge:
+    """A charge as it is kept and told."""
+
+    charge_id: str
+    line_id: str
+    revision: int
+    kind: str
+    """charge, reversal, adjustment"""
+    replaces: str | None
+    facility: str
+    closing: str
+    """the month that it belongs to: "2026-10" """
+    billing_point: str | None
+    """None for the remainder"""
+    register: str | None
+    data: str
+    """canonical JSON of the whole body, charge_id included"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyMonth:
+    """A month of a facility that is to be settled again, and why."""
+
+    facility: str
+    month: str
+    """ "2026-10" """
+    reason: str
+    """late_reading, move, exchange, rate, key, link, void, model, other"""
+    mark: int = 0
+    """given by the store; a later mark of the same month and reason has a higher one"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedMonth:
+    """A month of a facility whose charges are made."""
+
+    facility: str
+    month: str
+    closed_at: datetime
+    settled_at: datetime
+    """the last time that it was settled"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyRow:
+    """What an entity is, from `recorded_at` on."""
+
+    kind: str
+    id: str
+    value: str | None
+    """JSON; None where the entity is ended"""
+    recorded_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyChange:
+    """The whole new value of one entity."""
+
+    kind: str
+    """facility, building, point, user ... """
+    id: str
+    value: str | None
+    """JSON; None ends the entity"""

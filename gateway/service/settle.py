@@ -1,0 +1,264 @@
+"""Closes every month of every facility when its grace is over, and settles again what a late fact touched.
+
+Closing and settling again are one thing: compare what should be charged with what stands published, and
+publish the difference. Doing it twice is harmless, so a crash in the middle is made good by doing it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.canonical import canonical
+from gateway.core.charge import REMAINDER, Charge, Settlement, Terms, body, compare, parse, seams, settle
+from gateway.core.event import Alarm, Severity
+from gateway.core.period import MAX, Period, local_date, month, months
+from gateway.core.problem import Hold
+from gateway.core.track import Track, track
+from gateway.core.units import UnitError
+from gateway.ports.clock import Clock
+from gateway.service.property import book_of
+from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from gateway.core.book import Book
+    from gateway.core.building import Facility
+    from gateway.core.metering import Reading, Register
+
+UNASSIGNED = "unassigned"
+NOT_STARTED = "not_started"
+UNIT_MISMATCH = "unit_mismatch"
+LATE = "late_reading"
+_HELD: dict[str, Severity] = {
+    "outside": "warning",
+    "no_price": "error",
+    "conflicting_reading": "error",
+    "index_decrease": "error",
+    "index_jump": "error",
+    "identity_changed": "error",
+    "keys_exceed_building": "error",
+    UNIT_MISMATCH: "error",
+    UNASSIGNED: "warning",
+    "zero_denominator": "warning",
+}
+"""the alarms of settling"""
+AGAIN = timedelta(days=1)
+"""how often a month with something held is looked at again"""
+UNTRUSTED = timedelta(minutes=1)
+
+Registers = dict[tuple[str, str], tuple["Reading", ...]]
+_log = logging.getLogger(__name__)
+
+
+class SettleStore(Protocol):
+    """What settling needs of the store."""
+
+    async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
+        """The property data as known at the instant; None: now."""
+
+    async def first_reading(self) -> datetime | None:
+        """The instant of the oldest reading."""
+
+    async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
+        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
+        """Canonical bodies of the charges of a closing that are neither reversed nor a reversal."""
+
+    async def revisions(self, facility: str, month: str) -> Mapping[str, int]:
+        """line_id -> the highest revision published."""
+
+    async def publish(self, new: Sequence[NewCharge], at: datetime) -> int:
+        """Keep charges, their events and numbers in one transaction; those known already change nothing."""
+
+    async def dirty(self) -> Sequence[DirtyMonth]:
+        """The months to be settled again."""
+
+    async def mark_dirty(self, marked: Sequence[DirtyMonth]) -> None:
+        """Ask for months to be settled again."""
+
+    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
+        """The closed months."""
+
+    async def close_month(self, facility: str, month: str, at: datetime, settled: Sequence[DirtyMonth] = ()) -> None:
+        """The month is settled; the marks in `settled` are gone."""
+
+    async def open_alarms(self) -> Sequence[Alarm]:
+        """The alarms that have not ended."""
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        """Begin the alarm of this code and source; nothing where it is open."""
+
+    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
+        """End it, where it is open."""
+
+
+class SettleClock(Clock, Protocol):
+    """The clock that decides what is due."""
+
+    def trusted(self) -> bool:
+        """Whether the wall clock is known to be right."""
+
+
+class Bell(Protocol):
+    """What wakes the worker before it is due."""
+
+    async def wait(self, instant: datetime) -> None:
+        """Return once it was rung or the clock has reached the instant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """A billing month of a facility."""
+
+    facility: Facility
+    label: str
+    """ "2026-10" """
+    period: Period
+
+    @classmethod
+    def of(cls, facility: Facility, day: date) -> Month:
+        """The month that the day lies in."""
+        return cls(facility=facility, label=f"{day:%Y-%m}", period=month(day, facility.time_zone))
+
+    @property
+    def due(self) -> datetime:
+        """When it is closed."""
+        return self.period.until + self.facility.grace
+
+
+class Settler:
+    """The worker that closes months."""
+
+    def __init__(
+        self, *, store: SettleStore, clock: SettleClock, bell: Bell, gateway: str, beat: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._bell = bell
+        self._gateway = gateway
+        self._beat = beat
+
+    async def run(self) -> None:
+        """Settle what is due, at the start, whenever the bell is rung and when the next month is due."""
+        while True:
+            await self._bell.wait(await self.settle_due())
+
+    async def settle_due(self) -> datetime:
+        """Settle everything due by now; the instant at which to look again."""
+        now = self._clock.now()
+        if not self._clock.trusted():
+            return now + UNTRUSTED  # nothing is billed on a clock that may show 1970
+        book = book_of(await self._store.property_rows(None))
+        started = await self._store.first_reading()
+        holds: list[Hold] = []
+        again = MAX
+        for facility in book.facilities.values():
+            due, coming = await self._agenda(facility, started, now)
+            again = min([again, coming])
+            for one in due:
+                self._beat()
+                holds += await self._settle(book, one, now)
+        await self._tell(book, holds, now)
+        return min(again, now + AGAIN)
+
+    async def _agenda(
+        self, facility: Facility, started: datetime | None, now: datetime
+    ) -> tuple[list[Month], datetime]:
+        """The months to settle, oldest first, and when the next one is due."""
+        if started is None or started >= now:
+            return [], MAX
+        zone = facility.time_zone
+        all_months = [Month.of(facility, day) for day in months(local_date(started, zone), local_date(now, zone))]
+        closed = {one.month for one in await self._store.closed_months(facility.id)}
+        dirty = {one.month for one in await self._store.dirty() if one.facility == facility.id}
+        due = [one for one in all_months if one.due <= now and (one.label not in closed or one.label in dirty)]
+        return due, min((one.due for one in all_months if one.due > now), default=MAX)
+
+    async def _settle(self, book: Book, one: Month, now: datetime) -> list[Hold]:
+        """Settle the month and publish what differs; what is held."""
+        facility = one.facility.id
+        marks = [mark for mark in await self._store.dirty() if (mark.facility, mark.month) == (facility, one.label)]
+        meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
+        readings = await self._store.readings(meters, one.period.start, one.period.until)
+        standing = [parse(json.loads(text)) for text in await self._store.standing_charges(facility, one.label)]
+        revisions = await self._store.revisions(facility, one.label)
+        terms = Terms(gateway=self._gateway, facility=facility, period=one.period, closing=one.label)
+        work = partial(difference, book, terms, readings, standing, revisions)
+        new, settlement = await asyncio.to_thread(work)
+        for _, group in groupby(new, key=lambda charge: charge.billing_point):
+            await self._store.publish([_record(charge) for charge in group], now)
+        held = [hold for hold in settlement.holds if hold.code != NOT_STARTED]
+        if held:  # looked at again until a person or a reading has cleared it
+            await self._store.mark_dirty([DirtyMonth(facility=facility, month=one.label, reason=LATE)])
+        await self._store.close_month(facility, one.label, now, [] if held else marks)
+        count = len(settlement.charges)
+        _log.info("%s %s: settled: %d charges, %d published, %d held", facility, one.label, count, len(new), len(held))
+        return held + list(settlement.warnings)
+
+    async def _tell(self, book: Book, holds: Iterable[Hold], now: datetime) -> None:
+        """Raise the alarms of what is held, end those of what is not any more."""
+        wanted = {(hold.code, hold.register): hold.text for hold in holds}
+        for register in book.registers.values():
+            if not any(now in link.period for link in book.links_of(register.id)):
+                text = f"register {register.id} is linked to no billing point: the owner pays until it is linked"
+                wanted[UNASSIGNED, register.id] = text
+        for alarm in await self._store.open_alarms():
+            if alarm.code in _HELD and (alarm.code, alarm.source) not in wanted:
+                await self._store.end_alarm(alarm.code, alarm.source, now)
+        for (code, source), text in wanted.items():
+            alarm = Alarm(code=code, source=source, severity=_HELD[code], since=now, text=text)
+            await self._store.raise_alarm(alarm)
+
+
+def difference(
+    book: Book,
+    terms: Terms,
+    readings: Mapping[tuple[str, str], Sequence[Reading]],
+    standing: Sequence[Charge],
+    revisions: Mapping[str, int],
+) -> tuple[list[Charge], Settlement]:
+    """What is to be published next, and the settlement that it follows from."""
+    tolerance = book.facilities[terms.facility].boundary_tolerance
+    tracks: dict[str, Track] = {}
+    strangers: list[Hold] = []
+    for register in book.registers.values():
+        heard = readings.get((register.meter, register.key), ())
+        try:
+            tracks[register.id] = track(register, heard, tolerance)
+        except UnitError as error:
+            tracks[register.id] = track(register, (), tolerance)
+            strangers.append(_stranger(register, terms.period, error))
+    found = settle(book, tracks, terms, seams(standing, terms.period))
+    new = compare(found.charges, standing, revisions)
+    return new, Settlement(charges=found.charges, holds=(*found.holds, *strangers), warnings=found.warnings)
+
+
+def _stranger(register: Register, period: Period, error: UnitError) -> Hold:
+    text = f"{register.id} is declared in {register.unit}, but {error}: correct the unit of the register"
+    return Hold(code=UNIT_MISMATCH, register=register.id, start=period.start, until=period.until, text=text)
+
+
+def _record(charge: Charge) -> NewCharge:
+    data = body(charge)
+    return NewCharge(
+        charge_id=data["charge_id"],
+        line_id=charge.line_id,
+        revision=charge.revision,
+        kind=charge.kind,
+        replaces=charge.replaces,
+        facility=charge.facility,
+        closing=charge.closing,
+        billing_point=None if charge.billing_point == REMAINDER else charge.billing_point,
+        register=charge.register,
+        data=canonical(data).decode(),
+    )
