@@ -128,14 +128,14 @@ class ModbusModel(MeterModel[ModbusRegister]):
 
     def requests(self, *, with_serial: bool) -> tuple[Request, ...]:
         """The requests of one read."""
-        spans = [register.span for register in self.register]
+        spans = [register.span for register in self.registers]
         if with_serial and self.serial is not None:
             spans.append(self.serial.span)
         return plan(spans, self.limits)
 
     def values(self, words: Mapping[Span, tuple[int, ...]]) -> tuple[RegisterValue, ...]:
         """Every register's value; WrongAnswerError naming the first that has none."""
-        return tuple(_value(register, words[register.span]) for register in self.register)
+        return tuple(_value(register, words[register.span]) for register in self.registers)
 
     def serial_in(self, words: Mapping[Span, tuple[int, ...]]) -> str:
         """The serial number among the words; "" where none was read, WrongAnswerError where it is no text."""
@@ -150,7 +150,7 @@ class ModbusModel(MeterModel[ModbusRegister]):
     @model_validator(mode="after")
     def _can_be_asked(self) -> ModbusModel:
         self.requests(with_serial=True)
-        for register in self.register:
+        for register in self.registers:
             plan([register.span], self.limits)  # a refused block is split down to single values
         return self
 

@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING
 
 from drivers.modbus.frame import FrameError, take_frame
 from drivers.modbus.pdu import answered_words, read_request
+from drivers.model import mismatches
 from gateway.ports.field import WrongAnswerError
 
 if TYPE_CHECKING:
     from drivers.modbus.frame import Frame
     from drivers.modbus.model import ModbusModel
     from drivers.modbus.plan import Request, Span
+
+
+def failures(model: ModbusModel) -> list[str]:
+    """What the proofs of the model's file give otherwise than they expect."""
+    found: list[str] = []
+    for proof in model.proof:
+        try:
+            words = read_raw(model, proof.octets)
+            found += mismatches(proof, model.serial_in(words), 0, model.values(words))
+        except WrongAnswerError as error:
+            found.append(f"{proof.source}: {error}")
+    return found
 
 
 def read_raw(model: ModbusModel, raw: bytes) -> dict[Span, tuple[int, ...]]:
@@ -24,7 +37,7 @@ def read_raw(model: ModbusModel, raw: bytes) -> dict[Span, tuple[int, ...]]:
             raise WrongAnswerError(message)
         request = _request(model, asked.pdu)
         words |= request.parts(answered_words(request, answer.pdu))
-    missing = [register.key for register in model.register if register.span not in words]
+    missing = [register.key for register in model.registers if register.span not in words]
     if missing:
         message = f"nothing asks for {', '.join(missing)}"
         raise WrongAnswerError(message)

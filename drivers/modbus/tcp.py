@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket as sockets
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from drivers.modbus.frame import FrameError, frame_bytes, take_frame
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 CONNECT_S = 3.0
 SILENCES = 3
 """so many questions in a row without a single frame, and the connection is made anew: it may be dead itself"""
+_LATE = 64
+"""so many questions without an answer are remembered, to tell a late answer from a strange one"""
 
 
 class TcpLine:
@@ -63,7 +68,7 @@ class TcpLine:
             message = f"{place}: no connection within {CONNECT_S:g} s; check the address, the cable and the power"
             raise LineDownError(message) from None
         except OSError as error:
-            message = f"{place}: no connection ({error.strerror or error}); check the address, the cable and the power"
+            message = f"{place}: no connection ({_reason(error)}); check the address, the cable and the power"
             raise LineDownError(message) from None
         self._silences = 0
         return self._socket
@@ -81,6 +86,13 @@ class TcpLine:
         return NoAnswerError("gives no answer; check its address, its wiring and its power")
 
 
+def _reason(error: OSError) -> str:
+    """The system's own words; asyncio puts the address in their place, which the sentence has already."""
+    if error.errno is None or isinstance(error, sockets.gaierror):
+        return str(error)
+    return os.strerror(error.errno).lower()
+
+
 class _Socket(asyncio.Protocol):
     """Cuts the stream into frames and gives the one that is waited for; all others are late and dropped."""
 
@@ -94,7 +106,8 @@ class _Socket(asyncio.Protocol):
         self._place = place
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
-        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._question: tuple[int, asyncio.Future[Frame]] | None = None
+        self._given_up: deque[int] = deque(maxlen=_LATE)
         self._closed = asyncio.get_running_loop().create_future()
 
     @property
@@ -105,8 +118,10 @@ class _Socket(asyncio.Protocol):
     def ask(self, transaction: int, request: bytes) -> asyncio.Future[Frame]:
         """Send the request; the future gets its answer, or fails at once when the connection goes."""
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        if self._question is not None:
+            self._given_up.append(self._question[0])
+        self._question = (transaction, answer)
         self.heard, self.strange = False, None
-        self._waiting[transaction] = answer
         if self._transport is not None:
             self._transport.write(request)
         return answer
@@ -114,10 +129,9 @@ class _Socket(asyncio.Protocol):
     def drop(self, why: FieldError) -> None:
         """Close; whoever waits fails with `why`."""
         self.lost = self.lost or why
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(self.lost)
-        self._waiting.clear()
+        if self._question is not None and not self._question[1].done():
+            self._question[1].set_exception(self.lost)
+        self._question = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -146,8 +160,9 @@ class _Socket(asyncio.Protocol):
 
     def _deliver(self, frame: Frame) -> None:
         self.heard = True
-        answer = self._waiting.pop(frame.transaction, None)
-        if answer is None:
+        if self._question is not None and frame.transaction == self._question[0]:
+            answer, self._question = self._question[1], None
+            if not answer.done():  # done: the question was given up, its answer is late
+                answer.set_result(frame)
+        elif frame.transaction not in self._given_up:
             self.strange = frame.transaction
-        elif not answer.done():  # done: its question was given up, the answer is late
-            answer.set_result(frame)

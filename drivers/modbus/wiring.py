@@ -9,10 +9,9 @@ from pydantic import Field, StringConstraints, field_validator
 from drivers.modbus.bus import ModbusBus, WiredMeter
 from drivers.modbus.frame import decoded
 from drivers.modbus.model import meter_models
-from drivers.modbus.proof import read_raw
+from drivers.modbus.proof import failures
 from drivers.modbus.tcp import TcpLine
-from drivers.model import Strict, mismatches
-from gateway.ports.field import WrongAnswerError
+from drivers.model import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,15 +73,7 @@ class ModbusDriver:
 
     def prove(self, model: str) -> list[str]:
         """What the raw answers of the model's file give otherwise than the file expects."""
-        known = meter_models()[model]
-        found: list[str] = []
-        for proof in known.proof:
-            try:
-                words = read_raw(known, proof.octets)
-                found += mismatches(proof, known.serial_in(words), 0, known.values(words))
-            except WrongAnswerError as error:
-                found.append(f"{proof.source}: {error}")
-        return found
+        return failures(meter_models()[model])
 
 
 def _wired(key: str, meter: MeterSettings) -> WiredMeter:
