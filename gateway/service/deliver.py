@@ -1,15 +1,48 @@
-"""Delivery: every event reaches every named consumer, in order, and is finished by their acks alone."""
+"""Delivery: every event reaches every named consumer, in order, and is finished by their acks alone.
+
+A PUBACK is not delivery: a broker that is killed afterwards may have lost the message. So what is unfinished is
+published again after every (re)connect, and once more when a consumer stays silent. With no consumer named, a PUBACK
+is all that can be had, and finishes.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+from gateway.core.event import ORDER, Event, Kind
+from gateway.service.lane import Lane
+from gateway.service.reports import (
+    ACK_ABOVE_SENT,
+    ACK_UNKNOWN_CONSUMER,
+    ACK_UNKNOWN_STREAM,
+    GATEWAY,
+    PUBLISH_REFUSED,
+    AlarmSink,
+    Reports,
+)
 
-    from gateway.core.event import Alarm, Event, Kind
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from gateway.core.canonical import Json
+    from gateway.ports.clock import Clock
+
+WINDOW = 20
+"""publishes in flight, over all streams"""
+LATE = timedelta(hours=1)
+HEARTBEAT = 30.0
+"""seconds between two signs of life where nothing happens"""
+MAX_REQUESTS = 100
+"""commands that wait; the oldest is dropped where a receiver asks faster than it is answered"""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +67,51 @@ class Ack:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where the answer to a command goes."""
+
+    topic: str
+    correlation: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """A receiver asks for everything of a stream from `from_seq` (1 or more) on, once more."""
+
+    stream: str
+    from_seq: int
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A message that says nothing usable, or a right that the broker refuses."""
+
+    code: str
+    """of the alarm"""
+    text: str
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """There is a new connection to the broker, or (None) there is none any more."""
+
+    number: int | None
+
+
+Received = Ack | Resend | Problem | Connection
+
+
+class RefusedError(Exception):
+    """The broker, or the form of a topic, does not let this message pass. The text is the reason."""
+
+
+class OfflineError(Exception):
+    """The connection was lost before the broker confirmed; what is unfinished is published after the next connect."""
+
+
 class EventStore(Protocol):
     """The outbox. "Finished" is a cursor: a stream is finished up to a seq, never in patches."""
 
@@ -54,11 +132,215 @@ class EventStore(Protocol):
         """
 
 
-class AlarmSink(Protocol):
-    """Where alarms begin and end; doing either twice changes nothing."""
+class Outlet(Protocol):
+    """The way to the broker."""
 
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        """Begin the alarm of this code and source."""
+    def open(self, receive: Callable[[Received], None], streams: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """Connect, and stay connected while inside. `receive` is called in the event loop; `streams` go into info."""
 
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
-        """End the alarm of this code and source, if there is one."""
+    async def publish(self, event: Event, *, historical: bool) -> None:
+        """Return once the broker has confirmed; RefusedError, OfflineError."""
+
+    async def answer(self, reply: Reply, body: Mapping[str, Json]) -> None:
+        """Answer a command; RefusedError, OfflineError."""
+
+
+class Deliver:
+    """The worker that empties the outbox."""
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        alarms: AlarmSink,
+        outlet: Outlet,
+        clock: Clock,
+        consumers: Collection[str],
+        beat: Callable[[], None],
+    ) -> None:
+        """`beat` is called at every sign of life."""
+        self._store = store
+        self._outlet = outlet
+        self._clock = clock
+        self._consumers = frozenset(consumers)
+        self._lanes: dict[str, Lane] = {}
+        self._connection: int | None = None
+        self._flying = 0
+        self._wake = asyncio.Event()
+        self._mail = asyncio.Event()
+        self._beat = beat
+        self.counts: Counter[str] = Counter()
+        """published, acks, and what was refused by the code of its alarm"""
+        self._reports = Reports(alarms, clock, self.counts, self._mail.set)
+        self._requests: deque[Resend | Problem] = deque(maxlen=MAX_REQUESTS)
+
+    def notify(self) -> None:
+        """There are new events in the store."""
+        for lane in self._lanes.values():
+            lane.live.more = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        await self._load()
+        async with self._outlet.open(self.receive, list(self._lanes)):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._read_mail())
+                    while True:
+                        await self._serve(group)
+            finally:
+                await self._book()  # acks that have just arrived: the consumer need not repeat them
+
+    async def _load(self) -> None:
+        acks = await self._store.acks()
+        streams = {stream.kind: stream for stream in await self._store.streams()}
+        for stream in (streams[kind] for kind in ORDER):
+            known = {name: acks.get((name, stream.name), 0) for name in self._consumers}
+            self._lanes[stream.name] = Lane(stream.name, head=stream.head, finished=stream.finished, acks=known)
+        await self._reports.end_earlier((GATEWAY, *self._consumers))
+        self._mail.set()  # a consumer that is no longer named holds nothing back
+
+    async def _serve(self, group: asyncio.TaskGroup) -> None:
+        """Send over one connection for as long as it lasts."""
+        while self._flying or self._connection is None:  # what flew with the last one ends first: so order is kept
+            await self._woken()
+        connection = self._connection
+        for lane in self._lanes.values():
+            lane.restart()
+        while self._connection == connection:
+            for lane in self._lanes.values():
+                lane.tick(self._clock.monotonic())
+            chosen = await self._next() if self._flying < WINDOW else None
+            if chosen is None:
+                await self._woken()
+            elif self._connection == connection:
+                lane, event, asked = chosen
+                lane.hand_over(event.seq, self._clock.monotonic())
+                self._flying += 1
+                group.create_task(self._send(lane, event, asked=asked))
+
+    async def _woken(self) -> None:
+        """Wait until something has changed, or is due."""
+        now = self._clock.monotonic()
+        due = [one.due for lane in self._lanes.values() for one in (lane.retry, lane.silence) if one.due is not None]
+        patience = min(due, default=now + HEARTBEAT) - now if self._connection is not None else HEARTBEAT
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(min(patience, HEARTBEAT), 0)):
+                await self._wake.wait()
+        self._wake.clear()
+        self._beat()
+
+    async def _next(self) -> tuple[Lane, Event, bool] | None:
+        """What is unfinished goes first, in the order of the kinds; then what was asked for."""
+        for lane in self._lanes.values():
+            if event := await lane.next(self._store.events):
+                return lane, event, False
+        for lane in self._lanes.values():
+            if event := await lane.next_asked(self._store.events):
+                return lane, event, True
+        return None
+
+    async def _send(self, lane: Lane, event: Event, *, asked: bool) -> None:
+        late = asked or self._clock.now() - event.time > LATE
+        try:
+            await self._outlet.publish(event, historical=late)
+        except OfflineError:
+            pass  # everything unfinished is published again after the next connect
+        except RefusedError as error:
+            self._refused(lane, event, error)
+        else:
+            self._published(lane, event.seq)
+        finally:
+            self._flying -= 1
+            self._wake.set()
+
+    def _refused(self, lane: Lane, event: Event, error: RefusedError) -> None:
+        lane.refuse(event.seq, self._clock.monotonic())
+        text = f"The broker refuses {event.subject} ({error}); give the gateway the right to publish there."
+        self._reports.begin(PUBLISH_REFUSED, GATEWAY, text)
+
+    def _published(self, lane: Lane, seq: int) -> None:
+        self.counts["published"] += 1
+        lane.confirm(seq)
+        if lane.progress() or lane.finishable() > lane.finished:
+            self._mail.set()
+        if not any(one.refused for one in self._lanes.values()):
+            self._reports.end(PUBLISH_REFUSED, GATEWAY)
+
+    def receive(self, message: Received) -> None:
+        """Take what came from the broker; returns at once."""
+        match message:
+            case Connection():
+                self._connection = message.number
+                self._wake.set()
+                return
+            case Ack():
+                self._take(message)
+            case Problem():
+                self._reports.begin(message.code, GATEWAY, message.text)
+                self._requests.append(message)
+            case Resend():
+                self._requests.append(message)
+        self._mail.set()
+
+    def _take(self, ack: Ack) -> None:
+        lane = self._lanes.get(ack.stream)
+        if ack.consumer not in self._consumers:
+            text = f"{ack.consumer} acknowledges but is no consumer; name it in the settings as [[mqtt.consumer]]."
+            self._reports.begin(ACK_UNKNOWN_CONSUMER, GATEWAY, text)
+        elif lane is None:
+            text = (
+                f"{ack.consumer} acknowledges {ack.stream}, which is no stream of this gateway; it must start afresh."
+            )
+            self._reports.begin(ACK_UNKNOWN_STREAM, ack.consumer, text)
+        elif not lane.claim(ack.consumer, ack.seq):
+            text = (
+                f"{ack.consumer} acknowledges {ack.stream}:{ack.seq}, but {lane.sent} is the last one sent; repair it."
+            )
+            self._reports.begin(ACK_ABOVE_SENT, ack.consumer, text)
+        else:
+            self.counts["acks"] += 1
+
+    async def _read_mail(self) -> None:
+        while True:
+            await self._mail.wait()
+            self._mail.clear()
+            await self._book()
+            await self._reports.flush()
+            while self._requests:
+                await self._carry_out(self._requests.popleft())
+
+    async def _book(self) -> None:
+        """Record what is acknowledged: however many acks have come in, in one transaction."""
+        news = [(lane, lane.progress(), lane.finishable()) for lane in self._lanes.values()]
+        acks = [Ack(consumer=name, stream=lane.name, seq=seq) for lane, acked, _ in news for name, seq in acked.items()]
+        finished = {lane.name: until for lane, _, until in news if until > lane.finished}
+        if not acks and not finished:
+            return
+        await self._store.acknowledge(acks, finished)
+        for lane, acked, until in news:
+            lane.record(acked, until, self._clock.monotonic())
+
+    async def _carry_out(self, request: Resend | Problem) -> None:
+        if isinstance(request, Problem):
+            body: dict[str, Json] = {"ok": False, "error": request.code}
+        else:
+            body = await self._repeat(request)
+            self._wake.set()
+        if request.reply is not None:
+            try:
+                await self._outlet.answer(request.reply, body)
+            except (OfflineError, RefusedError) as error:
+                _log.warning("The answer to %s was not published: %s", request.reply.topic, error)
+
+    async def _repeat(self, request: Resend) -> dict[str, Json]:
+        lane = self._lanes.get(request.stream)
+        if lane is None:
+            return {"ok": False, "error": "unknown_stream", "streams": list(self._lanes)}
+        kept = await self._store.events(lane.name, request.from_seq - 1, 1)
+        first = kept[0].seq if kept else lane.sent + 1
+        if request.from_seq < min(first, lane.sent + 1):
+            return {"ok": False, "error": "expired", "stream": lane.name, "first_seq": str(first)}
+        lane.ask(request.from_seq)
+        return {"ok": True, "stream": lane.name, "from_seq": str(request.from_seq), "last_seq": str(lane.sent)}

@@ -1,0 +1,215 @@
+"""The connection to the broker: paho in its own thread, everything else in the event loop.
+
+MQTT 5 is tried first. A broker that refuses it is spoken to in 3.1.1 until the gateway is started again.
+
+A session ends with its connection: what must survive is in the store, and is published again after every connect,
+because a broker may lose its sessions as well as its messages. A kept session would add nothing but a queue of old
+commands at the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from gateway.core.canonical import Json, canonical
+from gateway.mqtt.topics import OFFLINE, ONLINE, Gateway, event_payload, event_topic, info_payload, parse
+from gateway.service.deliver import Connection, OfflineError, Problem, RefusedError
+from gateway.service.reports import SUBSCRIBE_REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from gateway.core.event import Event
+    from gateway.service.deliver import Received, Reply
+
+WINDOW = 20
+"""messages in flight; Mosquitto takes no more from one client by default"""
+FIRST_RETRY, LAST_RETRY = 1, 60
+"""seconds between two attempts to connect"""
+KEEP_ALIVE = 30
+"""seconds; a connection that has gone silent is noticed after one and a half times as long"""
+LAST_WORDS = 2.0
+"""seconds that the broker gets to take over the last status"""
+WRONG_PROTOCOL = "Unsupported protocol version"
+NAMES = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
+
+_log = logging.getLogger(__name__)
+
+
+class MqttClient:
+    """An `Outlet` to one broker. `consumers` are those whose acks finish an event; they are told in info."""
+
+    def __init__(self, gateway: Gateway, *, host: str, port: int, consumers: Sequence[str]) -> None:
+        self._gateway = gateway
+        self._address = (host, port)
+        self._consumers = consumers
+        self._streams: Sequence[str] = ()
+        self._receive: Callable[[Received], None] = _nobody
+        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(WINDOW)
+        self._flying: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._number = 0
+        self._online = False
+        self._lost: str | None = None
+        self._client = self._new()
+
+    @asynccontextmanager
+    async def open(self, receive: Callable[[Received], None], streams: Sequence[str]) -> AsyncIterator[None]:
+        """Connect, and stay connected while inside; a broker that is away is tried again and again."""
+        self._receive, self._streams = receive, streams
+        self._start()
+        try:
+            yield
+        finally:
+            await self._goodbye()
+
+    async def publish(self, event: Event, *, historical: bool) -> None:
+        """Return once the broker has confirmed. RefusedError with its reason; OfflineError."""
+        try:
+            topic = event_topic(self._gateway, event)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+        await self._send(topic, event_payload(self._gateway, event, historical=historical))
+
+    async def answer(self, reply: Reply, body: Mapping[str, Json]) -> None:
+        """Answer a command. RefusedError with the broker's reason; OfflineError."""
+        properties = None
+        if reply.correlation is not None and self._protocol == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = reply.correlation
+        await self._send(reply.topic, canonical(body), properties=properties)
+
+    async def _send(
+        self, topic: str, payload: bytes, *, retain: bool = False, properties: Properties | None = None
+    ) -> None:
+        await self._room.acquire()
+        if not self._online:
+            self._room.release()
+            raise OfflineError(self._lost)
+        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        # From here on paho keeps the message, also over a lost connection: its place is free when it is confirmed.
+        future: asyncio.Future[ReasonCode] = self._loop.create_future()
+        self._flying[info.mid] = future
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            future.cancel()
+            raise OfflineError(info.rc.name)
+        reason = await future
+        if reason.is_failure:
+            raise RefusedError(str(reason))
+
+    def _new(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._gateway.client_id,
+            clean_session=None if self._protocol == MQTTProtocolVersion.MQTTv5 else True,  # in 5 the default expiry
+            protocol=self._protocol,
+        )
+        client.will_set(self._gateway.status, OFFLINE, qos=1, retain=True)
+        client.reconnect_delay_set(FIRST_RETRY, LAST_RETRY)
+        client.on_connect = lambda *args: self._call(client, self._on_connect, args[3])
+        client.on_connect_fail = lambda *_: self._call(client, self._on_lost, "it does not answer")
+        client.on_disconnect = lambda *args: self._call(client, self._on_lost, str(args[3]))
+        client.on_publish = lambda *args: self._call(client, self._on_publish, args[2], args[3])
+        client.on_subscribe = lambda *args: self._call(client, self._on_subscribe, args[3])
+        client.on_message = lambda *args: self._call(client, self._on_message, args[2])
+        return client
+
+    def _start(self) -> None:
+        self._client.connect_async(*self._address, KEEP_ALIVE)
+        self._client.loop_start()
+
+    def _call(self, client: Client, handler: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - paho's own
+        """From paho's thread into the event loop; a client that was replaced has no say any more."""
+        self._loop.call_soon_threadsafe(lambda: handler(*args) if client is self._client else None)
+
+    def _on_connect(self, reason: ReasonCode) -> None:
+        if reason.is_failure:
+            if str(reason) == WRONG_PROTOCOL and self._protocol == MQTTProtocolVersion.MQTTv5:
+                self._fall_back()
+            else:
+                self._on_lost(f"it refuses the gateway: {reason}")
+            return
+        if self._lost is not None:
+            _log.info("The broker %s:%d is there again", *self._address)
+        self._lost = None
+        self._online = True
+        self._number += 1
+        self._client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
+        self._announce()
+        self._receive(Connection(number=self._number))
+
+    def _announce(self) -> None:
+        info = info_payload(
+            self._gateway, consumers=self._consumers, streams=self._streams, protocol=NAMES[self._protocol]
+        )
+        self._client.publish(self._gateway.info, info, qos=1, retain=True)
+        self._client.publish(self._gateway.status, ONLINE, qos=1, retain=True)
+
+    def _fall_back(self) -> None:
+        _log.info("The broker %s:%d refuses MQTT 5; the gateway speaks 3.1.1 until it is started again", *self._address)
+        self._protocol = MQTTProtocolVersion.MQTTv311
+        self._client.disconnect()
+        self._client = self._new()
+        for _ in self._flying:  # what the old client kept goes with it
+            self._room.release()
+        self._flying.clear()
+        self._start()
+
+    def _on_lost(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = reason
+            _log.warning("The broker %s:%d is not available (%s); the gateway keeps trying", *self._address, reason)
+        if self._online:
+            self._online = False
+            self._receive(Connection(number=None))
+        for future in self._flying.values():
+            if not future.done():
+                future.set_exception(OfflineError(reason))
+
+    def _on_publish(self, mid: int, reason: ReasonCode) -> None:
+        future = self._flying.pop(mid, None)
+        if future is None:
+            return  # status or info
+        self._room.release()
+        if not future.done():
+            future.set_result(reason)
+
+    def _on_subscribe(self, reasons: Sequence[ReasonCode]) -> None:
+        for topic, reason in zip(self._gateway.subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                text = f"The broker refuses to deliver {topic} ({reason}); give the gateway the right to read it."
+                self._receive(Problem(code=SUBSCRIBE_REFUSED, text=text))
+
+    def _on_message(self, message: MQTTMessage) -> None:
+        response, correlation = (
+            getattr(message.properties, name, None) for name in ("ResponseTopic", "CorrelationData")
+        )
+        self._receive(parse(self._gateway, message.topic, bytes(message.payload), response, correlation))
+
+    async def _goodbye(self) -> None:
+        """Say offline ourselves: an orderly end sends no will."""
+        if self._online:
+            try:
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._send(self._gateway.status, OFFLINE, retain=True)
+            except (OfflineError, RefusedError, TimeoutError) as error:
+                _log.warning("The broker did not take the last status: %r", error)
+        self._online = False
+        self._client.on_disconnect = None  # it is no loss
+        self._client.disconnect()
+        await asyncio.to_thread(self._client.loop_stop)
+
+
+def _nobody(_: Received) -> None:
+    """Nothing is connected yet."""

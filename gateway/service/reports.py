@@ -1,0 +1,89 @@
+"""What delivery reports as alarms: once each, however often it happens, and counted every time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.event import Alarm
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from gateway.ports.clock import Clock
+
+GATEWAY = "gateway"
+PUBLISH_REFUSED = "publish_refused"
+SUBSCRIBE_REFUSED = "subscribe_refused"
+ACK_ABOVE_SENT = "ack_above_sent"
+ACK_UNKNOWN_CONSUMER = "ack_unknown_consumer"
+ACK_UNKNOWN_STREAM = "ack_unknown_stream"
+ACK_MALFORMED = "ack_malformed"
+COMMAND_MALFORMED = "command_malformed"
+CODES = (
+    PUBLISH_REFUSED,
+    SUBSCRIBE_REFUSED,
+    ACK_ABOVE_SENT,
+    ACK_UNKNOWN_CONSUMER,
+    ACK_UNKNOWN_STREAM,
+    ACK_MALFORMED,
+    COMMAND_MALFORMED,
+)
+
+
+class AlarmSink(Protocol):
+    """Where alarms begin and end; doing either twice changes nothing."""
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        """Begin the alarm of this code and source."""
+
+    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
+        """End the alarm of this code and source, if there is one."""
+
+
+class Reports:
+    """Alarms that begin or end where nothing can be awaited; `pending` is called when there is something to flush."""
+
+    def __init__(self, alarms: AlarmSink, clock: Clock, counts: Counter[str], pending: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self._clock = clock
+        self._counts = counts
+        self._pending = pending
+        self._open: set[tuple[str, str]] = set()
+        self._changes: deque[tuple[str, str, str | None]] = deque()
+
+    def begin(self, code: str, source: str, text: str) -> None:
+        """Count it; the first time, it becomes an alarm."""
+        self._counts[code] += 1
+        if (code, source) not in self._open:
+            self._open.add((code, source))
+            self._change(code, source, text)
+
+    def end(self, code: str, source: str) -> None:
+        """It is over, if it was."""
+        if (code, source) in self._open:
+            self._open.remove((code, source))
+            self._change(code, source, None)
+
+    async def end_earlier(self, sources: Collection[str]) -> None:
+        """End what an earlier run left open: whether it still holds shows again by itself."""
+        for code in CODES:
+            for source in sources:
+                await self._alarms.end_alarm(code, source, self._clock.now())
+
+    async def flush(self) -> None:
+        """Hand over what has begun and ended, in order."""
+        while self._changes:
+            code, source, text = self._changes[0]
+            now = self._clock.now()
+            if text is None:
+                await self._alarms.end_alarm(code, source, now)
+            else:
+                await self._alarms.raise_alarm(Alarm(code=code, source=source, severity="error", since=now, text=text))
+            self._changes.popleft()
+
+    def _change(self, code: str, source: str, text: str | None) -> None:
+        self._changes.append((code, source, text))
+        self._pending()

@@ -1,0 +1,143 @@
+"""What the tests of delivery share: the worker over a real broker, and an ear on that broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from gateway.mqtt.client import MqttClient
+from gateway.mqtt.topics import Gateway
+from gateway.service.deliver import Deliver
+from tests.outbox import NOON, Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
+
+GATEWAY = Gateway(site="sonnenhof", name="gw-01")
+ROOT = "submeter/v0/sonnenhof/gw-01"
+
+
+class StillClock:
+    """Noon, and a monotonic clock that a test may advance."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> datetime:
+        return NOON + timedelta(minutes=1)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@asynccontextmanager
+async def delivering(
+    outbox: Outbox, host: str, port: int, consumers: Sequence[str] = (), clock: StillClock | None = None
+) -> AsyncIterator[Deliver]:
+    client = MqttClient(GATEWAY, host=host, port=port, consumers=consumers)
+    deliver = Deliver(
+        store=outbox,
+        alarms=outbox,
+        outlet=client,
+        clock=clock or StillClock(),
+        consumers=consumers,
+        beat=lambda: None,
+    )
+    task = asyncio.create_task(deliver.run())
+    try:
+        yield deliver
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Ear:
+    """A client of the broker that hears the gateway's whole tree."""
+
+    def __init__(self, host: str, port: int, name: str) -> None:
+        self.heard: list[MQTTMessage] = []
+        self._changed = asyncio.Condition()
+        self._ready = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe([(f"{ROOT}/#", 1), ("elsewhere/#", 1)])
+        self._client.on_subscribe = self._subscribed
+        self._client.on_message = self._message
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect(host, port)
+        self._client.loop_start()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ready(self) -> None:
+        await self._ready.wait()
+
+    def say(self, end: str, body: object, *, reply: str | None = None, correlation: bytes | None = None) -> None:
+        """Publish below the gateway's root; bytes go as they are."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if reply is not None:
+            properties.ResponseTopic = reply
+        if correlation is not None:
+            properties.CorrelationData = correlation
+        payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self._client.publish(f"{ROOT}/{end}", payload, qos=1, properties=properties)
+
+    def ack(self, consumer: str, stream: str, seq: int) -> None:
+        self.say(f"ack/{consumer}", {"stream": stream, "seq": str(seq)})
+
+    def events(self, kind: str = "") -> list[dict[str, Any]]:
+        kinds = ("charges/", "sessions/", "alarms/", "readings/")
+        ends = [(message.topic.removeprefix(f"{ROOT}/"), message.payload) for message in self.heard]
+        return [json.loads(payload) for end, payload in ends if end.startswith(kinds) and end.startswith(kind)]
+
+    def seqs(self, kind: str = "") -> list[int]:
+        return [int(event["seq"]) for event in self.events(kind)]
+
+    def last(self, end: str) -> bytes | None:
+        """The last payload heard on a topic below the root."""
+        found = [bytes(message.payload) for message in self.heard if message.topic == f"{ROOT}/{end}"]
+        return found[-1] if found else None
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with self._changed:
+            await self._changed.wait_for(true)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _subscribed(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._ready.set)
+
+    def _message(self, _: Client, __: object, message: MQTTMessage) -> None:
+        self._loop.call_soon_threadsafe(self._hear, message)
+
+    def _hear(self, message: MQTTMessage) -> None:
+        self.heard.append(message)
+        task = asyncio.ensure_future(self._tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+@asynccontextmanager
+async def listening(host: str, port: int, name: str = "ear") -> AsyncIterator[Ear]:
+    ear = Ear(host, port, name)
+    try:
+        await ear.ready()
+        yield ear
+    finally:
+        ear.close()
