@@ -51,14 +51,14 @@ def _store(url: str) -> str:
 Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["haus-1"])]
 
 
-class _Meter(BaseModel):
+class MeterTable(BaseModel):
     """One meter on a line; the rest of its keys is the driver's: model, address, serial."""
 
     model_config = _DRIVER_KEYS
     id: Id = Field(description="id of the meter; the property data and the topics use the same", examples=["heat-01"])
 
 
-class _Bus(BaseModel):
+class BusTable(BaseModel):
     """One line with its meters; the rest of its keys is the driver's: host, port and the like."""
 
     model_config = _DRIVER_KEYS
@@ -67,26 +67,26 @@ class _Bus(BaseModel):
     poll: Annotated[str, AfterValidator(_poll)] = Field(
         description="every meter is read at multiples of this time since midnight UTC", examples=["15min"]
     )
-    meter: list[_Meter] = Field(min_length=1)
+    meter: list[MeterTable] = Field(min_length=1)
 
 
-class _Consumer(BaseModel):
+class ConsumerTable(BaseModel):
     """A receiver that acknowledges what it has taken over."""
 
     model_config = _STRICT
     name: Id = Field(description="publishes its acknowledgements on ack/<name>", examples=["billing"])
 
 
-class _Mqtt(BaseModel):
+class MqttTable(BaseModel):
     """The broker that charges and readings are delivered to."""
 
     model_config = _STRICT
     host: str = Field(min_length=1, examples=["127.0.0.1"])
     port: int = Field(default=1883, ge=1, le=65535, examples=[1883])
-    consumer: list[_Consumer] = []
+    consumer: list[ConsumerTable] = []
 
 
-class _File(BaseModel):
+class SettingsFile(BaseModel):
     """Settings of a Submeter Gateway."""
 
     model_config = _STRICT
@@ -96,8 +96,8 @@ class _File(BaseModel):
         description="SQLAlchemy URL of the database; a relative file lies beside this one",
         examples=["sqlite:////var/lib/submeter/gateway.db"],
     )
-    mqtt: _Mqtt | None = None
-    bus: list[_Bus] = []
+    mqtt: MqttTable | None = None
+    bus: list[BusTable] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ def load(path: Path, find: Callable[[str], Driver]) -> Settings | Problems:
     document = read(path)
     if not isinstance(document, Document):
         return document
-    loaded = validated(document, _File)
+    loaded = validated(document, SettingsFile)
     wiring = _Wiring(document.lines, find)
     wiring.check(document.table)
     problems = wiring.problems if isinstance(loaded, Loaded) else [*loaded, *wiring.problems]
@@ -151,7 +151,7 @@ def load(path: Path, find: Callable[[str], Driver]) -> Settings | Problems:
     return _settings(loaded.value, wiring, path)
 
 
-def _settings(file: _File, wiring: _Wiring, path: Path) -> Settings:
+def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
     buses = tuple(
         BusSettings(
             id=bus.id,
@@ -168,7 +168,7 @@ def _settings(file: _File, wiring: _Wiring, path: Path) -> Settings:
     )
 
 
-def _mqtt(table: _Mqtt | None) -> MqttSettings | None:
+def _mqtt(table: MqttTable | None) -> MqttSettings | None:
     if table is None:
         return None
     return MqttSettings(host=table.host, port=table.port, consumers=tuple(each.name for each in table.consumer))
@@ -176,9 +176,9 @@ def _mqtt(table: _Mqtt | None) -> MqttSettings | None:
 
 def json_schema(drivers: Iterable[Driver]) -> dict[str, Any]:
     """JSON Schema of the file for editors, with the keys of these drivers."""
-    schema = _File.model_json_schema()
+    schema = SettingsFile.model_json_schema()
     shapes = schema["$defs"]
-    meter, bus = shapes.pop("_Meter"), shapes.pop("_Bus")
+    meter, bus = shapes.pop("MeterTable"), shapes.pop("BusTable")
     kinds = []
     for driver in drivers:
         inner = _joined(meter, driver.meter_schema, shapes)
@@ -240,9 +240,9 @@ class _Wiring:
             self.problems.append(self._lines.problem((*place, "driver"), str(error)))
             return
         self.drivers[name] = driver
-        self._part(place, bus, driver.bus_schema, _Bus)
+        self._part(place, bus, driver.bus_schema, BusTable)
         for inner, meter in _tables(place, bus, "meter"):
-            self._part(inner, meter, driver.meter_schema, _Meter)
+            self._part(inner, meter, driver.meter_schema, MeterTable)
 
     def _part(self, place: Place, table: dict[str, Any], schema: type[BaseModel], ours: type[BaseModel]) -> None:
         theirs = {key: value for key, value in table.items() if key not in ours.model_fields}
