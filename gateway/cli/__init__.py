@@ -51,6 +51,12 @@ def _explain() -> click.Command:
     return explain
 
 
+def _import() -> click.Command:
+    from gateway.cli.property import import_file
+
+    return import_file
+
+
 def _migrate() -> click.Command:
     from gateway.cli.store import migrate
 
@@ -74,6 +80,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "check": _check,
     "decode": _decode,
     "explain": _explain,
+    "import": _import,
     "migrate": _migrate,
     "read": _read,
     "run": _run,

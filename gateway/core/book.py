@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from gateway.core.tariff import rate_overlaps
 from gateway.core.units import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from gateway.core.building import BillingPoint, Building, Facility, Key, Link
@@ -80,30 +80,47 @@ def building_value(building: Building, key: Key, instant: datetime) -> Fraction 
     return None if held is None else held.fraction
 
 
-def problems(book: Book) -> tuple[Problem, ...]:
-    """Everything that is wrong with the book. Rules that read across references run only where those hold."""
-    missing = tuple(_missing(book))
-    if missing:
-        return missing + tuple(overlaps(book.occupancies.values())) + tuple(_empty_periods(book))
-    rules: tuple[Callable[[Book], Iterable[Problem]], ...] = (
-        lambda book: overlaps(book.occupancies.values()),
+def problems(book: Book, refused: Collection[tuple[str, str]] = ()) -> tuple[Problem, ...]:
+    """Everything that is wrong with the book.
+
+    `refused` names entities (kind, id) that are not in the book because they were refused before: references
+    to them are not reported again. Rules that read across references see only what has all of its own.
+    """
+    whole: tuple[Callable[[Book], Iterable[Problem]], ...] = (
+        lambda book: _missing(book, refused),
+        _overlaps,
         lambda book: rate_overlaps(book.rates.values()),
         _empty_periods,
-        _ownerless,
+        lambda book: _ownerless(book, refused),
+        _doubled_owners,
         _doubled_registers,
+    )
+    across: tuple[Callable[[Book], Iterable[Problem]], ...] = (
         _crossing_links,
         _mixed_links,
         _weightless,
         _over_allocated,
     )
-    return tuple(problem for rule in rules for problem in rule(book))
+    sound = _sound(book)
+    found = [problem for rule in whole for problem in rule(book)]
+    return (*found, *(problem for rule in across for problem in rule(sound)))
 
 
-def _missing(book: Book) -> Iterable[Problem]:
+def _sound(book: Book) -> Book:
+    """The part of the book whose links can be followed to a facility on both sides."""
+    buildings = {key: one for key, one in book.buildings.items() if one.facility in book.facilities}
+    points = {key: one for key, one in book.points.items() if one.building in buildings}
+    meters = {key: one for key, one in book.meters.items() if one.facility in book.facilities}
+    registers = {key: one for key, one in book.registers.items() if one.meter in meters}
+    links = {key: one for key, one in book.links.items() if one.register in registers and one.point in points}
+    return replace(book, buildings=buildings, points=points, meters=meters, registers=registers, links=links)
+
+
+def _missing(book: Book, refused: Collection[tuple[str, str]]) -> Iterable[Problem]:
     """References to entities that are not there."""
     for kind, entities, field_name, target, known in _references(book):
         for entity_id, reference in entities:
-            if reference not in known:
+            if reference not in known and (target, reference) not in refused:
                 text = f"{target} {reference!r} is not known: add a [[{target}]] with this id, or correct the name"
                 yield Problem(code=f"unknown_{target}", kind=kind, id=entity_id, text=text, field=field_name)
 
@@ -141,24 +158,44 @@ def _references(
         yield "owner", of_kind, kind, kind, known
 
 
+def _overlaps(book: Book) -> Iterable[Problem]:
+    """Of stays that end before they begin nothing overlaps; they have a problem of their own."""
+    return overlaps(stay for stay in book.occupancies.values() if not stay.period.empty)
+
+
 def _empty_periods(book: Book) -> Iterable[Problem]:
     for occupancy in book.occupancies.values():
         if occupancy.period.empty:
-            text = f"{occupancy.user} leaves {occupancy.point} before entering it: the exit is the last day paid"
+            text = (
+                f"{occupancy.user} leaves {occupancy.point} before entering it: exit is the last day paid, "
+                "write the day of the entry or a later one"
+            )
             yield Problem(code="exit_before_entry", kind="occupancy", id=occupancy.id, text=text, field="exit")
     for link in book.links.values():
         if link.period.empty:
-            yield Problem(
-                code="empty_period", kind="link", id=link.id, text="the link ends before it begins", field="until"
-            )
+            text = "the link ends before it begins: until is the first day without it, write a day after from"
+            yield Problem(code="empty_period", kind="link", id=link.id, text=text, field="until")
 
 
-def _ownerless(book: Book) -> Iterable[Problem]:
+def _ownerless(book: Book, refused: Collection[tuple[str, str]]) -> Iterable[Problem]:
     """A facility needs an owner since ever: vacancy, remainder and unassigned registers fall to somebody."""
+    if any(kind == "owner" for kind, _ in refused):
+        return  # it may be the one that is looked for
     for facility in book.facilities.values():
         if owner_at(book.owners.values(), [("facility", facility.id)], MIN) is None:
             text = f"facility {facility.id!r} has no owner from the beginning: add an [[owner]] of it without from"
             yield Problem(code="no_owner", kind="facility", id=facility.id, text=text)
+
+
+def _doubled_owners(book: Book) -> Iterable[Problem]:
+    seen: dict[tuple[tuple[str, str], datetime], str] = {}
+    for owner in book.owners.values():
+        first = seen.setdefault((owner.target, owner.start), owner.id)
+        if first != owner.id:
+            text = (
+                f"{' '.join(owner.target)} has an owner from the same day already, {first}: change from, or remove one"
+            )
+            yield Problem(code="doubled_owner", kind="owner", id=owner.id, text=text, field="from")
 
 
 def _doubled_registers(book: Book) -> Iterable[Problem]:
@@ -260,5 +297,8 @@ def _excess(key: str, building: str, whole: Fraction | None, taken: Fraction) ->
     if whole is None:
         return f"Building scope by {key}, but building {building} has no {key}: set it at the building"
     if taken > whole:
-        return f"its units take {plain(taken)} {key}, more than the {plain(whole)} of building {building}"
+        return (
+            f"its units take {plain(taken)} {key}, more than the {plain(whole)} of building {building}: "
+            "lower theirs or raise the building's"
+        )
     return ""

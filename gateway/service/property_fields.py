@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,8 @@ from gateway.core.units import UNITS, Scaled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_TEXT = 200
+_ID = re.compile(r"[a-z0-9-]{1,40}")
 SINCE_EVER = date.min
 """where a value, a link, a price or an owner has no `from`"""
 
@@ -63,6 +66,27 @@ def _day(value: object, info: ValidationInfo) -> object:
     return date.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
 
 
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        message = f'"{text}" is no id; write 1 to 40 of a-z, 0-9 and -'
+        raise ValueError(message)
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
+        message = f"is no text of one line; write 1 to {MAX_TEXT} characters"
+        raise ValueError(message)
+    return text
+
+
+def _not_empty(entries: object) -> object:
+    if entries in ([], ()):
+        message = "is empty; write at least one entry, or remove the key"
+        raise ValueError(message)
+    return entries
+
+
 def _unit(unit: str) -> str:
     if unit not in UNITS:
         message = f'"{unit}" is no unit that is counted in; write one of {", ".join(sorted(UNITS))}'
@@ -80,8 +104,8 @@ def _time_zone(name: str) -> str:
     return name
 
 
-Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["flat-1"])]
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", examples=["Ground floor left"])]
+Id = Annotated[str, AfterValidator(_id), Field(examples=["flat-1"])]
+Text = Annotated[str, AfterValidator(_text), Field(examples=["Ground floor left"])]
 Number = Annotated[Scaled, PlainValidator(_number), PlainSerializer(str)]
 Positive = Annotated[Number, AfterValidator(_positive)]
 Day = Annotated[
@@ -124,7 +148,7 @@ class PriceStep(Strict):
 class ExchangeStep(Strict):
     """One meter ends with the index `final`, the next begins with `start`."""
 
-    at: AwareDatetime = Field(examples=["2026-03-12T10:30:00+01:00"])
+    at: AwareDatetime = Field(examples=[datetime(2026, 3, 12, 9, 30, tzinfo=UTC)])
     final: Number
     start: Number
     serial: Text | None = None
@@ -175,10 +199,15 @@ def _exchanged_once(exchanges: tuple[ExchangeStep, ...]) -> tuple[ExchangeStep, 
 
 
 # lists in the file, tuples in the model: strict would refuse that
-_List = Field(strict=False, min_length=1)
+_LIST = Field(strict=False)
 Dated = Annotated[
-    tuple[Step, ...], _List, BeforeValidator(_steps), AfterValidator(_in_order), PlainSerializer(_printed)
+    tuple[Step, ...],
+    _LIST,
+    BeforeValidator(_not_empty),
+    BeforeValidator(_steps),
+    AfterValidator(_in_order),
+    PlainSerializer(_printed),
 ]
-Prices = Annotated[tuple[PriceStep, ...], _List, AfterValidator(_in_order)]
-Exchanges = Annotated[tuple[ExchangeStep, ...], _List, AfterValidator(_exchanged_once)]
-Points = Annotated[tuple[Id, ...], _List]
+Prices = Annotated[tuple[PriceStep, ...], _LIST, BeforeValidator(_not_empty), AfterValidator(_in_order)]
+Exchanges = Annotated[tuple[ExchangeStep, ...], _LIST, BeforeValidator(_not_empty), AfterValidator(_exchanged_once)]
+Points = Annotated[tuple[Id, ...], _LIST, BeforeValidator(_not_empty)]

@@ -1,0 +1,98 @@
+"""Reads property.toml: every entry by its own schema, so that one mistake hides no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gateway.service.property_schema import TABLES, Entity
+from gateway.tomlfile import FileProblem, in_order, schema_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.problem import Problem
+    from gateway.tomlfile import Document, Lines, Place, Problems
+
+Named = tuple[str, str]
+"""kind and id of an entity"""
+
+
+@dataclass(slots=True, kw_only=True)
+class PropertyFile:
+    """The entries of a file, as far as they can be read."""
+
+    lines: Lines
+    entities: list[Entity] = field(default_factory=list)
+    places: dict[Named, Place] = field(default_factory=dict)
+    refused: set[Named] = field(default_factory=set)
+    """what has an id but cannot be read"""
+    mistakes: list[FileProblem] = field(default_factory=list)
+
+    def problems(self, found: Iterable[Problem]) -> Problems:
+        """The mistakes of reading and those of the whole book, each with its place in the file."""
+        return in_order([*self.mistakes, *map(self._placed, found)])
+
+    def _placed(self, problem: Problem) -> FileProblem:
+        """Of an entity that the file does not mention: with its kind and id."""
+        place = self.places.get((problem.kind, problem.id))
+        if place is None:
+            return FileProblem(file=self.lines.file, line=0, path=f"{problem.kind} {problem.id}", text=problem.text)
+        inside = (*place, problem.field) if problem.field else place
+        return self.lines.problem(inside, f"{problem.id}: {problem.text}")
+
+
+def read_entries(document: Document) -> PropertyFile:
+    """All entries of the file, and all mistakes that one entry can have by itself."""
+    file = PropertyFile(lines=document.lines)
+    for table, entries in document.table.items():
+        model = TABLES.get(table)
+        if model is None:
+            text = f"this table is not known; remove it, known are {', '.join(TABLES)}"
+            file.mistakes.append(file.lines.problem((table,), text))
+        elif not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            file.mistakes.append(file.lines.problem((table,), f"this is no list of entries; write [[{table}]]"))
+        else:
+            for number, entry in enumerate(entries):
+                _read_entry(file, model, (table, number), entry)
+    return file
+
+
+def _read_entry(file: PropertyFile, model: type[Entity], place: Place, entry: dict[str, Any]) -> None:
+    name = (model.table, str(entry.get("id", "")))
+    first = file.places.setdefault(name, place)
+    if first != place and "id" in entry:
+        text = f"{name[1]} is already the {model.table} in line {file.lines.line((*first, 'id'))}; give each its own id"
+        file.mistakes.append(file.lines.problem((*place, "id"), text))
+        return
+    try:
+        file.entities.append(model.model_validate(entry))
+    except ValidationError as error:
+        file.mistakes += schema_problems(error, model, file.lines, place)
+        _read_without_unknown_keys(file, model, entry, error)
+
+
+def _read_without_unknown_keys(
+    file: PropertyFile, model: type[Entity], entry: dict[str, Any], error: ValidationError
+) -> None:
+    """An entry whose only mistake is a key that nobody knows still takes part in the rules of the whole book."""
+    known = entry
+    for each in error.errors(include_url=False):
+        if each["type"] == "extra_forbidden":
+            known = _without(known, each["loc"])
+    try:
+        file.entities.append(model.model_validate(known))
+    except ValidationError:  # its mistakes are told already
+        file.refused.add((model.table, str(entry.get("id", ""))))
+
+
+def _without(value: Any, place: Place) -> Any:  # noqa: ANN401 - whatever a TOML file holds
+    """A copy of a table or a list without the key at the path."""
+    first, rest = place[0], place[1:]
+    if isinstance(value, list):
+        return [_without(item, rest) if number == first else item for number, item in enumerate(value)]
+    if not rest:
+        return {key: item for key, item in value.items() if key != first}
+    return {key: _without(item, rest) if key == first else item for key, item in value.items()}

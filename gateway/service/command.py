@@ -1,0 +1,155 @@
+"""Commands that change property data. So far one: import a file as a plan of changes, all of it or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.book import Book, problems
+from gateway.service import property_schema as schema
+from gateway.service.property import book
+from gateway.service.records import DirtyMonth, PropertyChange
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import date, datetime
+
+    from gateway.core.problem import Problem
+    from gateway.service.records import ClosedMonth
+
+Named = tuple[str, str]
+"""kind and id of an entity"""
+_REASONS = {
+    "building": "key",
+    "point": "key",
+    "owner": "move",
+    "occupancy": "move",
+    "link": "link",
+    "rate": "rate",
+}
+"""why a month is settled again after a change of an entity; "other" for the rest"""
+
+
+class PropertyStore(Protocol):
+    """What a command needs of the store."""
+
+    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
+        """The months whose charges are made, of one facility or of all."""
+
+    async def record_property(
+        self, changes: Sequence[PropertyChange], by: str, at: datetime, dirty: Sequence[DirtyMonth] = ()
+    ) -> int:
+        """Add the changes and mark the months, in one transaction; how many entities really changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entity that is new or differs from what is known."""
+
+    kind: str
+    id: str
+    before: schema.Entity | None
+    after: schema.Entity
+
+    @property
+    def since(self) -> date | None:
+        """The first day on which charges may differ; None where no charge depends on what changed."""
+        before = frozenset[schema.Fact]() if self.before is None else self.before.facts()
+        return min((day for day, _ in before ^ self.after.facts()), default=None)
+
+    @property
+    def reason(self) -> str:
+        """Why closed months are settled again, in the words of a charge."""
+        match (self.before, self.after):
+            case (schema.Register() as before, schema.Register() as after) if before.exchanges != after.exchanges:
+                return "exchange"
+        return _REASONS.get(self.kind, "other")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an import would change, and everything that speaks against it."""
+
+    changes: tuple[Change, ...]
+    unchanged: int
+    book: Book
+    """as it would be"""
+    problems: tuple[Problem, ...]
+
+    @property
+    def added(self) -> int:
+        """How many entities are new."""
+        return sum(change.before is None for change in self.changes)
+
+    @property
+    def changed(self) -> int:
+        """How many entities are known with other values."""
+        return len(self.changes) - self.added
+
+
+def plan(current: Iterable[schema.Entity], told: Iterable[schema.Entity], refused: Collection[Named] = ()) -> Plan:
+    """What `told` would change in `current`. What it does not mention stays as it is.
+
+    `refused` names what was told but cannot be read: it has its problem, and gives rise to no other.
+    """
+    known = {(entity.table, entity.id): entity for entity in current}
+    named = {(entity.table, entity.id): entity for entity in told}
+    changes = tuple(
+        Change(kind=kind, id=entity_id, before=known.get((kind, entity_id)), after=entity)
+        for (kind, entity_id), entity in named.items()
+        if known.get((kind, entity_id)) != entity
+    )
+    result = book(entity for name, entity in (known | named).items() if name not in refused)
+    return Plan(changes=changes, unchanged=len(named) - len(changes), book=result, problems=problems(result, refused))
+
+
+async def record(store: PropertyStore, planned: Plan, *, by: str, at: datetime) -> None:
+    """Keep all changes of a plan without problems, and have the closed months that they touch settled again."""
+    changes = [
+        PropertyChange(kind=change.kind, id=change.id, value=change.after.printed()) for change in planned.changes
+    ]
+    if changes:
+        await store.record_property(changes, by, at, _touched(planned, await store.closed_months()))
+
+
+def _touched(planned: Plan, closed: Iterable[ClosedMonth]) -> list[DirtyMonth]:
+    """Months still open need no mark: they are settled when they close."""
+    since: dict[tuple[str, str], date] = {}
+    for change in planned.changes:
+        if (day := change.since) is None:
+            continue
+        for facility in _facilities(planned.book, change):
+            since[facility, change.reason] = min(day, since.get((facility, change.reason), day))
+    return [
+        DirtyMonth(facility=month.facility, month=month.month, reason=reason)
+        for month in closed
+        for (facility, reason), day in since.items()
+        if facility == month.facility and month.month >= day.isoformat()[: len("2026-10")]
+    ]
+
+
+def _facilities(result: Book, change: Change) -> set[str]:
+    """The facilities whose charges the entity has a part in, before and after."""
+    versions = [change.after] if change.before is None else [change.before, change.after]
+    return {facility for version in versions if (facility := _facility(result, version))}
+
+
+def _facility(result: Book, entity: schema.Entity) -> str:
+    """The facility that the entity belongs to; "" for a user."""
+    match entity:
+        case schema.Facility():
+            place: Named = ("facility", entity.id)
+        case schema.Building() | schema.Meter() | schema.Rate():
+            place = ("facility", entity.facility)
+        case schema.Register():
+            place = ("facility", result.meters[entity.meter].facility)
+        case schema.Point():
+            place = ("building", entity.building)
+        case schema.Stay() | schema.Link():
+            place = ("point", entity.point)
+        case schema.Owner():
+            place = entity.target
+        case _:
+            return ""
+    around = {"point": result.targets_of_point, "building": result.targets_of_building}
+    return around[place[0]](place[1])[-1][1] if place[0] in around else place[1]
