@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _TRUSTED = 1
 _ORIGIN_SHIFT = 1
+_LARGEST = 2**63 - 1
 
 RegisterKey = tuple[str, str]
 """meter, register key"""
@@ -50,6 +51,8 @@ class Kept:
     """known before with the same value: nothing changed"""
     conflicts: int
     """a second, different value for a register and instant: both are kept"""
+    too_large: int
+    """beyond 63 bits: only the poll's raw answer has them"""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class _Rows:
     poll: list[dict[str, Any]] = field(default_factory=list)
     reading: list[dict[str, Any]] = field(default_factory=list)
     conflict: list[dict[str, Any]] = field(default_factory=list)
+    too_large: int = 0
 
 
 def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
@@ -73,8 +77,8 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
         if values:
             connection.execute(insert(table), values)
     new = len(rows.reading) + len(rows.conflict)
-    repeated = sum(len(poll.readings) for poll in polls) - new
-    return Kept(stored=len(rows.reading), repeated=repeated, conflicts=len(rows.conflict))
+    repeated = sum(len(poll.readings) for poll in polls) - new - rows.too_large
+    return Kept(stored=len(rows.reading), repeated=repeated, conflicts=len(rows.conflict), too_large=rows.too_large)
 
 
 _Held = defaultdict[tuple[str, str, int], list[tuple[int, Scaled]]]
@@ -89,6 +93,9 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
         if (channel, reading.index) in values:
             continue
         new = True
+        if abs(reading.index.digits) > _LARGEST:  # a mad meter must not cost the others their readings
+            rows.too_large += 1
+            continue
         row = _reading_row(reading, channel)
         if values:
             rows.conflict.append({**row, "poll": seq})
