@@ -6,7 +6,7 @@ import asyncio
 import ctypes
 import heapq
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -314,25 +314,30 @@ class StepServer:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.Task[None]] = set()
 
     async def open(self, path: str) -> None:
         """Listen; a socket left over from an earlier run is replaced. OSError where it cannot be made."""
-        self._server = await asyncio.start_unix_server(self._serve, path)
+        self._server = await asyncio.start_unix_server(self._accept, path)
 
-    def close(self) -> None:
-        """Stop listening."""
+    async def close(self) -> None:
+        """Stop listening and hang up."""
         if self._server is not None:
             self._server.close()
+        for conversation in self._conversations:
+            conversation.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
 
-    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        try:
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
+        with closing(writer), suppress(ConnectionError):  # the simulation has gone; the next one may come
             async for line in reader:
                 writer.write(await self._answer(line))
                 await writer.drain()
-        except ConnectionError:
-            pass  # the simulation has gone; the next one may come
-        finally:
-            writer.close()
 
     async def _answer(self, line: bytes) -> bytes:
         try:

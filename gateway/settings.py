@@ -249,7 +249,7 @@ class _Wiring:
         try:
             self.parts[place] = schema.model_validate(theirs)
         except ValidationError as error:
-            self.problems.extend(schema_problems(error, schema, self._lines, place))
+            self.problems.extend(schema_problems(error, schema, self._lines, place, ours.model_fields))
 
     def _once(self, tables: Iterable[tuple[Place, dict[str, Any]]], key: str) -> None:
         first: dict[str | int, Place] = {}

@@ -114,12 +114,17 @@ def validated(document: Document, schema: type[Schema]) -> Loaded[Schema] | Prob
         return schema_problems(error, schema, document.lines)
 
 
-def schema_problems(error: ValidationError, schema: type[BaseModel], lines: Lines, at: Place = ()) -> Problems:
-    """What the schema refused, in the order of the file; `at` is the path of the part that was validated."""
+def schema_problems(
+    error: ValidationError, schema: type[BaseModel], lines: Lines, at: Place = (), beside: Iterable[str] = ()
+) -> Problems:
+    """What the schema refused, in the order of the file.
+
+    `at` is the path of the part that was validated, `beside` the keys that others read from the same table.
+    """
     found: dict[Place, FileProblem] = {}
     for each in error.errors(include_url=False):
         place = _place(each, lines, at)
-        found.setdefault(place, lines.problem(place, _sentence(each, schema)))
+        found.setdefault(place, lines.problem(place, _sentence(each, schema, beside)))
     return in_order(found.values())
 
 
@@ -159,13 +164,13 @@ def _place(error: ErrorDetails, lines: Lines, at: Place) -> Place:
     return (*place, error["loc"][-1]) if error["type"] == "missing" else place
 
 
-def _sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
+def _sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str]) -> str:
     """What is wrong and what to write, in words for the writer of the file."""
     field = _field(schema, error["loc"])
     example = f"; write e.g. {_toml(field.examples[0])}" if field is not None and field.examples else ""
     match error["type"]:
         case "extra_forbidden":
-            return _unknown_key(error["loc"], schema)
+            return _unknown_key(error["loc"], schema, beside)
         case "missing":
             return f"is missing{example}"
         case "value_error":
@@ -174,9 +179,11 @@ def _sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
     return f"{_toml(error['input'])} is refused: {said}{example}"
 
 
-def _unknown_key(place: Place, schema: type[BaseModel]) -> str:
+def _unknown_key(place: Place, schema: type[BaseModel], beside: Iterable[str]) -> str:
     around = _model(schema, place[:-1])
     names = [] if around is None else [field.alias or name for name, field in around.model_fields.items()]
+    if len(place) == 1:
+        names += beside
     close = get_close_matches(str(place[-1]), names, n=1)
     remedy = f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(names)}"
     return f"this key is not known; {remedy}"

@@ -37,7 +37,7 @@ async def test_a_step_is_answered_with_the_same_line_once_all_that_was_due_is_do
     assert answers == ["2026-10-01T00:00:00Z", "2026-10-01T01:00:00+00:00"]
     assert [each.minute for each in done] == [15, 30, 45, 0]
     task.cancel()
-    server.close()
+    await server.close()
 
 
 async def test_what_is_no_later_instant_is_refused_and_the_clock_goes_on(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ async def test_what_is_no_later_instant_is_refused_and_the_clock_goes_on(tmp_pat
     answers = await ask(path, "soon", "2026-10-02T00:00:00", "2026-10-02T00:00:00Z", "2026-10-01T00:00:00Z")
     assert [each.partition(":")[0] for each in answers] == ["refused", "refused", "2026-10-02T00", "refused"]
     assert await ask(path, "2026-10-03T00:00:00Z") == ["2026-10-03T00:00:00Z"]
-    server.close()
+    await server.close()
 
 
 async def test_a_simulation_that_goes_away_leaves_the_clock_to_the_next_one(tmp_path: Path) -> None:
@@ -61,4 +61,4 @@ async def test_a_simulation_that_goes_away_leaves_the_clock_to_the_next_one(tmp_
         await clock.started()
         writer.transport.abort()
     assert await ask(path, "2026-10-03T00:00:00Z") == ["2026-10-03T00:00:00Z"]
-    server.close()
+    await server.close()
