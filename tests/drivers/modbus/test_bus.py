@@ -254,6 +254,15 @@ async def test_a_connection_that_stays_silent_is_made_anew(peer: Peer, bus: Mete
     assert peer.connections == 2
 
 
+async def test_a_meter_that_is_always_late_is_silent_and_its_connection_alive(peer: Peer, bus: MeterBus) -> None:
+    peer.script = [lambda _: b"", *[lambda _: peer.asked[-2].answer] * 4]
+    for _ in range(5):
+        with pytest.raises(NoAnswerError, match="unit 5 gives no answer"):
+            await bus.read("sdm")
+    assert peer.connections == 1
+    assert indexes(await bus.read("sdm"))["import"] == "100.00"
+
+
 async def test_closing_fails_the_readers_at_once(peer: Peer) -> None:
     bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, RealClock())
     peer.script = [lambda _: b""]

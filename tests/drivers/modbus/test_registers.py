@@ -75,6 +75,12 @@ def test_a_float32_gives_the_hundredths_that_were_put_in(index: float) -> None:
     assert number(words_of(octets, "big"), form("float32", exponent=-2)) == Scaled(hundredths, -2)
 
 
+@pytest.mark.parametrize("octets", ["00000001", "007fffff", "00800000", "80000001", "80000000"])
+def test_the_smallest_floats_are_exact_too(octets: str) -> None:
+    (expected,) = struct.unpack(">f", bytes.fromhex(octets))
+    assert number(words_of(bytes.fromhex(octets), "big"), form("float32", exponent=-149)).fraction == Fraction(expected)
+
+
 def test_scale_and_exponent_count_in_the_registers_unit() -> None:
     assert str(number([0xE240, 0x0001], form("i32", "little", "0.1", -1))) == "12345.6"
     assert str(number([0x0001, 0xE240], form("u32", "big", "0.01", -3))) == "1234.560"
