@@ -43,7 +43,7 @@ def check(options: Options, *, schema: bool) -> None:
     loaded = settings.load(options.config, drivers.find)
     if isinstance(loaded, settings.Settings):
         meters = sum(len(bus.meters) for bus in loaded.buses)
-        text = f"{options.config}: ok, {len(loaded.buses)} lines with {meters} meters"
+        text = f"{options.config}: ok (lines: {len(loaded.buses)}, meters: {meters})"
         click.echo(json.dumps({"ok": True, "problems": []}) if options.json else text)
         return
     if options.json:
