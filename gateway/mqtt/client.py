@@ -1,6 +1,9 @@
 """The connection to the broker: paho in its own thread, everything else in the event loop.
 
-MQTT 5 is tried first. A broker that refuses it is spoken to in 3.1.1 until the gateway is started again.
+MQTT 5 is tried first. A broker that refuses it is spoken to in 3.1.1 until the gateway is started again. Some that
+know only 3.1.1 do not refuse but stay silent or hang up (amqtt 0.12 waits for ever, as it takes the properties for the
+client id): until a broker has answered for the first time, an attempt without an answer is followed by one in the
+other protocol.
 
 A session ends with its connection: what must survive is in the store, and is published again after every connect,
 because a broker may lose its sessions as well as its messages. A kept session would add nothing but a queue of old
@@ -38,6 +41,8 @@ FIRST_RETRY, LAST_RETRY = 1, 60
 """seconds between two attempts to connect"""
 KEEP_ALIVE = 30
 """seconds; a connection that has gone silent is noticed after one and a half times as long"""
+ANSWER = 5.0
+"""seconds that a broker gets to answer CONNECT"""
 LAST_WORDS = 2.0
 """seconds that the broker gets to take over the last status"""
 WRONG_PROTOCOL = "Unsupported protocol version"
@@ -62,6 +67,10 @@ class MqttClient:
         self._number = 0
         self._online = False
         self._lost: str | None = None
+        self._settled = False
+        """whether the broker has said which protocol it speaks"""
+        self._pause = FIRST_RETRY
+        self._timer: asyncio.TimerHandle | None = None
         self._client = self._new()
 
     @asynccontextmanager
@@ -117,15 +126,17 @@ class MqttClient:
         )
         client.will_set(self._gateway.status, OFFLINE, qos=1, retain=True)
         client.reconnect_delay_set(FIRST_RETRY, LAST_RETRY)
+        client.on_socket_open = lambda *_: self._call(client, self._on_open)
         client.on_connect = lambda *args: self._call(client, self._on_connect, args[3])
         client.on_connect_fail = lambda *_: self._call(client, self._on_lost, "it does not answer")
-        client.on_disconnect = lambda *args: self._call(client, self._on_lost, str(args[3]))
+        client.on_disconnect = lambda *args: self._call(client, self._on_closed, str(args[3]))
         client.on_publish = lambda *args: self._call(client, self._on_publish, args[2], args[3])
         client.on_subscribe = lambda *args: self._call(client, self._on_subscribe, args[3])
         client.on_message = lambda *args: self._call(client, self._on_message, args[2])
         return client
 
     def _start(self) -> None:
+        self._timer = None
         self._client.connect_async(*self._address, KEEP_ALIVE)
         self._client.loop_start()
 
@@ -133,21 +144,41 @@ class MqttClient:
         """From paho's thread into the event loop; a client that was replaced has no say any more."""
         self._loop.call_soon_threadsafe(lambda: handler(*args) if client is self._client else None)
 
+    def _on_open(self) -> None:
+        self._timer = self._loop.call_later(ANSWER, self._on_silence)
+
+    def _on_silence(self) -> None:
+        self._timer = None
+        self._on_lost("it does not answer")
+        if not self._settled:
+            five = self._protocol == MQTTProtocolVersion.MQTTv5
+            self._switch(MQTTProtocolVersion.MQTTv311 if five else MQTTProtocolVersion.MQTTv5, self._pause)
+            self._pause = min(self._pause * 2, LAST_RETRY)
+
     def _on_connect(self, reason: ReasonCode) -> None:
-        if reason.is_failure:
-            if str(reason) == WRONG_PROTOCOL and self._protocol == MQTTProtocolVersion.MQTTv5:
-                self._fall_back()
-            else:
-                self._on_lost(f"it refuses the gateway: {reason}")
-            return
-        if self._lost is not None:
-            _log.info("The broker %s:%d is there again", *self._address)
+        self._answered()
+        if str(reason) == WRONG_PROTOCOL and self._protocol == MQTTProtocolVersion.MQTTv5:
+            self._switch(MQTTProtocolVersion.MQTTv311, 0)
+        elif reason.is_failure:
+            self._on_lost(f"it refuses the gateway: {reason}")
+        else:
+            self._on_accepted()
+
+    def _on_accepted(self) -> None:
+        if self._lost is not None or not self._number:
+            _log.info("The broker %s:%d is there, in %s", *self._address, NAMES[self._protocol])
         self._lost = None
         self._online = True
         self._number += 1
         self._client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
         self._announce()
         self._receive(Connection(number=self._number))
+
+    def _answered(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._settled = True
 
     def _announce(self) -> None:
         info = info_payload(
@@ -156,15 +187,21 @@ class MqttClient:
         self._client.publish(self._gateway.info, info, qos=1, retain=True)
         self._client.publish(self._gateway.status, ONLINE, qos=1, retain=True)
 
-    def _fall_back(self) -> None:
-        _log.info("The broker %s:%d refuses MQTT 5; the gateway speaks 3.1.1 until it is started again", *self._address)
-        self._protocol = MQTTProtocolVersion.MQTTv311
+    def _switch(self, protocol: MQTTProtocolVersion, pause: float) -> None:
+        self._protocol = protocol
         self._client.disconnect()
         self._client = self._new()
         for _ in self._flying:  # what the old client kept goes with it
             self._room.release()
         self._flying.clear()
-        self._start()
+        self._timer = self._loop.call_later(pause, self._start)
+
+    def _on_closed(self, reason: str) -> None:
+        if self._timer is None:
+            self._on_lost(reason)
+        else:  # closed without an answer
+            self._timer.cancel()
+            self._on_silence()
 
     def _on_lost(self, reason: str) -> None:
         if self._lost is None:
@@ -206,6 +243,8 @@ class MqttClient:
             except (OfflineError, RefusedError, TimeoutError) as error:
                 _log.warning("The broker did not take the last status: %r", error)
         self._online = False
+        if self._timer is not None:
+            self._timer.cancel()
         self._client.on_disconnect = None  # it is no loss
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
