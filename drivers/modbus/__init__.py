@@ -1,5 +1,5 @@
 """Modbus meters: entry point `modbus` of `submeter.drivers`."""
 
-from drivers.modbus.wiring import driver
+from drivers.modbus.driver import driver
 
 __all__ = ["driver"]

@@ -101,7 +101,6 @@ class ModbusBus:
         while open_:
             request = open_.pop(0)
             exchange = await self._ask(partner, read_request(request.function, request.address, request.count))
-            raw.append(exchange.raw)
             try:
                 words |= request.parts(answered_words(request, exchange.pdu))
             except RefusedError:
@@ -111,6 +110,7 @@ class ModbusBus:
                 partner.requests = (*done, *open_)
             else:
                 done.append(request)
+                raw.append(exchange.raw)
         return words, b"".join(raw)
 
     async def _ask(self, partner: _Partner, pdu: bytes) -> Exchange:
@@ -146,8 +146,9 @@ class ModbusBus:
     @staticmethod
     def _identified(wired: WiredMeter, words: Mapping[Span, tuple[int, ...]]) -> str:
         serial = wired.model.serial_in(words)
-        if wired.serial and serial and serial != wired.serial:
-            message = f"is meter {serial}, the settings say {wired.serial}; correct the serial or the address"
+        if wired.serial and wired.model.serial is not None and serial != wired.serial:
+            found = serial or "(no number)"
+            message = f"is meter {found}, the settings say {wired.serial}; correct the serial or the address"
             raise WrongAnswerError(message)
         return serial
 

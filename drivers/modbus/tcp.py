@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket as sockets
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -67,7 +66,7 @@ class TcpLine:
         except TimeoutError:
             message = f"{place}: no connection within {CONNECT_S:g} s; check the address, the cable and the power"
             raise LineDownError(message) from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: the address can be no host name
             message = f"{place}: no connection ({_reason(error)}); check the address, the cable and the power"
             raise LineDownError(message) from None
         self._silences = 0
@@ -86,11 +85,11 @@ class TcpLine:
         return NoAnswerError("gives no answer; check its address, its wiring and its power")
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
     """The system's own words; asyncio puts the address in their place, which the sentence has already."""
-    if error.errno is None or isinstance(error, sockets.gaierror):
-        return str(error)
-    return os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionError | PermissionError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 class _Socket(asyncio.Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.modbus import driver
-from drivers.modbus.wiring import BusSettings, MeterSettings
+from drivers.modbus.driver import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Peer
 
@@ -83,6 +83,9 @@ async def test_the_serial_number_is_read_and_compared_when_the_settings_name_it(
     assert (await bus.read("em-known")).serial == "274123S"
     peer.put(EM, 3, 0x5000, *b"999999X")
     with pytest.raises(WrongAnswerError, match="unit 7 is meter 999999X, the settings say 274123S"):
+        await bus.read("em-known")
+    peer.put(EM, 3, 0x5000, *bytes(7))
+    with pytest.raises(WrongAnswerError, match=r"unit 7 is meter \(no number\), the settings say 274123S"):
         await bus.read("em-known")
     assert (await bus.read("em")).serial == ""
 
@@ -193,6 +196,13 @@ async def test_a_refused_block_is_read_in_parts_and_that_is_remembered(peer: Pee
     ]
 
 
+async def test_a_refusal_is_no_part_of_the_raw_answer(peer: Peer, bus: MeterBus) -> None:
+    peer.script = [lambda asked: asked.frame(b"\x84\x02")]
+    raw = (await bus.read("sdm")).raw
+    assert raw.count(b"\x84\x02") == 0
+    assert raw.endswith(peer.asked[2].answer)
+
+
 async def test_a_single_register_that_is_refused_is_a_wrong_answer(peer: Peer, bus: MeterBus) -> None:
     del peer.words[EM, 3, 0x4E]
     with pytest.raises(WrongAnswerError, match=r"unit 7 refuses: exception 2 \(illegal data address\)"):
@@ -236,6 +246,14 @@ async def test_nobody_at_the_address_is_a_line_that_is_down() -> None:
         with pytest.raises(LineDownError, match=r"no connection \(.*refused.*\)"):
             await bus.read("sdm")
         await bus.close()
+
+
+@pytest.mark.parametrize("host", ["..", "x" * 300])
+async def test_a_host_that_can_be_no_name_is_a_line_that_is_down(host: str) -> None:
+    bus = driver.open(BusSettings(host=host), METERS, RealClock())
+    with pytest.raises(LineDownError, match=r"no connection \(.*\); check the address"):
+        await bus.read("sdm")
+    await bus.close()
 
 
 async def test_a_dead_unit_leaves_its_neighbours_and_the_connection_alone(peer: Peer, bus: MeterBus) -> None:

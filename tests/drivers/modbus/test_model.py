@@ -2,22 +2,30 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
 from drivers.modbus import driver
+from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.model import ModbusModel
 from drivers.modbus.proof import failures, read_raw
-from drivers.modbus.wiring import BusSettings, MeterSettings
 from gateway.ports.field import WrongAnswerError
+
+if TYPE_CHECKING:
+    from gateway.ports.field import Driver
 
 MODELS = Path(__file__).parents[3] / "drivers" / "modbus" / "models"
 
 
 def table(name: str) -> dict[str, Any]:
     return tomllib.loads((MODELS / f"{name}.toml").read_text("utf-8"))
+
+
+def test_the_driver_is_one_to_the_gateway() -> None:
+    as_the_gateway_sees_it: Driver = driver  # what mypy proves
+    assert as_the_gateway_sees_it.name == "modbus"
 
 
 @pytest.mark.parametrize("name", ["carlo-gavazzi-em340", "eastron-sdm630"])

@@ -53,8 +53,8 @@ class ModbusDriver:
     """See `gateway.ports.field.Driver`."""
 
     name = "modbus"
-    bus_schema = BusSettings
-    meter_schema = MeterSettings
+    bus_schema: type[BaseModel] = BusSettings
+    meter_schema: type[BaseModel] = MeterSettings
 
     def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:
         """A Modbus TCP line that connects at the first read."""
@@ -63,7 +63,7 @@ class ModbusDriver:
         line = TcpLine(settings.host, settings.port)
         return ModbusBus(line, wired, longest_wait=settings.timeout, clock=clock)
 
-    def models(self) -> Mapping[str, tuple[str, ...]]:
+    def models(self) -> dict[str, tuple[str, ...]]:
         """Model name -> the register keys that it delivers."""
         return {name: model.keys for name, model in meter_models().items()}
 
