@@ -66,6 +66,10 @@ def _day(value: object, info: ValidationInfo) -> object:
     return date.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
 
 
+def _instant(value: object, info: ValidationInfo) -> object:
+    return datetime.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
+
+
 def _id(text: str) -> str:
     if not _ID.fullmatch(text):
         message = f'"{text}" is no id; write 1 to 40 of a-z, 0-9 and -'
@@ -148,7 +152,7 @@ class PriceStep(Strict):
 class ExchangeStep(Strict):
     """One meter ends with the index `final`, the next begins with `start`."""
 
-    at: AwareDatetime = Field(examples=[datetime(2026, 3, 12, 9, 30, tzinfo=UTC)])
+    at: Annotated[AwareDatetime, BeforeValidator(_instant)] = Field(examples=[datetime(2026, 3, 12, 9, 30, tzinfo=UTC)])
     final: Number
     start: Number
     serial: Text | None = None
