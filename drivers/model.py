@@ -121,11 +121,15 @@ def load_models(folder: Path, schema: type[AnyModel]) -> dict[str, AnyModel]:
             message = f"model file {path.name}: {error}; correct the file"
             raise ModelFileError(message) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "file"
-            message = f"model file {path.name}, {place}: {first['msg']}; correct the file"
+            message = f"model file {path.name}: {_mistakes(error)}; correct the file"
             raise ModelFileError(message) from error
     return models
+
+
+def _mistakes(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in mistake['loc']) or 'file'}: {mistake['msg']}" for mistake in error.errors()
+    )
 
 
 def mismatches(proof: Proof, serial: str, status: int, values: Iterable[RegisterValue]) -> list[str]:

@@ -51,11 +51,13 @@ class Timing:
 
     baud: int
     latency: float
-    """that the adapter adds"""
+    """that network and level converter add"""
+    timeout: float | None = None
+    """instead of what the standard allows"""
 
     def answer(self) -> float:
-        """Longest wait for the first octet of an answer: 330 bit times and 50 ms."""
-        return 330 / self.baud + 0.05 + self.latency
+        """Longest wait for the first octet of an answer: 330 bit times and 50 ms, and the latency."""
+        return 330 / self.baud + 0.05 + self.latency if self.timeout is None else self.timeout
 
     def octets(self, count: int) -> float:
         """How long `count` octets are under way."""

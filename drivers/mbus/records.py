@@ -257,13 +257,16 @@ class _Extended:
         self.record_error = False
 
     def apply(self, extensions: bytes) -> None:
+        from_next_table = False
         for extension in extensions:
             code = extension & 0x7F
             if code == 0x7F:  # what follows is the manufacturer's own
                 self.names.append("mfr")
                 return
             self.names.append(f"{code:02x}")
-            self._apply_one(code)
+            if not from_next_table:
+                self._apply_one(code)
+            from_next_table = code == 0x7C and not from_next_table  # phase, quadrant ...: no other value
 
     def _apply_one(self, code: int) -> None:
         if 0x01 <= code <= 0x1F:

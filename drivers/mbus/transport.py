@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import Protocol
 
 from gateway.ports.field import LineDownError
+
+_CLOSE_SECONDS = 1.0
+_WATCH = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
+"""a converter that lost its power says no good-bye: it is missed within a minute (TCP_USER_TIMEOUT in ms)"""
 
 
 class Line(Protocol):
@@ -60,10 +66,10 @@ class TcpLine:
     async def close(self) -> None:
         """Close the connection."""
         self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except OSError:  # it was lost already: closed all the same
-            return
+        with contextlib.suppress(OSError, TimeoutError):  # lost already, or a peer that is gone: closed all the same
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._writer.wait_closed()
+        self._writer.transport.abort()
 
     def _lost(self) -> LineDownError:
         return LineDownError(f"{self._name} closed the connection; check the level converter")
@@ -83,6 +89,14 @@ def tcp(host: str, port: int, seconds: float) -> Connect:
         except OSError as error:
             message = f"{name} cannot be connected ({error.strerror or error}); check host, port and level converter"
             raise LineDownError(message) from error
+        _watch(writer.get_extra_info("socket"))
         return TcpLine(name, reader, writer)
 
     return connect
+
+
+def _watch(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _WATCH.items():
+        if hasattr(socket, name):  # not every system has them all
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

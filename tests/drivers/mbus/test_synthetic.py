@@ -296,6 +296,8 @@ def test_a_point_in_time_is_a_date_or_no_value_but_never_a_guess(text: str, valu
         ("049315 02000000", "Volume", "m3", "invalid", "", ["15"]),
         ("04931f 02000000", "Volume", "m3", "invalid", "", ["1f"]),
         ("0493ff15 02000000", "Volume", "m3", "number", "0.002", ["mfr"]),
+        ("0493fc01 02000000", "Volume", "m3", "number", "0.002", ["7c", "01"]),
+        ("0493fc8177 02000000", "Volume", "m3", "number", "0.02", ["7c", "01", "77"]),
         ("04ff15 02000000", "Manufacturer specific", "", "number", "2", []),
         ("04fdc9bb74 02000000", "Voltage", "V", "number", "0.02", ["3b", "74"]),
     ],
