@@ -17,6 +17,7 @@ from simulators.truth import TruthError
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from decimal import Decimal
 
     from simulators.truth import Counter, Price, Truth
 
@@ -57,11 +58,11 @@ def quantities(lines: Iterable[Line]) -> dict[tuple[str, str], int]:
     return dict(sums)
 
 
-def amounts(lines: Iterable[Line]) -> dict[str, int]:
-    """Payer -> hundredths of the currency."""
-    sums: dict[str, int] = defaultdict(int)
+def amounts(lines: Iterable[Line]) -> dict[tuple[str, str], int]:
+    """(payer, register) -> hundredths of the currency."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
     for line in lines:
-        sums[line.payer] += line.amount
+        sums[line.payer, line.register] += line.amount
     return dict(sums)
 
 
@@ -135,7 +136,7 @@ def _prices(truth: Truth, source: str, place: str) -> list[Price]:
     return own or [price for price in truth.prices if price.source == source and not price.places]
 
 
-def _price_at(tariff: list[Price], at: datetime) -> Fraction:
+def _price_at(tariff: list[Price], at: datetime) -> Decimal:
     in_force = [price for price in tariff if price.start <= at]
     if not in_force:
         message = f"devices.toml: something flows at {at.isoformat()} that has no price. Add a [[price]] for it."
@@ -143,6 +144,6 @@ def _price_at(tariff: list[Price], at: datetime) -> Fraction:
     return max(in_force, key=lambda price: price.start).price
 
 
-def _money(thousandths: int, price: Fraction) -> int:
+def _money(thousandths: int, price: Decimal) -> int:
     """Hundredths of the currency, rounded half up."""
-    return (Fraction(thousandths, 1000) * price * 100 + Fraction(1, 2)).__floor__()
+    return (Fraction(thousandths, 1000) * Fraction(price) * 100 + Fraction(1, 2)).__floor__()

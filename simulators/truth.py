@@ -11,6 +11,7 @@ import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
@@ -67,7 +68,7 @@ class Price:
 
     source: str
     start: datetime
-    price: Fraction
+    price: Decimal
     places: tuple[str, ...]
     """only these; empty: all that have no price of their own"""
 
@@ -126,6 +127,7 @@ class Truth:
     seed: int
     quantum: int
     """the smallest quantity that is billed, in thousandths of the unit"""
+    currency: str
     owner: str
     values: dict[str, Dated]
     """the building's own surface, volume, quotity, people"""
@@ -211,6 +213,7 @@ class _Reader:
             month=file["month"],
             seed=file["seed"],
             quantum=thousandths(file["quantum"]),
+            currency=file["currency"],
             owner=file["owner"],
             values=self._values(file["building"]),
             lines=self._lines,
@@ -256,7 +259,7 @@ class _Reader:
         return Price(
             source=entry["source"],
             start=self._instant(entry["from"]),
-            price=Fraction(entry["price"]),
+            price=Decimal(entry["price"]),
             places=tuple(entry.get("places", [])),
         )
 

@@ -1,0 +1,88 @@
+"""The devices of a building on their lines, showing what the truth says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from simulators import mbus, modbus
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from simulators.truth import Device, Truth
+
+_METER_TIME = timedelta(hours=1)
+"""meters run on Central European standard time all the year"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """All lines of a building. Nothing listens before `start`."""
+
+    truth: Truth
+    slaves: dict[str, mbus.Slave]
+    """M-Bus meters by id"""
+    units: dict[str, modbus.Unit]
+    """Modbus meters by id"""
+    lines: dict[str, mbus.Line | modbus.Line]
+
+    async def start(self) -> dict[str, int]:
+        """Listen on a free port of this machine for each line; line id -> port."""
+        return {name: await line.start() for name, line in self.lines.items()}
+
+    async def close(self) -> None:
+        """Hang up everywhere."""
+        for line in self.lines.values():
+            await line.close()
+
+    def show(self, at: datetime) -> None:
+        """Set all counters and clocks to an instant."""
+        for device in self.truth.devices:
+            counts = {counter.key: self.truth.counts(counter, at) for counter in device.counters}
+            if device.protocol == "mbus":
+                self.slaves[device.id].counts = counts
+                self.slaves[device.id].at = at + _METER_TIME
+            else:
+                self.units[device.id].counts = counts
+
+
+def build(truth: Truth) -> Field:
+    """The devices of the truth."""
+    telegrams, layouts = mbus.captured_telegrams(), modbus.layouts()
+    on_mbus = [device for device in truth.devices if device.protocol == "mbus"]
+    on_modbus = [device for device in truth.devices if device.protocol == "modbus"]
+    slaves = {
+        device.id: mbus.Slave(address=device.address, captured=telegrams[device.model], serial=device.serial)
+        for device in on_mbus
+    }
+    units = {device.id: modbus.Unit(address=device.address, layout=layouts[device.model]) for device in on_modbus}
+    lines: dict[str, mbus.Line | modbus.Line] = {}
+    for name, protocol in truth.lines.items():
+        if protocol == "mbus":
+            lines[name] = mbus.Line([slaves[device.id] for device in on_mbus if device.line == name])
+        else:
+            lines[name] = modbus.Line([units[device.id] for device in on_modbus if device.line == name])
+    return Field(truth=truth, slaves=slaves, units=units, lines=lines)
+
+
+def wiring(truth: Truth, ports: dict[str, int], *, broker: tuple[str, int], poll: timedelta) -> str:
+    """A gateway.toml for a gateway beside the simulated lines; its store lies beside the file."""
+    host, port = broker
+    head = (
+        f'site = "demo"\ngateway = "gw-01"\nstore = "sqlite:///gateway.db"\n\n[mqtt]\nhost = "{host}"\nport = {port}\n'
+    )
+    tables = [head, '[[mqtt.consumer]]\nname = "demo"\n']
+    for line, protocol in truth.lines.items():
+        tables.append(
+            f'[[bus]]\nid = "{line}"\ndriver = "{protocol}"\nhost = "127.0.0.1"\nport = {ports[line]}\n'
+            f'poll = "{poll // timedelta(seconds=1)}s"\n'
+        )
+        tables += [_meter(device) for device in truth.devices if device.line == line]
+    return "\n".join(tables)
+
+
+def _meter(device: Device) -> str:
+    text = f'[[bus.meter]]\nid = "{device.id}"\nmodel = "{device.model}"\naddress = {device.address}\n'
+    return text + (f'serial = "{device.serial}"\n' if device.serial else "")

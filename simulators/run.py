@@ -1,0 +1,174 @@
+"""One run of the demo: what is started, how the clock is stepped, and when the charges are judged."""
+
+from __future__ import annotations
+
+import asyncio
+import calendar
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from simulators import broker, field, verdict
+from simulators.clock import Clock
+from simulators.processes import python
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from simulators.processes import Children
+    from simulators.truth import Truth
+    from simulators.verdict import Verdict
+
+POLL = timedelta(hours=1)
+"""so that each local midnight, a whole hour, has readings of its own"""
+GRACE = timedelta(hours=48)
+"""how long the gateway waits for late readings before it closes a month"""
+ROOT = "submeter/v0/demo/gw-01"
+_QUIET = 10.0
+"""seconds without a further charge, after which none is waited for"""
+_LEISURE = 0.25
+"""seconds that an hour takes once the first month is shown"""
+
+Result = TypeVar("Result")
+
+
+class Run:
+    """The building, the broker, the gateway and the receiver, from the first poll on."""
+
+    def __init__(self, truth: Truth, told: Path, folder: Path, socket: Path, children: Children) -> None:
+        """`told` is the building's property.toml; `folder` keeps everything; the clock is stepped at `socket`."""
+        self._truth = truth
+        self._told = told
+        self._folder = folder
+        self._socket = socket
+        self._children = children
+        self._field = field.build(truth)
+        self._clock = Clock(socket)
+        self._at = truth.midnight(truth.month) - POLL
+        self._news = asyncio.Event()
+        self._relay: asyncio.Task[None] | None = None
+
+    async def begin(self, named_broker: str) -> None:
+        """Start everything; BrokerError, ChildError."""
+        truth, children = self._truth, self._children
+        host, port, name = await broker.connect(children, self._folder, named_broker)
+        say(f"building   {truth.name}: {len(truth.places)} billing points, {len(truth.devices)} meters")
+        say(f"broker     {name} at {host}:{port}")
+        config = self._folder / "gateway.toml"
+        config.write_text(field.wiring(truth, await self._field.start(), broker=(host, port), poll=POLL))
+        gateway = python("gateway.cli", "--config", str(config))
+        await children.run("migrate", [*gateway, "migrate"])
+        await children.run("import", [*gateway, "import", str(self._told)])
+        receive = python("simulators.subscriber", f"{host}:{port}", ROOT, "demo", str(self._folder))
+        subscriber = await children.start("subscriber", receive, piped=True)
+        self._relay = asyncio.create_task(self._pass_on(subscriber))
+        await self._unless_one_dies(self._news.wait())
+        await children.start("daemon", [*gateway, "run"], environment={"SUBMETER_CLOCK": str(self._socket)})
+
+    async def months(self, seconds: int | None) -> bool:
+        """Let months pass: the first as fast as it goes, and with a time limit only this one; whether it agreed."""
+        month = self._truth.month
+        try:
+            async with asyncio.timeout(seconds):
+                await self._unless_one_dies(self._month(month, pace=0))
+                judged = await self._unless_one_dies(self._settled(month))
+        except TimeoutError:
+            say(f"After {seconds} s it is only {self._local(self._at):%d %b} in the building: allow more DEMO_SECONDS.")
+            judged = self._judge(month)
+        self._show(month, judged)
+        while seconds is None:
+            month = following(month)
+            await self._unless_one_dies(self._month(month, pace=_LEISURE))
+            self._show(month, await self._unless_one_dies(self._settled(month)))
+        return not judged.differences
+
+    async def close(self) -> None:
+        """Hang up all lines."""
+        if self._relay is not None:
+            self._relay.cancel()
+        await self._clock.close()
+        await self._field.close()
+
+    async def _month(self, month: date, *, pace: float) -> None:
+        """Step from poll to poll until the month is closed."""
+        closed = self._truth.midnight(following(month)) + GRACE + POLL
+        while self._at <= closed:
+            self._field.show(self._at)
+            await self._clock.step(self._at)
+            if self._local(self._at).hour == 0:
+                say(f"{self._local(self._at):%a %d %b %Y}  {', '.join(self._happenings())}".rstrip())
+            await asyncio.sleep(pace)
+            self._at += POLL
+
+    async def _settled(self, month: date) -> Verdict:
+        """The verdict once the charges agree with the truth, or once no more come."""
+        while True:
+            self._news.clear()
+            judged = self._judge(month)
+            if not judged.differences:
+                return judged
+            try:
+                async with asyncio.timeout(_QUIET):
+                    await self._news.wait()
+            except TimeoutError:
+                return judged
+
+    def _judge(self, month: date) -> Verdict:
+        start, until = self._truth.midnight(month), self._truth.midnight(following(month))
+        return verdict.judge(self._truth, start, until, verdict.received(self._folder / "charges.jsonl"))
+
+    def _show(self, month: date, judged: Verdict) -> None:
+        say(f"\n{month:%B %Y}: {judged.charges} charges received and acknowledged")
+        say("\n".join(judged.table))
+        if judged.differences:
+            say("They do not agree with what happened in the building:")
+            say("\n".join(judged.differences))
+        else:
+            say(f"All agrees: {judged.compared} quantities by payer and register, {len(judged.amounts)} amounts.")
+        say(f"The charges are in {self._folder / 'charges.jsonl'}, the gateway's settings beside them.\n")
+
+    def _happenings(self) -> Iterator[str]:
+        """What changes in the building at this instant."""
+        for place in self._truth.places.values():
+            for stay in place.stays:
+                if stay.until == self._at:
+                    yield f"{stay.who} has left {place.id}"
+                if stay.start == self._at:
+                    yield f"{stay.who} moves into {place.id}"
+        for price in self._truth.prices:
+            if price.start == self._at:
+                yield f"{price.source} now costs {price.price}"
+
+    async def _pass_on(self, subscriber: asyncio.subprocess.Process) -> None:
+        """Print what the subscriber says."""
+        if subscriber.stdout is not None:
+            async for line in subscriber.stdout:
+                say(line.decode().rstrip())
+                self._news.set()
+
+    async def _unless_one_dies(self, work: Coroutine[None, None, Result]) -> Result:
+        """The work's result; ChildError as soon as a child ends on its own."""
+        task = asyncio.ensure_future(work)
+        death = asyncio.create_task(self._children.first_death())
+        try:
+            await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            if death.done():
+                death.result()
+            return task.result()
+        finally:
+            task.cancel()
+            death.cancel()
+
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self._truth.zone)
+
+
+def following(month: date) -> date:
+    """The first day of the next month."""
+    return month + timedelta(days=calendar.monthrange(month.year, month.month)[1])
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
