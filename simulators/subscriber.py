@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,8 +25,6 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import FrameType
-
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -240,11 +239,14 @@ def main() -> int:
     inbox = Inbox(Path(folder))
     receiver = Receiver(root, name, inbox)
 
-    def stop(_: int, __: FrameType | None) -> None:
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in all threads: a handler might wait for a thread that waits
+
+    def stop_when_told() -> None:
+        signal.sigwait(ends)
         receiver.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    threading.Thread(target=stop_when_told, daemon=True).start()
     try:
         receiver.connect(host, int(port))
     except queue.Empty:
