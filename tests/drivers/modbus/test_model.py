@@ -34,6 +34,12 @@ def test_each_model_gives_import_and_export_and_proves_itself(name: str) -> None
     assert driver.prove(name) == []
 
 
+def test_the_example_in_the_readme_is_a_model_that_proves_itself() -> None:
+    section = (MODELS.parents[1] / "README.md").read_text("utf-8").partition("## Modbus")[2]
+    example = section.partition("```toml")[2].partition("```")[0]
+    assert failures(ModbusModel.model_validate(tomllib.loads(example))) == []
+
+
 def test_a_proof_that_expects_something_else_says_what() -> None:
     wrong = table("eastron-sdm630")
     wrong["proof"][0]["expect"]["import"] = "12345.68"
