@@ -188,7 +188,7 @@ def test_mistakes_are_also_json(desk: Desk) -> None:
         ('"0.001"', '"0.005"', '"0.005"', 'register[0].resolution: "0.005" is no power of ten; write e.g. "1", "0.1"'),
         ('max_per_day = "500"', 'max_per_day = "0"', "max_per_day", 'register[0].max_per_day: "0" is not above zero'),
         (
-            '[[link]]\nid = "direct"',
+            'id = "direct"',
             'id = "Direct"',
             "Direct",
             'link[0].id: "Direct" is no id; write 1 to 40 of a-z, 0-9 and -',
