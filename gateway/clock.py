@@ -320,13 +320,10 @@ class StepServer:
         """Listen; a socket left over from an earlier run is replaced. OSError where it cannot be made."""
         self._server = await asyncio.start_unix_server(self._accept, path)
 
-    async def close(self) -> None:
-        """Stop listening and hang up."""
+    def close(self) -> None:
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
-        for conversation in self._conversations:
-            conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))

@@ -68,7 +68,7 @@ async def _clock(socket: str | None, opened: AsyncExitStack) -> DaemonClock:
     except OSError as error:
         message = f"{CLOCK}={socket}: no socket can be made there ({error}); name a path in a writable folder"
         raise StartError(message) from error
-    opened.push_async_callback(server.close)
+    opened.callback(server.close)
     return clock
 
 

@@ -123,7 +123,8 @@ def test_work_that_does_not_finish_in_time_is_cut_off_and_told(start: Start) -> 
     assert (err, process.returncode) == ("slow: did not finish within 0.02 s\n", 1)
 
 
-def test_a_second_signal_ends_the_process_at_once(start: Start) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_process_at_once(start: Start, number: signal.Signals) -> None:
     process = start("""
         async def work():
             try:
@@ -133,11 +134,11 @@ def test_a_second_signal_ends_the_process_at_once(start: Start) -> None:
         main(Worker(name="slow", run=work))
     """)
     assert says(process) == "idle"
-    process.terminate()
+    process.send_signal(number)
     assert says(process) == "stopping"
-    process.terminate()
+    process.send_signal(number)
     process.communicate(timeout=10)
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == -number
 
 
 def test_a_worker_without_a_sign_of_life_is_not_fresh() -> None:
