@@ -36,7 +36,7 @@ def test_each_model_gives_import_and_export_and_proves_itself(name: str) -> None
 
 def test_the_example_in_the_readme_is_a_model_that_proves_itself() -> None:
     section = (MODELS.parents[1] / "README.md").read_text("utf-8").partition("## Modbus")[2]
-    example = section.partition("```toml")[2].partition("```")[0]
+    example = section.partition("~~~toml")[2].partition("~~~")[0]
     assert failures(ModbusModel.model_validate(tomllib.loads(example))) == []
 
 
