@@ -137,8 +137,8 @@ def test_a_second_signal_ends_the_process_at_once(start: Start, number: signal.S
     process.send_signal(number)
     assert says(process) == "stopping"
     process.send_signal(number)
-    process.communicate(timeout=10)
-    assert process.returncode == -number
+    _, err = process.communicate(timeout=10)
+    assert (err, process.returncode) == ("", -number)
 
 
 def test_a_worker_without_a_sign_of_life_is_not_fresh() -> None:
