@@ -45,7 +45,8 @@ class Run:
         self._children = children
         self._field = field.build(truth)
         self._clock = Clock(socket)
-        self._at = truth.midnight(truth.month) - POLL
+        self._at = truth.midnight(truth.month)
+        self._acknowledged = 0
         self._news = asyncio.Event()
         self._relay: asyncio.Task[None] | None = None
 
@@ -91,7 +92,7 @@ class Run:
         await self._field.close()
 
     async def _month(self, month: date, *, pace: float) -> None:
-        """Step from poll to poll until the month is closed."""
+        """Step from poll to poll until the month is closed. The first step is the one that the gateway starts at."""
         closed = self._truth.midnight(following(month)) + GRACE + POLL
         while self._at <= closed:
             self._field.show(self._at)
@@ -102,11 +103,12 @@ class Run:
             self._at += POLL
 
     async def _settled(self, month: date) -> Verdict:
-        """The verdict once the charges agree with the truth, or once no more come."""
+        """The verdict once all charges are acknowledged and agree with the truth, or once no more come."""
         while True:
             self._news.clear()
+            acknowledged = self._acknowledged
             judged = self._judge(month)
-            if not judged.differences:
+            if not judged.differences and acknowledged == judged.received:
                 return judged
             try:
                 async with asyncio.timeout(_QUIET):
@@ -116,7 +118,7 @@ class Run:
 
     def _judge(self, month: date) -> Verdict:
         start, until = self._truth.midnight(month), self._truth.midnight(following(month))
-        return verdict.judge(self._truth, start, until, verdict.received(self._folder / "charges.jsonl"))
+        return verdict.judge(self._truth, start, until, verdict.read(self._folder / "charges.jsonl"))
 
     def _show(self, month: date, judged: Verdict) -> None:
         say(f"\n{month:%B %Y}: {judged.charges} charges received and acknowledged")
@@ -145,6 +147,7 @@ class Run:
         if subscriber.stdout is not None:
             async for line in subscriber.stdout:
                 say(line.decode().rstrip())
+                self._acknowledged += line.startswith(b"acknowledged ")
                 self._news.set()
 
     async def _unless_one_dies(self, work: Coroutine[None, None, Result]) -> Result:

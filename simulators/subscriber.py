@@ -25,6 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -240,7 +241,7 @@ def main() -> int:
     receiver = Receiver(root, name, inbox)
 
     ends = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in all threads: a handler might wait for a thread that waits
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # a handler would wait until the next message wakes this thread
 
     def stop_when_told() -> None:
         signal.sigwait(ends)

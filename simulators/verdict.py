@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from simulators import pricing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from simulators.truth import Truth
@@ -26,7 +26,10 @@ _NOTHING = Decimal()
 class Verdict:
     """One month: expected and charged amounts by payer, and every difference as a sentence."""
 
+    received: int
+    """charges of all months so far"""
     charges: int
+    """charges of this month"""
     compared: int
     """how many pairs of payer and register"""
     amounts: dict[str, tuple[Decimal, Decimal]]
@@ -45,7 +48,7 @@ class Verdict:
         return rows
 
 
-def judge(truth: Truth, start: datetime, until: datetime, received: Iterable[dict[str, Any]]) -> Verdict:
+def judge(truth: Truth, start: datetime, until: datetime, received: Sequence[dict[str, Any]]) -> Verdict:
     """Compare the month [start, until) with the charges' `data`: what counts is the sum over all revisions."""
     charges = [data for data in received if start <= datetime.fromisoformat(data["period"]["from"]) < until]
     lines = pricing.month(truth, start, until)
@@ -59,6 +62,7 @@ def judge(truth: Truth, start: datetime, until: datetime, received: Iterable[dic
         *_costs(truth, amounts, cost, charged_cost),
     ]
     return Verdict(
+        received=len(received),
         charges=len(charges),
         compared=len(used),
         amounts=amounts,
@@ -67,7 +71,7 @@ def judge(truth: Truth, start: datetime, until: datetime, received: Iterable[dic
     )
 
 
-def received(file: Path) -> list[dict[str, Any]]:
+def read(file: Path) -> list[dict[str, Any]]:
     """The `data` of every charge in a receiver's file."""
     with file.open("rb") as lines:
         return [json.loads(line)["data"] for line in lines if line.endswith(b"\n")]
