@@ -134,6 +134,28 @@ async def test_after_two_repeats_the_read_fails_and_the_next_begins_with_link_re
         assert slave.requests == [request("nke"), *[request("ud2+")] * 3, request("nke"), request("ud2+")]
 
 
+async def test_link_reset_comes_again_after_a_failure_between_good_reads() -> None:
+    async with wired(WATER, b"", b"", b"", WATER, WATER) as (slave, bus):
+        await bus.read("water")
+        with pytest.raises(NoAnswerError):
+            await bus.read("water")
+        await bus.read("water")
+        await bus.read("water")
+
+        failed = [request("ud2")] * 3
+        assert slave.requests == [
+            request("nke"), request("ud2+"), *failed, request("nke"), request("ud2+"), request("ud2"),
+        ]  # fmt: skip
+
+
+async def test_a_line_that_only_echoes_is_a_silent_meter() -> None:
+    echo = request("ud2+")
+
+    async with wired(echo, echo, echo) as (_, bus):
+        with pytest.raises(NoAnswerError, match="stays silent"):
+            await bus.read("water")
+
+
 async def test_a_meter_that_acknowledges_nothing_costs_three_requests() -> None:
     async with wired(deaf=True) as (slave, bus):
         with pytest.raises(NoAnswerError, match="through 3 requests; check address, wiring and power"):
