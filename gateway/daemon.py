@@ -39,7 +39,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
     """Run until told to end; the exit code. StoreError or StartError where it cannot begin."""
     notifier = Notifier(environment)
     async with AsyncExitStack() as opened:
-        clock = await _clock(environment.get(CLOCK), opened)
+        clock = await _clock(environment.get(CLOCK, ""), opened)
         boot = _boot_id()
         store = Store(settings.store, boot=boot)
         opened.push_async_callback(store.close)
@@ -58,8 +58,8 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         return await live(workers, stopping=lambda: notifier.tell(STOPPING))
 
 
-async def _clock(socket: str | None, opened: AsyncExitStack) -> DaemonClock:
-    if socket is None:
+async def _clock(socket: str, opened: AsyncExitStack) -> DaemonClock:
+    if not socket:
         return SystemClock(beat)
     clock = SteppedClock()
     server = StepServer(clock)

@@ -96,8 +96,8 @@ class Plant:
 
 
 @asynccontextmanager
-async def running(folder: Path, broker: tuple[str, int]) -> AsyncIterator[Plant]:
-    """The daemon, ready, its clock not yet started."""
+async def running(folder: Path, broker: tuple[str, int], **environment: str) -> AsyncIterator[Plant]:
+    """The daemon; its clock waits for the first step, unless the environment says SUBMETER_CLOCK=""."""
     field = build(truth.load(BUILDING))
     ports = await field.start()
     config = folder / "gateway.toml"
@@ -111,7 +111,7 @@ async def running(folder: Path, broker: tuple[str, int]) -> AsyncIterator[Plant]
         systemd.bind(str(folder / "notify"))
         systemd.settimeout(0)
         places = {"SUBMETER_CLOCK": str(folder / "clock"), "NOTIFY_SOCKET": str(folder / "notify")}
-        daemon = await begin("--config", str(config), "run", JOURNAL_STREAM="1:2", **places)
+        daemon = await begin("--config", str(config), "run", **{"JOURNAL_STREAM": "1:2", **places, **environment})
         clock = Clock(folder / "clock")
         plant = Plant(folder=folder, field=field, ports=ports, daemon=daemon, systemd=systemd, clock=clock)
         try:

@@ -39,6 +39,14 @@ async def test_sigterm_ends_with_0_and_systemd_is_told(plant: Plant) -> None:
     assert all(line.startswith("<6>") for line in log), log
 
 
+async def test_on_the_systems_clock_the_watchdog_is_fed_and_sigterm_ends_with_0(tmp_path: Path, broker: Broker) -> None:
+    real = {"SUBMETER_CLOCK": "", "WATCHDOG_USEC": "100000"}
+    async with running(tmp_path, (broker.host, broker.port), **real) as plant:
+        assert [await plant.told() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+        code, log = await plant.end()
+        assert code == 0, log
+
+
 async def test_sigterm_before_the_clock_has_started_ends_with_0(plant: Plant) -> None:
     code, log = await plant.end()
     assert code == 0, log
