@@ -94,7 +94,7 @@ class Writer:
             while True:
                 self._changed.wait_for(lambda: self._jobs or self._closing)
                 group = self._take()
-                if group or (self._closing and not self._jobs):
+                if group or self._closing:
                     return group
 
     def _take(self) -> list[_Job]:

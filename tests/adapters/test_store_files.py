@@ -148,13 +148,15 @@ def test_a_folder_in_the_place_of_the_store_is_refused(tmp_path: Path) -> None:
 def test_a_second_process_is_refused_with_the_id_of_the_first_which_kill_9_frees(tmp_path: Path) -> None:
     url = new_store(tmp_path)
     with subprocess.Popen([sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        for use in (Store, migrate):
-            with pytest.raises(StoreInUseError, match=f"process {holder.pid} is using the store: stop it first"):
-                use(url)
-        asyncio.run(StoreView(url).close())  # looking is allowed
-        holder.kill()
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            for use in (Store, migrate):
+                with pytest.raises(StoreInUseError, match=f"process {holder.pid} is using the store: stop it first"):
+                    use(url)
+            asyncio.run(StoreView(url).close())  # looking is allowed
+        finally:
+            holder.kill()
     asyncio.run(Store(url).close())
 
 

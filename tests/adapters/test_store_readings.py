@@ -166,7 +166,7 @@ def test_a_span_is_what_picking_by_hand_gives(
     transaction = connection.begin()
     for each in all_of_them:
         readings.keep(connection, [poll(each)])
-    found = readings.span(connection, {"m-1"}, low, high)
+    found = readings.span(connection, {"m-1", "m-2"}, low, high)
     transaction.rollback()
     assert {key: set(values) for key, values in found.items()} == picked(all_of_them, low, high)
     assert all(values == tuple(sorted(values, key=lambda one: one.at)) for values in found.values())
@@ -174,11 +174,13 @@ def test_a_span_is_what_picking_by_hand_gives(
 
 
 def picked(heard: list[Reading], low: datetime, high: datetime) -> dict[tuple[str, str], set[Reading]]:
-    ours = {one for one in heard if one.meter == "m-1"}
-    before = max((one.at for one in ours if one.at < low), default=None)
-    after = min((one.at for one in ours if one.at > high), default=None)
-    chosen = {one for one in ours if low <= one.at <= high or one.at in {before, after}}
-    return {("m-1", "heat"): chosen} if chosen else {}
+    chosen = {}
+    for meter in {one.meter for one in heard}:
+        ours = {one for one in heard if one.meter == meter}
+        before = max((one.at for one in ours if one.at < low), default=None)
+        after = min((one.at for one in ours if one.at > high), default=None)
+        chosen[meter, "heat"] = {one for one in ours if low <= one.at <= high or one.at in {before, after}}
+    return {key: values for key, values in chosen.items() if values}
 
 
 async def test_a_poll_is_told_as_one_event_with_all_its_registers(tmp_path: Path) -> None:

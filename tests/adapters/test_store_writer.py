@@ -99,13 +99,14 @@ async def test_one_that_fails_in_a_shared_commit_takes_down_nobody_else(tmp_path
     assert kept(tmp_path) == ["a", "b", "c"]
 
 
-async def test_small_writes_that_wait_together_share_a_commit(tmp_path: Path) -> None:
-    commits: list[object] = []
+@pytest.mark.parametrize(("writes", "commits"), [(30, 1), (GROUP, 1), (GROUP + 1, 2)])
+async def test_small_writes_that_wait_together_share_a_commit(tmp_path: Path, writes: int, commits: int) -> None:
+    seen: list[object] = []
     async with Store(new_store(tmp_path)) as store:
-        event.listen(store.writer._engine, "commit", commits.append)  # noqa: SLF001 - counted where it happens
-        await queue(store, *((Priority.POLL, put(f"{no:03}")) for no in range(GROUP + 1)))
-    assert len(commits) == 3  # the gate, a full group, the one left over
-    assert len(kept(tmp_path)) == GROUP + 1
+        event.listen(store.writer._engine, "commit", seen.append)  # noqa: SLF001 - counted where it happens
+        await queue(store, *((Priority.POLL, put(f"{no:03}")) for no in range(writes)))
+    assert len(seen) == 1 + commits  # the gate before them has its own
+    assert len(kept(tmp_path)) == writes
 
 
 async def test_the_urgent_goes_first_and_equals_in_order(tmp_path: Path) -> None:
