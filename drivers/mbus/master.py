@@ -93,8 +93,9 @@ class Master:
                 if found is not None:
                     return found
                 deadline = min(max(deadline, clock() + self._timing.silence()), last)
-        self._silent = deadline < last
-        return receiver.finish()
+        found = receiver.finish()
+        self._silent = receiver.problem is None  # otherwise who sent it may go on
+        return found
 
     async def _quiet(self) -> None:
         """Throw away what came unasked; wait for the end of whatever may still be under way."""

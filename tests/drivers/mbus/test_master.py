@@ -92,6 +92,14 @@ async def test_a_second_answer_after_a_repeat_is_waited_for_and_thrown_away() ->
     assert line.sent == [request("nke"), request("ud2+"), request("ud2+"), request("ud2")]
 
 
+async def test_what_follows_a_damaged_answer_is_waited_for_and_thrown_away() -> None:
+    timing = Timing(baud=38400, latency=0.1)
+    too_late = timing.octets(5) + timing.answer() + 0.02
+    line = ScriptedLine([(0, b"\x68"), (too_late, volume(1))], [(0, volume(2))])
+
+    assert await litres(Master(line, timing)) == 2
+
+
 async def test_octets_that_dribble_in_are_waited_for_as_long_as_they_come() -> None:
     answer = volume(7)
     line = ScriptedLine([(SOON, answer[at : at + 1]) for at in range(len(answer))])
