@@ -13,16 +13,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.store.migrate import migrate
 from simulators import truth
 from simulators.clock import Clock
 from simulators.field import Field, build, wiring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 BUILDING = Path(__file__).parents[2] / "simulators" / "buildings" / "sonnenhof"
 START = datetime(2026, 10, 1, tzinfo=UTC)
 POLL = timedelta(minutes=15)
+PROGRAM = ("-m", "gateway.cli")
 
 
 async def submeter(*arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -32,11 +34,10 @@ async def submeter(*arguments: str, **environment: str) -> tuple[int, str, str]:
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def begin(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+async def begin(*arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "gateway.cli",
+        *program,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -96,22 +97,21 @@ class Plant:
 
 
 @asynccontextmanager
-async def running(folder: Path, broker: tuple[str, int], **environment: str) -> AsyncIterator[Plant]:
+async def running(
+    folder: Path, broker: tuple[str, int], *, program: Sequence[str] = PROGRAM, **environment: str
+) -> AsyncIterator[Plant]:
     """The daemon; its clock waits for the first step, unless the environment says SUBMETER_CLOCK=""."""
     field = build(truth.load(BUILDING))
     ports = await field.start()
     config = folder / "gateway.toml"
     config.write_text(wiring(field.truth, ports, broker=broker, poll=POLL), encoding="utf-8")
-    assert await submeter("--config", str(config), "migrate") == (
-        0,
-        f"{folder}/gateway.db: brought from nothing to revision 0001\n",
-        "",
-    )
+    migrate(f"sqlite:///{folder}/gateway.db")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(folder / "notify"))
         systemd.settimeout(0)
         places = {"SUBMETER_CLOCK": str(folder / "clock"), "NOTIFY_SOCKET": str(folder / "notify")}
-        daemon = await begin("--config", str(config), "run", **{"JOURNAL_STREAM": "1:2", **places, **environment})
+        variables = {"JOURNAL_STREAM": "1:2", **places, **environment}
+        daemon = await begin("--config", str(config), "run", program=program, **variables)
         clock = Clock(folder / "clock")
         plant = Plant(folder=folder, field=field, ports=ports, daemon=daemon, systemd=systemd, clock=clock)
         try:

@@ -47,6 +47,16 @@ async def test_on_the_systems_clock_the_watchdog_is_fed_and_sigterm_ends_with_0(
         assert code == 0, log
 
 
+async def test_a_worker_without_a_sign_of_life_leaves_the_watchdog_hungry(tmp_path: Path, broker: Broker) -> None:
+    all_stuck = ("-c", "from gateway import cli, lifetime; lifetime.STALE_AFTER = 0.0; cli.main()")
+    address = (broker.host, broker.port)
+    async with running(tmp_path, address, program=all_stuck, WATCHDOG_USEC="100000") as plant:
+        assert await plant.told() == "READY=1"
+        await plant.step(60)  # by then the watchdog's worker has looked at the others, too
+        await plant.end()
+        assert await plant.told() == "STOPPING=1"
+
+
 async def test_sigterm_before_the_clock_has_started_ends_with_0(plant: Plant) -> None:
     code, log = await plant.end()
     assert code == 0, log
