@@ -54,8 +54,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(lines))
-        notifier.tell(READY)
-        return await live(workers, stopping=lambda: notifier.tell(STOPPING))
+        return await live(workers, started=lambda: notifier.tell(READY), stopping=lambda: notifier.tell(STOPPING))
 
 
 async def _clock(socket: str, opened: AsyncExitStack) -> DaemonClock:

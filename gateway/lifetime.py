@@ -63,12 +63,12 @@ class _End:
     broken: bool = False
 
 
-async def live(workers: Sequence[Worker], *, stopping: Callable[[], None] = lambda: None) -> int:
+async def live(workers: Sequence[Worker], *, started: Callable[[], None], stopping: Callable[[], None]) -> int:
     """Run the workers; the exit code of the process.
 
     SIGTERM or SIGINT cancels them and gives `ENDED`; a second signal kills the process. A worker that fails,
     or ends by itself, ends all others and gives `BROKEN`. Work in flight has `GRACE` seconds to finish.
-    `stopping` is called once, before the first worker is cancelled.
+    `started` is called once signals are heard, `stopping` before the first worker is cancelled.
     """
     end = _End()
     loop = asyncio.get_running_loop()
@@ -76,6 +76,7 @@ async def live(workers: Sequence[Worker], *, stopping: Callable[[], None] = lamb
         loop.add_signal_handler(number, _signalled, end, loop)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_guarded(worker, end), name=worker.name) for worker in workers]
+        started()
         await end.told.wait()
         stopping()
         await _finish(tasks, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 _MICROSECONDS = 1_000_000
+
+_log = logging.getLogger(__name__)
 
 
 class Notifier:
@@ -30,10 +33,14 @@ class Notifier:
         return bool(self._address) and self._watchdog > 0
 
     def tell(self, message: str) -> None:
-        """Send one message; OSError where systemd has gone."""
-        if self._address:
+        """Send one message. Where nobody listens this is logged: a daemon nobody watches still works."""
+        if not self._address:
+            return
+        try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
                 way.sendto(message.encode(), self._address)
+        except OSError as error:
+            _log.warning("systemd cannot be told %s through NOTIFY_SOCKET: %s", message, error)
 
     async def feed(self, healthy: Callable[[], bool]) -> None:
         """Feed the watchdog twice within its time as long as everything is healthy. Only where `watched`."""

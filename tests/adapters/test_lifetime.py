@@ -32,7 +32,7 @@ async def idle():
     await asyncio.Event().wait()
 
 def main(*workers):
-    sys.exit(asyncio.run(live(workers, stopping=lambda: say("stopping"))))
+    sys.exit(asyncio.run(live(workers, started=lambda: None, stopping=lambda: say("stopping"))))
 """
 
 

@@ -48,6 +48,14 @@ def test_without_systemd_nothing_is_told_and_nothing_watched() -> None:
     assert not notifier.watched
 
 
+def test_a_socket_where_nobody_listens_is_logged_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).tell(READY)
+    assert len(caplog.messages) == 1
+    assert "NOTIFY_SOCKET" in caplog.messages[0]
+
+
 @pytest.mark.parametrize(
     ("environment", "watched"),
     [
