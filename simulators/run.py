@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from simulators import broker, field, verdict
-from simulators.clock import Clock
+from simulators.clock import Clock, ClockError
 from simulators.processes import python
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _QUIET = 10.0
 _LEISURE = 0.25
 """seconds that an hour takes once the first month is shown"""
 
+_LAST_WORDS = 5.0
+"""seconds in which a child that has hung up ends"""
 Result = TypeVar("Result")
 
 
@@ -75,7 +77,7 @@ class Run:
                 await self._unless_one_dies(self._month(month, pace=0))
                 judged = await self._unless_one_dies(self._settled(month))
         except TimeoutError:
-            say(f"After {seconds} s it is only {self._local(self._at):%d %b} in the building: allow more DEMO_SECONDS.")
+            say(f"The {seconds} s are over and it is {self._local(self._at):%d %b %H:%M} in the building.")
             judged = self._judge(month)
         self._show(month, judged)
         while seconds is None:
@@ -121,14 +123,19 @@ class Run:
         return verdict.judge(self._truth, start, until, verdict.read(self._folder / "charges.jsonl"))
 
     def _show(self, month: date, judged: Verdict) -> None:
-        say(f"\n{month:%B %Y}: {judged.charges} charges received and acknowledged")
-        say("\n".join(judged.table))
-        if judged.differences:
-            say("They do not agree with what happened in the building:")
-            say("\n".join(judged.differences))
+        say(
+            f"\n{month:%B %Y}: {judged.charges} charges received, {self._acknowledged} acknowledged since the beginning"
+        )
+        if not judged.charges:
+            say("The month has not been closed. Allow more DEMO_SECONDS, or look into daemon.log.")
+        elif judged.differences:
+            say(
+                "\n".join([*judged.table, "They do not agree with what happened in the building:", *judged.differences])
+            )
         else:
-            say(f"All agrees: {judged.compared} quantities by payer and register, {len(judged.amounts)} amounts.")
-        say(f"The charges are in {self._folder / 'charges.jsonl'}, the gateway's settings beside them.\n")
+            agreed = f"{judged.compared} quantities by payer and register, {len(judged.amounts)} amounts by payer"
+            say("\n".join([*judged.table, f"All agrees: {agreed}."]))
+        say(f"Charges, settings, database and logs are in {self._folder}.\n")
 
     def _happenings(self) -> Iterator[str]:
         """What changes in the building at this instant."""
@@ -156,6 +163,8 @@ class Run:
         death = asyncio.create_task(self._children.first_death())
         try:
             await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and isinstance(task.exception(), ClockError):
+                await asyncio.wait({death}, timeout=_LAST_WORDS)  # the clock stops because its gateway has ended
             if death.done():
                 death.result()
             return task.result()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EVENTS = ("charges", "sessions", "alarms", "readings")
 PROTOCOLS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
+Answers = queue.SimpleQueue[str]
+"""what a broker said to one attempt to connect: why not, or nothing"""
 STATES = ("status", "info")
 _QOS = 1
 _PATIENCE = 10.0
@@ -111,21 +113,22 @@ class Receiver:
         self._name = name
         self._inbox = inbox
         self._arrived: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._client: mqtt.Client | None = None
 
     def connect(self, host: str, port: int) -> None:
         """Connect in MQTT 5, else in 3.1.1; ConnectionError, OSError where neither is possible."""
         refusal = ""
         for protocol, spoken in PROTOCOLS.items():
-            client = self._new_client(protocol)
+            answers: Answers = queue.SimpleQueue()
+            client = self._new_client(protocol, answers)
             client.connect(host, port)
             client.loop_start()
-            refusal = self._answers.get(timeout=_PATIENCE)
+            refusal = answers.get(timeout=_PATIENCE)
             if not refusal:
                 self._client = client
                 tell(f"subscriber {self._name} speaks {spoken}")
                 return
+            client.disconnect()
             client.loop_stop()
         raise ConnectionRefusedError(refusal)
 
@@ -149,26 +152,27 @@ class Receiver:
             self._client.disconnect()
             self._client.loop_stop()
 
-    def _new_client(self, protocol: MQTTProtocolVersion) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"subscriber-{self._name}", protocol=protocol)
+    def _new_client(self, protocol: MQTTProtocolVersion, answers: Answers) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"subscriber-{self._name}", userdata=answers, protocol=protocol
+        )
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         return client
 
     def _on_connect(
-        self, client: mqtt.Client, _: object, __: object, reason: ReasonCode, ___: Properties | None
+        self, client: mqtt.Client, answers: Answers, _: object, reason: ReasonCode, __: Properties | None
     ) -> None:
         if not reason.is_failure:
             topics = [f"{self._root}/{kind}/#" for kind in EVENTS] + [f"{self._root}/{state}" for state in STATES]
             client.subscribe([(topic, _QOS) for topic in topics])
-        self._answers.put(str(reason) if reason.is_failure else "")
+        answers.put(str(reason) if reason.is_failure else "")
 
     def _on_disconnect(
-        self, _: mqtt.Client, __: object, ___: object, reason: ReasonCode, ____: Properties | None
+        self, _: mqtt.Client, answers: Answers, __: object, reason: ReasonCode, ___: Properties | None
     ) -> None:
-        if self._client is None:  # closed instead of answered: not even a refusal
-            self._answers.put(str(reason))
+        answers.put(str(reason))  # closed instead of answered: not even a refusal
 
     def _on_message(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
         self._arrived.put((message.topic.removeprefix(f"{self._root}/"), bytes(message.payload)))
