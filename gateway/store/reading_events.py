@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 
 def after(connection: Connection, stream: Stream, seq: int, limit: int) -> list[Event]:
     """The events that follow number `seq` in the stream, at most `limit`."""
-    table = schema.poll
+    table, source = schema.poll, schema.source
     last = streams.last_poll(connection, stream)
-    query = select(table).where(table.c.seq > stream.base + seq, table.c.seq <= last).order_by(table.c.seq).limit(limit)
+    query = (
+        select(table.c.seq, table.c.at, table.c.status, table.c.clock_trusted)
+        .add_columns(source.c.meter, source.c.serial, source.c.boot)
+        .join(source, source.c.no == table.c.source)
+        .where(table.c.seq > stream.base + seq, table.c.seq <= last)
+        .order_by(table.c.seq)
+        .limit(limit)
+    )
     polls = connection.execute(query).all()
     found = _readings(connection, polls)
     return [_event(stream, poll, found[poll.seq]) for poll in polls]

@@ -32,6 +32,14 @@ RegisterKey = tuple[str, str]
 _COLUMNS = ("at", "channel", "digits", "exponent", "flags", "status")
 
 
+class Source(NamedTuple):
+    """What all polls of a row number have in common."""
+
+    boot: str
+    meter: str
+    serial: str
+
+
 class Channel(NamedTuple):
     """What all readings of a row number have in common."""
 
@@ -67,12 +75,13 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
     """Add the polls. One whose readings were all known already gets no number and makes no event."""
     numbers = _numbers(connection, polls)
     held = _held(connection, {micros(reading.at) for poll in polls for reading in poll.readings}, numbers)
+    sources = _sources(connection, polls)
     seq = streams.last_poll(connection, streams.current(connection, "reading"))
     rows = _Rows()
     for poll in polls:
         if _sort(poll, seq + 1, numbers, held, rows):
             seq += 1
-            rows.poll.append(_poll_row(poll, seq))
+            rows.poll.append(_poll_row(poll, seq, sources[_source(poll)]))
     for table, values in ((schema.poll, rows.poll), (schema.reading, rows.reading), (schema.conflict, rows.conflict)):
         if values:
             connection.execute(insert(table), values)
@@ -122,15 +131,17 @@ def _reading_row(reading: Reading, channel: int) -> dict[str, Any]:
     return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _poll_row(poll: Poll, seq: int) -> dict[str, Any]:
+def _source(poll: Poll) -> Source:
+    return Source(poll.boot, poll.meter, poll.serial)
+
+
+def _poll_row(poll: Poll, seq: int, source: int) -> dict[str, Any]:
     return {
         "seq": seq,
         "at": micros(poll.at),
-        "meter": poll.meter,
-        "serial": poll.serial,
+        "source": source,
         "status": poll.status,
         "clock_trusted": int(poll.clock_trusted),
-        "boot": poll.boot,
         "raw": poll.raw,
     }
 
@@ -150,6 +161,19 @@ def _numbers(connection: Connection, polls: Iterable[Poll]) -> dict[Channel, int
     if added:
         connection.execute(insert(schema.channel), [{"no": numbers[new], **new._asdict()} for new in added])
     return numbers
+
+
+def _sources(connection: Connection, polls: Iterable[Poll]) -> dict[Source, int]:
+    """The numbers of the polls' sources; those that are missing are added."""
+    table = schema.source
+    wanted = dict.fromkeys(_source(poll) for poll in polls)
+    query = select(table).where(table.c.boot.in_({source.boot for source in wanted}))
+    numbers = {Source(*row[1:]): row.no for row in connection.execute(query)}
+    last = connection.scalar(select(func.max(table.c.no))) or 0
+    added = {source: no for no, source in enumerate((one for one in wanted if one not in numbers), last + 1)}
+    if added:
+        connection.execute(insert(table), [{"no": no, **source._asdict()} for source, no in added.items()])
+    return numbers | added
 
 
 def _held(connection: Connection, instants: Collection[int], numbers: Mapping[Channel, int]) -> _Held:

@@ -56,16 +56,24 @@ reading = Table(
     sqlite_with_rowid=False,
 )
 
+source = Table(
+    "source",
+    metadata,
+    Column("no", _Row, primary_key=True, autoincrement=False),
+    Column("boot", Text, nullable=False),
+    Column("meter", Text, nullable=False),
+    Column("serial", Text, nullable=False),
+    Index("source_key", "boot", "meter", "serial", unique=True),
+)
+
 poll = Table(
     "poll",
     metadata,
     Column("seq", _Row, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
-    Column("meter", Text, nullable=False),
-    Column("serial", Text, nullable=False),
+    Column("source", BigInteger, ForeignKey("source.no"), nullable=False),
     Column("status", Integer, nullable=False),
     Column("clock_trusted", Integer, nullable=False),
-    Column("boot", Text, nullable=False),
     Column("raw", LargeBinary, nullable=False),
 )
 

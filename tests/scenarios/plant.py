@@ -79,7 +79,7 @@ class Plant:
 
     def polls(self) -> list[tuple[str, int]]:
         """(meter, minute after the start) of what is in the store."""
-        query = "SELECT meter, at FROM poll ORDER BY at, meter"
+        query = "SELECT meter, at FROM poll JOIN source ON source.no = poll.source ORDER BY at, meter"
         with closing(sqlite3.connect(self.folder / "gateway.db")) as database:
             rows = database.execute(query).fetchall()
         start = int(START.timestamp()) * 1_000_000

@@ -48,14 +48,20 @@ def _readings() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "source",
+        sa.Column("no", _Row, primary_key=True, autoincrement=False),
+        sa.Column("boot", sa.Text, nullable=False),
+        sa.Column("meter", sa.Text, nullable=False),
+        sa.Column("serial", sa.Text, nullable=False),
+    )
+    op.create_index("source_key", "source", ["boot", "meter", "serial"], unique=True)
+    op.create_table(
         "poll",
         sa.Column("seq", _Row, primary_key=True, autoincrement=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("meter", sa.Text, nullable=False),
-        sa.Column("serial", sa.Text, nullable=False),
+        sa.Column("source", sa.BigInteger, sa.ForeignKey("source.no"), nullable=False),
         sa.Column("status", sa.Integer, nullable=False),
         sa.Column("clock_trusted", sa.Integer, nullable=False),
-        sa.Column("boot", sa.Text, nullable=False),
         sa.Column("raw", sa.LargeBinary, nullable=False),
     )
     op.create_table(
