@@ -59,11 +59,7 @@ class MBusBus:
             except LineDownError:  # perhaps long ago: level converters close idle connections
                 await self._hang_up()
         master = await self._connected()
-        try:
-            return await master.read(address)
-        except LineDownError:
-            await self._hang_up()
-            raise
+        return await master.read(address)
 
     async def _connected(self) -> Master:
         self._line = await self._connect()

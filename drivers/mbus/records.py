@@ -112,12 +112,12 @@ def _codes(octets: bytes, start: int, *, msb_first: bool) -> tuple[bytes, str, i
     return octets[start:at], "", at
 
 
-def _chain_end(octets: bytes, start: int, name: str) -> int:
-    """The place behind a DIF or VIF and its extensions."""
+def _chain_end(octets: bytes, start: int, name: str, most: int = MOST_EXTENSIONS) -> int:
+    """The place behind a DIF or VIF and its extensions; without the VIF itself `most` is one less."""
     at = start
     while octets[at] & 0x80:
         at += 1
-    if at - start > MOST_EXTENSIONS:
+    if at - start > most:
         message = f"more than {MOST_EXTENSIONS} {name} in the record {octets[start:].hex()}"
         raise FrameError(message)
     return at + 1
@@ -131,7 +131,7 @@ def _plain_text(octets: bytes, start: int, vif_at: int, *, msb_first: bool) -> t
     after_vif, behind_chain = vif_at + 1, _chain_end(octets, vif_at, "VIFE")
     label, at = _label(octets, after_vif, msb_first=msb_first)
     if label is not None and octets[vif_at] & 0x80:
-        chain_at, at = at, _chain_end(octets, at, "VIFE")
+        chain_at, at = at, _chain_end(octets, at, "VIFE", MOST_EXTENSIONS - 1)
         return octets[start:after_vif] + octets[chain_at:at], label, at
     if label is None:
         label, at = _label(octets, behind_chain, msb_first=msb_first)

@@ -374,6 +374,14 @@ async def test_a_repeated_telegram_ends_the_read_with_an_error() -> None:
         assert slave.requests == [request("nke"), request("ud2+"), request("ud2")]
 
 
+async def test_telegrams_of_two_meters_make_no_answer() -> None:
+    foreign = long_frame(telegram(2, more=False)[6:-2].replace(bytes.fromhex("78563412"), bytes.fromhex("79563412")))
+
+    async with several(telegram(1, more=True), foreign) as (_, bus):
+        with pytest.raises(WrongAnswerError, match="number 12345679 answers instead of 12345678"):
+            await bus.read("meter")
+
+
 async def test_an_answer_without_end_ends_with_an_error() -> None:
     async with several(*(telegram(number, more=True) for number in range(40))) as (slave, bus):
         with pytest.raises(WrongAnswerError, match="more than 16 telegrams"):

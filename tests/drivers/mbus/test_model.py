@@ -66,6 +66,8 @@ def test_the_same_bytes_several_times_are_told_apart_by_their_occurrence() -> No
 
     assert read(twice) == "0.001"
     assert read(twice, occurrence=1) == "0.002"
+    with pytest.raises(WrongAnswerError, match=r"record 0403 \(2\) is not in the answer"):
+        read(twice, occurrence=2)
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,13 @@ def test_a_unit_in_plain_text_is_read_in_both_places(text: str, unit: str, value
     assert found["dib_vib"] == dib_vib
 
 
+def test_ten_extensions_are_read_wherever_the_unit_stands() -> None:
+    (behind,) = records("0493" + "80" * 9 + "77" + "02000000")
+    (text,) = records("04fc0141" + "80" * 9 + "77" + "02000000")
+
+    assert (behind["value"], text["value"]) == ("0.02", "20")
+
+
 def test_what_follows_0f_is_the_manufacturers_and_1f_announces_more() -> None:
     found = describe(long_frame(bytes.fromhex(LONG + "2f2f0413e80300002f1f0102")))
 
@@ -371,6 +378,7 @@ def test_what_follows_0f_is_the_manufacturers_and_1f_announces_more() -> None:
         "04" + "93" * 5,
         "84" + "80" * 10 + "0013" + "00" * 4,
         "04" + "93" + "80" * 10 + "00" + "00" * 4,
+        "04fc0141" + "80" * 10 + "00" + "00" * 4,
         "3f",
         "4f",
         "7f",
