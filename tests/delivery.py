@@ -113,6 +113,7 @@ class Ear:
             await self._changed.wait_for(true)
 
     def close(self) -> None:
+        self._client.on_connect = self._client.on_subscribe = self._client.on_message = None  # paho closes its sockets
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ class Outbox:
         ]
 
     async def events(self, name: str, after: int, limit: int) -> Sequence[Event]:
-        return [event for event in self.rows[name] if event.seq > after][:limit]
+        later = bisect_right(self.rows[name], after, key=lambda event: event.seq)
+        return self.rows[name][later : later + limit]
 
     async def acks(self) -> Mapping[tuple[str, str], int]:
         return dict(self.taken)

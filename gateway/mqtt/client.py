@@ -126,13 +126,13 @@ class MqttClient:
         )
         client.will_set(self._gateway.status, OFFLINE, qos=1, retain=True)
         client.reconnect_delay_set(FIRST_RETRY, LAST_RETRY)
-        client.on_socket_open = lambda *_: self._call(client, self._on_open)
-        client.on_connect = lambda *args: self._call(client, self._on_connect, args[3])
-        client.on_connect_fail = lambda *_: self._call(client, self._on_lost, "it does not answer")
-        client.on_disconnect = lambda *args: self._call(client, self._on_closed, str(args[3]))
-        client.on_publish = lambda *args: self._call(client, self._on_publish, args[2], args[3])
-        client.on_subscribe = lambda *args: self._call(client, self._on_subscribe, args[3])
-        client.on_message = lambda *args: self._call(client, self._on_message, args[2])
+        client.on_socket_open = lambda client, *_: self._call(client, self._on_open)
+        client.on_connect = lambda client, *args: self._call(client, self._on_connect, args[2])
+        client.on_connect_fail = lambda client, *_: self._call(client, self._on_lost, "it does not answer")
+        client.on_disconnect = lambda client, *args: self._call(client, self._on_closed, str(args[2]))
+        client.on_publish = lambda client, *args: self._call(client, self._on_publish, args[1], args[2])
+        client.on_subscribe = lambda client, *args: self._call(client, self._on_subscribe, args[2])
+        client.on_message = lambda client, *args: self._call(client, self._on_message, args[1])
         return client
 
     def _start(self) -> None:
@@ -189,7 +189,7 @@ class MqttClient:
 
     def _switch(self, protocol: MQTTProtocolVersion, pause: float) -> None:
         self._protocol = protocol
-        self._client.disconnect()
+        _release(self._client)
         self._client = self._new()
         for _ in self._flying:  # what the old client kept goes with it
             self._room.release()
@@ -245,10 +245,17 @@ class MqttClient:
         self._online = False
         if self._timer is not None:
             self._timer.cancel()
-        self._client.on_disconnect = None  # it is no loss
-        self._client.disconnect()
+        self._receive = _nobody
+        _release(self._client)
         await asyncio.to_thread(self._client.loop_stop)
 
 
 def _nobody(_: Received) -> None:
     """Nothing is connected yet."""
+
+
+def _release(client: Client) -> None:
+    """End the connection; without callbacks nothing refers to us any more, so that paho closes its sockets at once."""
+    client.on_socket_open = client.on_connect = client.on_connect_fail = client.on_disconnect = None
+    client.on_publish = client.on_subscribe = client.on_message = None
+    client.disconnect()

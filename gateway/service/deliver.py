@@ -223,7 +223,7 @@ class Deliver:
     async def _woken(self) -> None:
         """Wait until something has changed, or is due."""
         now = self._clock.monotonic()
-        due = [one.due for lane in self._lanes.values() for one in (lane.retry, lane.silence) if one.due is not None]
+        due = [instant for lane in self._lanes.values() for instant in lane.due()]
         patience = min(due, default=now + HEARTBEAT) - now if self._connection is not None else HEARTBEAT
         with suppress(TimeoutError):
             async with asyncio.timeout(max(min(patience, HEARTBEAT), 0)):
@@ -233,11 +233,12 @@ class Deliver:
 
     async def _next(self) -> tuple[Lane, Event, bool] | None:
         """What is unfinished goes first, in the order of the kinds; then what was asked for."""
+        now = self._clock.monotonic()
         for lane in self._lanes.values():
-            if event := await lane.next(self._store.events):
+            if event := await lane.next(self._store.events, now):
                 return lane, event, False
         for lane in self._lanes.values():
-            if event := await lane.next_asked(self._store.events):
+            if event := await lane.next_asked(self._store.events, now):
                 return lane, event, True
         return None
 

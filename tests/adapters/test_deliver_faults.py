@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.mqtt import client as mqtt
+from gateway.service.lane import AHEAD
 from tests.broker import HOST, Broker
 from tests.delivery import ROOT, delivering, listening
 from tests.outbox import Outbox, stream
@@ -291,3 +292,18 @@ async def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_311_until_the_gatewa
         assert old.levels[:2] == [5, 4]
         assert 5 not in old.levels[1:]
         assert json.loads(ear.last("info") or b"")["protocol"] == "MQTT 3.1.1"
+
+
+async def test_a_backlog_far_above_the_brokers_queue_reaches_the_consumer_without_being_sent_twice(
+    tmp_path: Path,
+) -> None:
+    broker = Broker(tmp_path, f"allow_anonymous true\nmax_queued_messages {AHEAD}")
+    broker.start()
+    outbox, file = Outbox(), tmp_path / "billing"
+    outbox.add("charge", 5000)
+    with consumer(broker, "billing", file):
+        async with delivering(outbox, broker.host, broker.port, ["billing"]) as deliver:
+            await outbox.until(lambda: outbox.done[CHARGES] == 5000)
+            assert deliver.counts["published"] < 5500
+    broker.stop()
+    assert kept(file) == list(range(1, 5001))

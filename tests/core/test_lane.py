@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.service.lane import MAX_AGAIN, MAX_REFUSED, Lane
+from gateway.service.lane import AHEAD, MAX_AGAIN, MAX_REFUSED, PATIENCE, Lane
 from tests.outbox import Outbox, stream
 
 CHARGES = stream("charge")
@@ -17,8 +17,15 @@ def outbox(count: int) -> Outbox:
 
 async def drain(lane: Lane, store: Outbox, now: float = 0.0) -> list[int]:
     seqs = []
-    while event := await lane.next(store.events):
+    while event := await lane.next(store.events, now):
         lane.hand_over(event.seq, now)
+        seqs.append(event.seq)
+    return seqs
+
+
+async def repeats(lane: Lane, store: Outbox) -> list[int]:
+    seqs = []
+    while event := await lane.next_asked(store.events, 0.0):
         seqs.append(event.seq)
     return seqs
 
@@ -97,7 +104,7 @@ async def test_what_is_refused_is_tried_again_later_and_later_before_what_is_new
 
 async def test_a_stream_that_the_broker_refuses_as_a_whole_stands_instead_of_filling_the_memory() -> None:
     lane, store = Lane(CHARGES, head=MAX_REFUSED + 50, finished=0, acks={}), outbox(MAX_REFUSED + 50)
-    while event := await lane.next(store.events):
+    while event := await lane.next(store.events, 0.0):
         lane.hand_over(event.seq, 0.0)
         lane.refuse(event.seq, 0.0)
     assert len(lane.refused) == MAX_REFUSED
@@ -108,7 +115,9 @@ async def test_a_stream_that_the_broker_refuses_as_a_whole_stands_instead_of_fil
 async def test_a_silent_consumer_costs_a_bounded_repeat_less_and_less_often() -> None:
     count = MAX_AGAIN + 500
     lane, store = Lane(CHARGES, head=count, finished=0, acks={"billing": 0}), outbox(count)
-    await drain(lane, store)
+    for half_second in range(6):
+        await drain(lane, store, half_second / 2)
+    assert lane.sent == count
     assert lane.silence.due == 60
     lane.tick(60.0)
     assert await drain(lane, store, 60.0) == list(range(1, MAX_AGAIN + 1))
@@ -116,6 +125,23 @@ async def test_a_silent_consumer_costs_a_bounded_repeat_less_and_less_often() ->
     assert lane.claim("billing", 10)
     lane.record(lane.progress(), lane.finishable(), 70.0)
     assert lane.silence.due == 130
+
+
+async def test_it_goes_ahead_of_the_fastest_consumer_only_so_far() -> None:
+    lane, store = Lane(CHARGES, head=2000, finished=0, acks={"billing": 0, "away": 0}), outbox(2000)
+    assert await drain(lane, store) == list(range(1, AHEAD + 1))
+    assert lane.claim("billing", 100)
+    assert await drain(lane, store, 0.1) == list(range(AHEAD + 1, AHEAD + 101))
+    assert await drain(lane, store, 0.1 + PATIENCE / 2) == []
+    assert await drain(lane, store, 0.1 + PATIENCE) == list(range(AHEAD + 101, 2 * AHEAD + 101))
+
+
+async def test_a_repeat_goes_ahead_of_who_asked_only_so_far() -> None:
+    lane, store = Lane(CHARGES, head=2000, finished=0, acks={"billing": 2000, "slow": 700, "away": 0}), outbox(2000)
+    lane.ask(701)
+    assert await repeats(lane, store) == list(range(701, 701 + AHEAD))
+    assert lane.claim("slow", 701)
+    assert await repeats(lane, store) == [701 + AHEAD]
 
 
 async def test_no_silence_is_waited_for_when_everything_is_acknowledged() -> None:
@@ -126,16 +152,24 @@ async def test_no_silence_is_waited_for_when_everything_is_acknowledged() -> Non
     assert lane.silence.due is None
 
 
-async def test_requests_that_wait_become_one() -> None:
-    lane, store = Lane(CHARGES, head=9, finished=9, acks={}), outbox(9)
-    for first in (7, 4, 8):
-        lane.ask(first)
-    lane.ask(10)
-    seqs = []
-    while event := await lane.next_asked(store.events):
-        seqs.append(event.seq)
-    assert seqs == [4, 5, 6, 7, 8, 9]
+async def test_a_request_within_one_that_is_being_carried_out_begins_nothing_again() -> None:
+    lane, store = Lane(CHARGES, head=9, finished=9, acks={}), outbox(10)
+    lane.ask(4)
+    event = await lane.next_asked(store.events, 0.0)
+    assert event is not None
+    assert event.seq == 4
+    lane.hand_over(10, 0.0)
+    lane.ask(5)
+    assert await repeats(lane, store) == [5, 6, 7, 8, 9, 10]
     assert lane.asked is None
+
+
+async def test_a_request_for_earlier_events_begins_there() -> None:
+    lane, store = Lane(CHARGES, head=9, finished=9, acks={}), outbox(9)
+    lane.ask(7)
+    lane.ask(5)
+    lane.ask(10)
+    assert await repeats(lane, store) == [5, 6, 7, 8, 9]
 
 
 @given(
@@ -147,7 +181,7 @@ async def test_it_never_finishes_what_some_consumer_has_not_acknowledged(steps: 
     for step, number in steps:
         match step:
             case "send":
-                if event := await lane.next(store.events):
+                if event := await lane.next(store.events, 0.0):
                     lane.hand_over(event.seq, 0.0)
             case "book":
                 lane.record(lane.progress(), lane.finishable(), 0.0)
