@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -94,7 +96,15 @@ def _place(kept: KeptCharge) -> str:
 
 
 def _row(data: dict[str, Any]) -> str:
-    days = f"{data['period']['from'][:10]}..{data['period']['until'][:10]}"
+    period = data["period"]
+    span = f"{_local(period['from'], period['time_zone'])} to {_local(period['until'], period['time_zone'])}"
     what = f"{data['quantity']} {data['unit']} x {data['unit_price']} = {data['amount']} {data['currency']}"
-    who = f"{data['billing_point']} {data['payer']['id']}"
-    return f"{data['charge_id'][:12]} {data['closing']} r{data['revision']} {data['kind']:8} {days} {who}: {what}"
+    kind = data["kind"] if data["revision"] == 1 else f"{data['kind']} of revision {data['revision']}"
+    who = f"{data['billing_point']}  {data['payer']['id']}  {data['register']}"
+    return f"{data['charge_id'][:12]}  {kind}  {who}  {span}  {what}"
+
+
+def _local(text: str, zone: str) -> str:
+    """The civil date; with the time where it is not midnight."""
+    local = datetime.fromisoformat(text).astimezone(ZoneInfo(zone))
+    return f"{local:%Y-%m-%d}" if local.time() == time() else f"{local:%Y-%m-%d %H:%M}"

@@ -124,7 +124,7 @@ def _shared(charge: Charge, rule: Allocation, names: Names) -> list[str]:
     if exact != abs(charge.quantity.fraction):
         lines.append(
             f"  In whole steps of {rule.quantum} {charge.unit}, so that all shares together are the {rule.total} "
-            f"{charge.unit} of the meter: {_magnitude(charge.quantity)} {charge.unit}"
+            f"{charge.unit} that were shared by these keys: {_magnitude(charge.quantity)} {charge.unit}"
         )
     return lines
 

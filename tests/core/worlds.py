@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
@@ -120,18 +120,25 @@ def worlds(draw: st.DrawFn) -> World:
     }
     shared = [draw(links(name, scope)) for name in names]
     lived = [stay for name in names for stay in draw(stays(name))]
-    book = Book(
-        facilities={"f": FACILITY},
+    book = worlds_book(
         buildings={"b": Building(id="b", facility="f", name="b", values={KEY: Dated(steps=((MIN, Scaled(200, 0)),))})},
         points=points,
-        owners={"o": Ownership(id="o", user="owner", target=("facility", "f"))},
         occupancies={stay.id: stay for stay in lived},
-        meters={"m": Meter(id="m", facility="f", name="m")},
         registers={"r": REGISTER},
         links={link.id: link for link in shared},
         rates={"rate": replace(RATE, prices=draw(prices()))},
     )
     return World(book=book, readings=draw(courses()))
+
+
+def worlds_book(**parts: Any) -> Book:  # noqa: ANN401 - the parts are the book's own
+    """A book with one facility, its owner and one meter."""
+    return Book(
+        facilities={"f": FACILITY},
+        owners={"o": Ownership(id="o", user="owner", target=("facility", "f"))},
+        meters={"m": Meter(id="m", facility="f", name="m")},
+        **parts,
+    )
 
 
 FACILITY = Facility(

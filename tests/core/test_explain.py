@@ -1,0 +1,74 @@
+"""What `submeter explain` says is the arithmetic of the charge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from gateway.core.building import BillingPoint, Building, Dated, Link
+from gateway.core.charge import Charge, charge_id, compare
+from gateway.core.explain import Names, explain_charge
+from gateway.core.metering import Reading
+from gateway.core.occupancy import Occupancy
+from gateway.core.period import MIN, Period
+from gateway.core.tariff import Price
+from gateway.core.units import Scaled
+from tests.core.worlds import FACILITY, KEY, MONTH, RATE, REGISTER, START, World, worlds_book
+
+NAMES = Names(users={"eva": "Eva E"}, points={"p": "Flat (p)"}, meters={"m": "Heat (m)"})
+
+
+def _world(*, modulus: str | None = None, last: str = "130.001") -> World:
+    """20 of 60 m2 of a register that counted 30.001 kWh, vacant until the eleventh day."""
+    values = {KEY: Dated(steps=((MIN, Scaled(60, 0)),))}
+    area = {KEY: Dated(steps=((MIN, Scaled(20, 0)),))}
+    register = replace(REGISTER, modulus=None if modulus is None else Scaled.parse(modulus), max_per_day=Scaled(100, 0))
+    moved = START + timedelta(days=10)
+    book = worlds_book(
+        buildings={"b": Building(id="b", facility=FACILITY.id, name="b", values=values)},
+        points={"p": BillingPoint(id="p", building="b", name="p", kind="apartment", values=area)},
+        registers={"r": register},
+        links={"l": Link(id="l", register="r", point="p", scope="building", key=KEY)},
+        occupancies={"o": Occupancy(id="o", point="p", user="eva", period=Period(moved))},
+        rates={"rate": replace(RATE, prices=(Price(version=1, period=Period(), price=Scaled.parse("0.2500")),))},
+    )
+    indexes = ((MONTH.start, "100.000"), (moved, "110.000"), (MONTH.until, last))
+    heard = [Reading(meter="m", register="r", at=at, index=Scaled.parse(text), unit="kWh") for at, text in indexes]
+    return World(book=book, readings=tuple(heard))
+
+
+def _text(charge: Charge) -> str:
+    return "\n".join(explain_charge(charge, charge_id(charge), NAMES))
+
+
+def test_a_share_is_explained_from_the_indexes_to_the_amount() -> None:
+    vacant, lived, rest = _world().charges()
+    assert "owner pays for Flat (p), because owner owns it, and nobody occupied it in this period." in _text(vacant)
+    text = _text(lived)
+    assert "Eva E pays for Flat (p), because Eva E lives or works there in this period." in text
+    assert "counted: 130.001 - 110.000 = 20.001 kWh" in text
+    assert "Flat (p): 20 m2; building b: 60 m2." in text
+    assert "Share: 20.001 kWh x 20 / 60 = 6.667 kWh" in text
+    assert "6.667 kWh x 0.2500 CHF = 1.66675 CHF, rounded to 0.01: 1.67 CHF" in text
+    assert "What is left for the owner: 40 m2; building b: 60 m2." in _text(rest)
+
+
+def test_a_share_that_takes_no_finite_decimals_is_marked_and_its_rounding_explained() -> None:
+    vacant = _world().charges()[0]
+    text = _text(vacant)
+    assert "Share: 10.000 kWh x 20 / 60 = 3.333333... kWh" in text
+    assert "In whole steps of 0.001 kWh, so that all shares together are the 30.001 kWh" in text
+
+
+def test_a_rollover_is_explained() -> None:
+    text = _text(_world(modulus="1000", last="5.000").charges()[1])
+    assert (
+        "counted: 5.000 - 110.000 + 1000 (the counter passed its highest number and began again at 0) = 895.000" in text
+    )
+
+
+def test_a_reversal_names_the_charge_that_it_takes_back_and_why() -> None:
+    published = _world().charges()
+    back = compare([], published)[0]
+    assert back.kind == "reversal"
+    assert f"It takes back charge {back.replaces} (link)" in _text(back)
