@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
-import sqlite3
 import sys
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gateway.store import StoreView
 from gateway.store.migrate import migrate
 from simulators import truth
 from simulators.clock import Clock
@@ -20,6 +21,8 @@ from simulators.field import Field, build, wiring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from gateway.core.event import Kind
 
 BUILDING = Path(__file__).parents[2] / "simulators" / "buildings" / "sonnenhof"
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -77,19 +80,20 @@ class Plant:
         _, err = await self.daemon.communicate()
         return self.daemon.returncode or 0, err.decode().splitlines()
 
-    def polls(self) -> list[tuple[str, int]]:
-        """(meter, minute after the start) of what is in the store."""
-        query = "SELECT meter, at FROM poll JOIN source ON source.no = poll.source ORDER BY at, meter"
-        with closing(sqlite3.connect(self.folder / "gateway.db")) as database:
-            rows = database.execute(query).fetchall()
-        start = int(START.timestamp()) * 1_000_000
-        return [(meter, (at - start) // 60_000_000) for meter, at in rows]
+    async def events(self, kind: Kind) -> list[dict[str, Any]]:
+        """The payloads of a kind, in their order."""
+        async with StoreView(f"sqlite:///{self.folder}/gateway.db") as view:
+            name = next(stream.name for stream in await view.streams() if stream.kind == kind)
+            return [json.loads(event.data) for event in await view.events(name, 0, 10_000)]
 
-    def alarms(self) -> list[tuple[str, str, bool]]:
-        """(code, source, whether it is open) of the alarms in the store."""
-        query = "SELECT code, source, ended IS NULL FROM alarm ORDER BY since, code, source"
-        with closing(sqlite3.connect(self.folder / "gateway.db")) as database:
-            return [(code, source, bool(still)) for code, source, still in database.execute(query)]
+    async def polls(self) -> list[tuple[str, int]]:
+        """(meter, minute after the start) of what is in the store, by time and meter."""
+        found = [(datetime.fromisoformat(each["at"]), each["meter"]) for each in await self.events("reading")]
+        return [(meter, (at - START) // timedelta(minutes=1)) for at, meter in sorted(found)]
+
+    async def alarms(self) -> dict[tuple[str, str], bool]:
+        """(code, source) of the alarms in the store, and whether each is open."""
+        return {(each["code"], each["source"]): each["ended"] is None for each in await self.events("alarm")}
 
     @property
     def meters(self) -> list[str]:
