@@ -204,6 +204,49 @@ async def test_polls_are_counted_by_meter(plant: Plant) -> None:
     assert [(each.meter, each.ok, each.failed) for each in counts.meters] == [("a", 3, 0), ("b", 0, 3), ("c", 3, 0)]
 
 
+class SlowLine(Field):
+    """A line that needs half an hour for each meter, and the clock that shows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = at(0)
+        self.started: list[datetime] = []
+        self.end = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def trusted(self) -> bool:
+        return False
+
+    async def until(self, instant: datetime) -> None:
+        if instant >= at(120):
+            self.end.set()
+            await asyncio.Event().wait()
+        self.time = max(self.time, instant)
+
+    async def read(self, meter: str) -> Answer:
+        self.started.append(self.time)
+        self.time += timedelta(minutes=31)
+        return await super().read(meter)
+
+
+async def test_a_round_that_takes_too_long_is_not_made_up_for_in_a_burst() -> None:
+    slow, book = SlowLine(), Book()
+    line = Line(id="line", poll=QUARTER, meters=("a",))
+    poller = Poller(line, slow, clock=slow, store=book, alarms=book, boot="boot", beat=lambda: None)
+    task = asyncio.ensure_future(poller.run())
+    await slow.end.wait()
+    task.cancel()
+    assert slow.started == [at(0), at(45), at(90)]
+    assert poller.counts().missed == 2 + 2 + 2
+    assert [polls[0].at for polls in book.rounds] == [at(31), at(76), at(121)]
+    assert not any(polls[0].clock_trusted or polls[0].readings[0].clock_trusted for polls in book.rounds)
+
+
 @pytest.mark.parametrize(
     ("minutes", "every", "expected"),
     [(0, 15, 0), (0.01, 15, 15), (15, 15, 15), (14.9, 15, 15), (1439.5, 15, 1440), (7, 7, 7), (1435, 7, 1435)],
