@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from gateway.ports.field import Answer, MeterBus
+    from gateway.ports.field import Answer, Driver, MeterBus
     from tests.drivers.mbus.slave import Step
 
 WATER = from_address(CAPTURED["itron_bm_+m"], 1)
@@ -44,7 +44,8 @@ class NoClock:
 
 def open_bus(slave: Slave, *, serial: str | None = "11490378") -> MeterBus:
     """Two water meters behind a level converter."""
-    return driver.open(
+    found: Driver = driver
+    return found.open(
         BusSettings(host="127.0.0.1", port=slave.port, baud=38400, latency=0.15),
         {
             "water": MeterSettings(model="itron-bm-plus-m", address=1, serial=serial),
@@ -247,6 +248,21 @@ async def test_a_connection_lost_in_an_answer_is_a_line_that_is_down() -> None:
         assert told(await bus.read("water")) == WATER_READ
 
         assert slave.requests == [request("nke"), request("ud2+")] * 2
+
+
+async def test_the_end_of_a_connection_is_told_at_once() -> None:
+    async with Slave(Cut()) as slave:
+        tcp_line = await tcp("127.0.0.1", slave.port, 5)()
+        await tcp_line.send(request("ud2+"))
+
+        with pytest.raises(LineDownError, match="closed the connection; check the level converter"):
+            await tcp_line.receive(60)
+        await tcp_line.close()
+
+
+async def test_a_converter_that_does_not_answer_is_a_line_that_is_down() -> None:
+    with pytest.raises(LineDownError, match=r"127\.0\.0\.1:1 does not answer within 0 s|cannot be connected"):
+        await tcp("127.0.0.1", 1, 0)()
 
 
 async def test_a_connection_closed_between_two_reads_is_opened_again_at_once() -> None:

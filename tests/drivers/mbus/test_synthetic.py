@@ -432,6 +432,13 @@ def test_plain_records_are_read_whatever_the_signature_says(signature: str) -> N
     assert describe(long_frame(bytes.fromhex(text)))["records"] == [ONE_M3]
 
 
+@pytest.mark.parametrize("signature", ["0005", "0007", "10ff", "ffff", "b627", "f005"])
+def test_a_signature_without_a_known_mode_or_room_for_its_blocks_hides_nothing(signature: str) -> None:
+    text = f"7278563412244001075500{signature}" + "0413e8030000" + "2f" * 12
+
+    assert describe(long_frame(bytes.fromhex(text)))["records"] == [ONE_M3]
+
+
 @pytest.mark.parametrize(
     "octets",
     ["", "e5", "16", "68", "6803", "680303", "68030368", "680202680801", "105b015c17", "105b015d16", "105b01", "00"],
