@@ -51,7 +51,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """What one physical meter counted between two boundaries, with at most one rollover."""
+    """What one physical meter counted between two boundaries: less than its modulus."""
 
     meter: str
     serial: str
@@ -136,21 +136,18 @@ class Track:
         return next(left, None), next(right, None)
 
     def _join(self, edges: Sequence[Node | _Boundary]) -> Iterable[Segment]:
-        """Segments that are cut only where the physical meter changes, or before a second rollover."""
+        """Segments that are cut only where the physical meter changes, or before a whole modulus was counted."""
+        modulus = _steps(self.register.modulus, self.exponent)
         start, previous = edges[0], edges[0]
         for edge in edges[1:]:
             if edge.unit != start.unit:
                 yield self._segment(start, previous)
                 start = edge
-            elif self._wraps(start, edge) > 1:
+            elif modulus is not None and edge.course - start.course >= modulus:
                 yield self._segment(start, previous)
                 start = previous
             previous = edge
         yield self._segment(start, previous)
-
-    def _wraps(self, start: Node | _Boundary, until: Node | _Boundary) -> int:
-        modulus = _steps(self.register.modulus, self.exponent)
-        return 0 if modulus is None else until.course // modulus - start.course // modulus
 
     def _segment(self, start: Node | _Boundary, until: Node | _Boundary) -> Segment:
         return Segment(

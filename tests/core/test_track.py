@@ -1,0 +1,140 @@
+"""Which stretches of a register are believed, and its index at a boundary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.core.metering import Exchange, Reading, Register
+from gateway.core.period import Period
+from gateway.core.track import track
+from gateway.core.units import Scaled, UnitError
+
+if TYPE_CHECKING:
+    from gateway.core.metering import Origin
+    from gateway.core.track import Track
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+REGISTER = Register(
+    id="r", meter="m", key="k", energy_source="electricity", unit="kWh", exponent=-1, max_per_day=Scaled(100, 0)
+)
+
+
+def day(number: float) -> datetime:
+    return START + timedelta(days=number)
+
+
+def heard(number: float, index: str, origin: Origin = "measured", serial: str = "1") -> Reading:
+    return Reading(
+        meter="m", register="k", at=day(number), index=Scaled.parse(index), unit="kWh", serial=serial, origin=origin
+    )
+
+
+def held(course: Track) -> list[tuple[float, float, str]]:
+    return [
+        ((span.start - START) / timedelta(days=1), (span.until - START) / timedelta(days=1), code)
+        for span, code in course.blocked()
+    ]
+
+
+def counted(course: Track, first: float, last: float) -> str:
+    return str(Scaled(course.quantity(Period(day(first), day(last))), course.exponent))
+
+
+def test_a_zero_in_the_middle_holds_its_two_stretches_and_no_other() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "20"), heard(2, "0"), heard(3, "40"), heard(4, "50")])
+    assert held(course) == [(1, 3, "index_decrease")]
+    assert counted(course, 3, 4) == "10.0"
+
+
+def test_a_spike_holds_its_two_stretches_and_no_other() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "900"), heard(2, "30"), heard(3, "40")])
+    assert held(course) == [(0, 2, "index_jump")]
+    assert counted(course, 2, 3) == "10.0"
+
+
+def test_a_counter_that_was_reset_is_believed_from_there_on() -> None:
+    course = track(REGISTER, [heard(0, "500"), heard(1, "0"), heard(2, "5"), heard(3, "9")])
+    assert held(course) == [(0, 2, "index_decrease")]
+    assert counted(course, 2, 3) == "4.0"
+
+
+def test_a_small_backflow_holds_the_maximum() -> None:
+    register = replace(REGISTER, backflow=Scaled.parse("0.3"))
+    course = track(register, [heard(0, "10"), heard(1, "9.8"), heard(2, "10.5")])
+    assert not held(course)
+    assert [counted(course, 0, 1), counted(course, 1, 2)] == ["0.0", "0.5"]
+
+
+def test_a_jump_of_one_step_within_a_moment_is_no_jump() -> None:
+    assert not held(track(REGISTER, [heard(0, "10"), heard(0.00001, "10.1")]))
+
+
+def test_every_rollover_ends_a_segment_before_the_next() -> None:
+    register = replace(REGISTER, modulus=Scaled(100, 0))
+    course = track(register, [heard(number, str(number * 60 % 100)) for number in range(6)])
+    assert counted(course, 0, 5) == "300.0"
+    segments = course.segments(Period(day(0), day(5)))
+    assert sum(part.quantity.fraction for part in segments) == 300
+    assert len(segments) > 1
+
+
+def test_without_a_largest_flow_a_decrease_is_no_rollover() -> None:
+    register = replace(REGISTER, modulus=Scaled(100, 0), max_per_day=None)
+    assert held(track(register, [heard(0, "90"), heard(1, "5")])) == [(0, 1, "index_decrease")]
+
+
+def test_another_serial_number_is_held_until_the_exchange_is_recorded() -> None:
+    readings = [heard(0, "90"), heard(1, "95"), heard(2, "3", serial="2"), heard(3, "5", serial="2")]
+    assert held(track(REGISTER, readings)) == [(1, 3, "identity_changed")]
+    exchange = Exchange(at=day(1.5), final=Scaled.parse("97"), start=Scaled.parse("1"), serial="2")
+    course = track(replace(REGISTER, exchanges=(exchange,)), readings)
+    assert not held(course)
+    assert [part.serial for part in course.segments(Period(day(0), day(3)))] == ["1", "2"]
+    assert counted(course, 0, 3) == "11.0"
+
+
+def test_a_boundary_between_close_readings_is_bracketed_else_interpolated() -> None:
+    readings = [heard(0, "10.0"), heard(0.01, "10.1"), heard(2, "20.1")]
+    course = track(REGISTER, readings, timedelta(minutes=30))
+    first = course.segments(Period(day(0.005), day(1)))[0]
+    assert (first.start.quality, str(first.start.value)) == ("bracketed", "10.1")
+    assert (first.until.quality, str(first.until.value)) == ("interpolated", "15.1")
+    assert first.until.between is not None
+    assert [str(point.value) for point in first.until.between] == ["10.1", "20.1"]
+
+
+def test_interpolation_runs_between_measured_readings_but_never_past_a_value_read_by_hand() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "18", "manual"), heard(2, "20")])
+    assert str(course.segments(Period(day(0), day(0.5)))[0].until.value) == "12.5"
+    assert str(course.segments(Period(day(1.2), day(2)))[0].start.value) == "18.0"
+    assert course.segments(Period(day(0), day(1)))[0].until.quality == "manual"
+
+
+def test_between_values_read_by_hand_alone_no_index_is_known() -> None:
+    course = track(REGISTER, [heard(0, "10", "manual"), heard(2, "20", "manual")])
+    assert course.known(day(0))
+    assert not course.known(day(1))
+    with pytest.raises(LookupError):
+        course.segments(Period(day(0), day(1)))
+
+
+def test_a_measured_value_beats_a_stored_one_of_the_same_instant() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "15", "stored"), heard(1, "15.2"), heard(2, "20")])
+    assert not held(course)
+    assert counted(course, 0, 1) == "5.2"
+
+
+def test_readings_of_an_untrusted_clock_count_for_nothing() -> None:
+    wrong = replace(heard(1, "77"), clock_trusted=False)
+    assert counted(track(REGISTER, [heard(0, "10"), wrong, heard(2, "20")]), 0, 2) == "10.0"
+
+
+def test_another_unit_of_the_same_kind_is_turned_exactly_and_any_other_refused() -> None:
+    watt_hours = replace(heard(1, "12345"), unit="Wh")
+    assert counted(track(REGISTER, [heard(0, "10"), watt_hours]), 0, 1) == "2.345"
+    with pytest.raises(UnitError, match="GJ cannot be turned into kWh"):
+        track(REGISTER, [replace(heard(1, "12"), unit="GJ")])
