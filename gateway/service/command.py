@@ -108,8 +108,7 @@ async def record(store: PropertyStore, planned: Plan, *, by: str, at: datetime) 
     changes = [
         PropertyChange(kind=change.kind, id=change.id, value=change.after.printed()) for change in planned.changes
     ]
-    if changes:
-        await store.record_property(changes, by, at, _touched(planned, await store.closed_months()))
+    await store.record_property(changes, by, at, _touched(planned, await store.closed_months()))
 
 
 def _touched(planned: Plan, closed: Iterable[ClosedMonth]) -> list[DirtyMonth]:

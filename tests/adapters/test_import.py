@@ -221,6 +221,14 @@ def test_a_change_marks_the_closed_months_from_its_first_day_on(
     ]
 
 
+def test_of_several_changes_the_earliest_counts(desk: Desk) -> None:
+    desk.take(HOUSE)
+    desk.close("sonnenhof", CLOSED, NOVEMBER)
+    late = '\n[[occupancy]]\nid = "occ-2"\npoint = "flat-2"\nuser = "immo-ag"\nentry = 2026-10-15\n'
+    assert desk.take(HOUSE.replace("exit = 2026-10-14", "exit = 2026-09-20") + late).exit_code == 0
+    assert [one.month for one in desk.dirty()] == CLOSED[1:]
+
+
 def test_a_new_owner_marks_from_the_day_of_the_sale(desk: Desk) -> None:
     desk.take(HOUSE)
     desk.close("sonnenhof", CLOSED, NOVEMBER)
@@ -249,7 +257,8 @@ def test_civil_dates_are_midnights_of_the_facility() -> None:
     ]
     steps = ((MIN, Scaled(2, 0)), (midnight(date(2026, 10, 15), ZURICH), Scaled(4, 0)))
     assert made.points["flat-1"].values["people"].steps == steps
-    assert made.registers["power-1"].exchanges[0].at == datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
+    (exchange,) = made.registers["power-1"].exchanges
+    assert (exchange.at, exchange.at.tzinfo) == (datetime(2026, 3, 12, 9, 30, tzinfo=UTC), UTC)
     assert made.registers["power-1"].exponent == -3
 
 

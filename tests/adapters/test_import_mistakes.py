@@ -327,6 +327,14 @@ def test_references_to_a_refused_entry_are_not_told_again(desk: Desk) -> None:
     assert sentence.startswith(f"{line_of(text, 'name = 7')}: building[0].name: 7 is refused")
 
 
+def test_what_is_known_of_a_refused_entry_gives_rise_to_no_other_mistake(desk: Desk) -> None:
+    desk.take(HOUSE)
+    smaller = HOUSE.replace('quotity = "1000"', 'quotity = "999"').replace('quotity = "600"', "quotity = 599")
+    assert desk.refused(smaller) == [
+        f'{line_of(smaller, "quotity = 599")}: point[0].quotity: write quotity as a string: "599"'
+    ]
+
+
 def test_an_entry_with_an_unknown_key_is_still_checked_against_the_others(desk: Desk) -> None:
     text = HOUSE.replace('quotity = "400"', 'quotity = [{ value = "401", vom = 2026-01-01 }]\ncolour = "red"')
     unknown, other, excess = desk.refused(text)
