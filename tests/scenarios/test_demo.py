@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.broker import Broker, mosquitto
+
+DEMO = [sys.executable, "-m", "simulators.demo"]
+DEVICES = """
+name = "Small house"
+time_zone = "Europe/Zurich"
+month = 2026-10-01
+seed = 1
+quantum = "0.001"
+currency = "CHF"
+owner = "landlord"
+[building]
+[[place]]
+id = "flat"
+stays = [{ who = "ann", from = 2020-01-01, until = 2026-10-11 }, { who = "bob", from = 2026-10-11 }]
+[[price]]
+source = "electricity"
+from = 2026-01-01
+price = "0.2500"
+[[profile]]
+id = "all-day"
+weekday = [90, 70, 310, 190, 260, 240, 620, 330]
+weekend = [110, 80, 220, 390, 420, 350, 580, 360]
+spread = 35
+[[line]]
+id = "line"
+protocol = "mbus"
+[[meter]]
+id = "power"
+line = "line"
+model = "emu-professional-375"
+address = 1
+serial = "00032621"
+[[meter.counters]]
+register = "power-import"
+key = "import"
+source = "electricity"
+start = "10234.500"
+profile = "all-day"
+place = "flat"
+"""
+PROPERTY = """
+[[facility]]
+id = "house"
+name = "House"
+time_zone = "Europe/Zurich"
+currency = "CHF"
+[[building]]
+id = "house"
+facility = "house"
+name = "House"
+[[point]]
+id = "flat"
+building = "house"
+name = "Flat"
+kind = "apartment"
+[[user]]
+id = "ann"
+kind = "natural"
+first_name = "Ann"
+last_name = "A"
+address = "Street 1"
+[[user]]
+id = "bob"
+kind = "natural"
+first_name = "Bob"
+last_name = "B"
+address = "Street 1"
+[[user]]
+id = "landlord"
+kind = "legal"
+company = "Landlord Ltd"
+registration = "1"
+address = "Street 2"
+[[owner]]
+id = "owner"
+user = "landlord"
+facility = "house"
+[[occupancy]]
+id = "ann-flat"
+point = "flat"
+user = "ann"
+entry = 2020-01-01
+exit = 2026-10-10
+[[occupancy]]
+id = "bob-flat"
+point = "flat"
+user = "bob"
+entry = 2026-10-11
+[[rate]]
+id = "electricity"
+facility = "house"
+energy_source = "electricity"
+title = "Electricity"
+component = "energy"
+unit = "kWh"
+prices = [{ from = 2026-01-01, price = "0.2500" }]
+tax = { category = "S", rate = "8.1", included = true }
+[[meter]]
+id = "power"
+facility = "house"
+name = "Electricity"
+[[register]]
+id = "power-import"
+meter = "power"
+key = "import"
+energy_source = "electricity"
+unit = "kWh"
+resolution = "0.001"
+max_per_day = "100"
+[[link]]
+id = "link"
+register = "power-import"
+point = "flat"
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A building of one flat with one meter and a move."""
+    mosquitto()  # or skip
+    folder = tmp_path / "house"
+    folder.mkdir()
+    (folder / "devices.toml").write_text(DEVICES)
+    (folder / "property.toml").write_text(PROPERTY)
+    return folder
+
+
+def environment(**asked: str) -> dict[str, str]:
+    """Ours, without what somebody may have asked of another demo."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"DEMO_SECONDS", "BROKER", "BUILDING"}}
+    return kept | asked
+
+
+def run(folder: Path, **asked: str) -> subprocess.CompletedProcess[str]:
+    """The demo in a folder of its own, to its end."""
+    return subprocess.run(DEMO, cwd=folder, env=environment(**asked), capture_output=True, text=True, check=False)
+
+
+def begin(folder: Path, **asked: str) -> subprocess.Popen[str]:
+    """The demo, once the first day has passed."""
+    process = subprocess.Popen(
+        DEMO, cwd=folder, env=environment(**asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Oct 2026" in line:
+            return process
+    pytest.fail(f"the demo ended before its first day:\n{process.communicate()[1]}")
+
+
+def left_over(folder: Path) -> dict[int, str]:
+    """The processes that work in the demo's folder."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:  # it has ended meanwhile
+                continue
+            if f"{folder}/build/demo" in command:
+                found[int(entry.name)] = command
+    return found
+
+
+def test_the_month_of_the_sonnenhof_closes_and_agrees_with_the_truth(tmp_path: Path) -> None:
+    mosquitto()  # or skip
+    done = run(tmp_path, DEMO_SECONDS="500")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "broker     Mosquitto at 127.0.0.1:" in done.stdout
+    assert "subscriber demo speaks MQTT 5" in done.stdout
+    assert "All agrees: 42 quantities by payer and register, 10 amounts by payer." in done.stdout
+    charges = [json.loads(line) for line in (tmp_path / "build/demo/charges.jsonl").read_text().splitlines()]
+    assert done.stdout.count("\nacknowledged ") == len(charges)
+    assert {charge["data"]["payer"]["reason"] for charge in charges} == {"occupancy", "vacancy", "remainder"}
+    assert left_over(tmp_path) == {}
+
+
+def test_a_price_changed_in_property_alone_is_named(house: Path, tmp_path: Path) -> None:
+    (house / "property.toml").write_text(PROPERTY.replace("0.2500", "0.2600"))
+    done = run(tmp_path, DEMO_SECONDS="500", BUILDING=str(house))
+    assert done.returncode == 1
+    assert "All agrees" not in done.stdout
+    for who in ("ann", "bob"):
+        line = next(line for line in done.stdout.splitlines() if line.startswith(f"{who}: expected"))
+        assert "CHF (power-import: expected" in line
+
+
+def test_a_move_told_a_day_too_early_is_named_with_both_quantities(house: Path, tmp_path: Path) -> None:
+    told = PROPERTY.replace("exit = 2026-10-10", "exit = 2026-10-09").replace(
+        "entry = 2026-10-11", "entry = 2026-10-10"
+    )
+    (house / "property.toml").write_text(told)
+    done = run(tmp_path, DEMO_SECONDS="500", BUILDING=str(house))
+    assert done.returncode == 1
+    for who in ("ann", "bob"):
+        line = next(line for line in done.stdout.splitlines() if line.startswith(f"{who}, power-import: expected"))
+        assert line.endswith(" kWh")
+
+
+def test_another_broker_can_be_named(house: Path, tmp_path: Path, broker: Broker) -> None:
+    done = run(tmp_path, DEMO_SECONDS="500", BUILDING=str(house), BROKER=f"{broker.host}:{broker.port}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"your broker at {broker.host}:{broker.port}" in done.stdout
+
+
+def test_a_month_that_does_not_close_in_time_fails(house: Path, tmp_path: Path) -> None:
+    devices = DEVICES.replace("month = 2026-10-01", "month = 2036-10-01")
+    (house / "devices.toml").write_text(devices)
+    done = run(tmp_path, DEMO_SECONDS="1", BUILDING=str(house))
+    assert done.returncode == 1
+    assert "The month has not been closed" in done.stdout
+    assert left_over(tmp_path) == {}
+
+
+def test_ctrl_c_ends_it_cleanly(house: Path, tmp_path: Path) -> None:
+    with begin(tmp_path, BUILDING=str(house)) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 0
+    assert errors == ""
+    assert left_over(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("child", "called"), [("gateway.cli", "daemon"), ("simulators.subscriber", "subscriber")])
+def test_a_child_that_dies_is_named_and_the_others_are_ended(
+    house: Path, tmp_path: Path, child: str, called: str
+) -> None:
+    with begin(tmp_path, BUILDING=str(house)) as process:
+        number = next(number for number, command in left_over(tmp_path).items() if child in command)
+        os.kill(number, signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 1
+    assert f"The {called} ended with exit code -9" in errors
+    assert left_over(tmp_path) == {}
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(house: Path, tmp_path: Path) -> None:
+    with begin(tmp_path, BUILDING=str(house)) as process:
+        second = run(tmp_path, BUILDING=str(house))
+        process.terminate()
+        process.communicate()
+    assert second.returncode == 3
+    assert second.stderr.startswith("Another demo is running in build/demo")
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        ({"DEMO_SECONDS": "soon"}, 3, "DEMO_SECONDS=soon is no time"),
+        ({"BROKER": "localhost:mqtt"}, 4, "BROKER=localhost:mqtt is no address"),
+        ({"BROKER": "127.0.0.1:1"}, 4, "No broker answers at 127.0.0.1:1"),
+        ({"BUILDING": "nowhere"}, 3, "nowhere/devices.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, asked: dict[str, str], code: int, said: str) -> None:
+    done = run(tmp_path, **asked)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mistake_in_property_toml_is_shown_with_its_line(house: Path, tmp_path: Path) -> None:
+    (house / "property.toml").write_text(PROPERTY.replace('price = "0.2500"', "price = 0.25"))
+    done = run(tmp_path, DEMO_SECONDS="500", BUILDING=str(house))
+    assert done.returncode == 1
+    assert "The import ended with exit code 3" in done.stderr
+    assert "property.toml:" in done.stderr
+    assert "Traceback" not in done.stderr
