@@ -42,7 +42,9 @@ class Master:
         self._next_fcb: dict[int, bool] = {}
         """only of meters whose last answer was good and complete: all others get SND_NKE first"""
         self._silent = True
-        """nobody can be in the middle of sending"""
+        """nobody can be sending or about to"""
+        self._answers_end = 0.0
+        """on the event loop's clock: who has not begun to answer until then does not any more"""
 
     async def read(self, address: int) -> tuple[Taken, ...]:
         """All telegrams of one answer, in their order.
@@ -84,7 +86,7 @@ class Master:
     async def _listen(self, receiver: Receiver) -> bytes | None:
         """The answer, or None once it is too late for one and the line is silent."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._timing.octets(SHORT_LENGTH) + self._timing.answer()
+        self._answers_end = deadline = clock() + self._timing.octets(SHORT_LENGTH) + self._timing.answer()
         last = deadline + self._timing.octets(LONGEST) + self._timing.latency
         while clock() < deadline:
             octets = await self._line.receive(deadline - clock())
@@ -100,8 +102,8 @@ class Master:
     async def _quiet(self) -> None:
         """Throw away what came unasked; wait for the end of whatever may still be under way."""
         clock = asyncio.get_running_loop().time
-        last = clock() + 2 * self._timing.octets(LONGEST) + self._timing.answer()
-        while await self._line.receive(0 if self._silent else self._timing.silence()):
+        last = clock() + 2 * (self._timing.answer() + self._timing.octets(LONGEST))
+        while await self._line.receive(0 if self._silent else max(self._timing.silence(), self._answers_end - clock())):
             if clock() > last:
                 message = "the line never falls silent; look for a second master or a short circuit"
                 raise WrongAnswerError(message)

@@ -29,6 +29,8 @@ OTHER = from_address(CAPTURED["itron_bm_+m"].replace(bytes.fromhex("041331d40000
 BAD_CHECKSUM = WATER[:-2] + bytes([WATER[-2] ^ 0xFF, 0x16])
 HEADER = bytes.fromhex("72785634122440010755000000")
 MORE = b"\x1f"
+SHORT = 0.2
+"""seconds of latency where a test needs time-outs to pass; where none should, there is more"""
 WATER_READ = ("11490378", "54.321")
 
 
@@ -42,11 +44,11 @@ class NoClock:
         raise AssertionError
 
 
-def open_bus(slave: Slave, *, serial: str | None = "11490378") -> MeterBus:
+def open_bus(slave: Slave, *, serial: str | None = "11490378", latency: float = 1.0) -> MeterBus:
     """Two water meters behind a level converter."""
     found: Driver = driver
     return found.open(
-        BusSettings(host="127.0.0.1", port=slave.port, baud=38400, latency=0.15),
+        BusSettings(host="127.0.0.1", port=slave.port, baud=38400, latency=latency),
         {
             "water": MeterSettings(model="itron-bm-plus-m", address=1, serial=serial),
             "other": MeterSettings(model="itron-bm-plus-m", address=2),
@@ -57,10 +59,10 @@ def open_bus(slave: Slave, *, serial: str | None = "11490378") -> MeterBus:
 
 @asynccontextmanager
 async def wired(
-    *script: Step, deaf: bool = False, serial: str | None = "11490378"
+    *script: Step, deaf: bool = False, serial: str | None = "11490378", latency: float = 1.0
 ) -> AsyncIterator[tuple[Slave, MeterBus]]:
     async with Slave(*script, deaf=deaf) as slave:
-        bus = open_bus(slave, serial=serial)
+        bus = open_bus(slave, serial=serial, latency=latency)
         try:
             yield slave, bus
         finally:
@@ -108,7 +110,7 @@ async def test_an_answer_carries_identity_status_and_the_telegram_as_it_came() -
     ],
 )
 async def test_a_fault_is_repeated_with_the_same_frame_count_bit_and_then_read_right(faulty: bytes) -> None:
-    async with wired(faulty, faulty, WATER) as (slave, bus):
+    async with wired(faulty, faulty, WATER, latency=SHORT) as (slave, bus):
         assert told(await bus.read("water")) == WATER_READ
 
         assert slave.requests == [request("nke"), *[request("ud2+")] * 3]
@@ -127,7 +129,7 @@ async def test_a_fault_is_repeated_with_the_same_frame_count_bit_and_then_read_r
 async def test_after_two_repeats_the_read_fails_and_the_next_begins_with_link_reset(
     faulty: bytes, error: type[FieldError], text: str
 ) -> None:
-    async with wired(faulty, faulty, faulty, WATER) as (slave, bus):
+    async with wired(faulty, faulty, faulty, WATER, latency=SHORT) as (slave, bus):
         with pytest.raises(error, match=text):
             await bus.read("water")
         assert told(await bus.read("water")) == WATER_READ
@@ -136,7 +138,7 @@ async def test_after_two_repeats_the_read_fails_and_the_next_begins_with_link_re
 
 
 async def test_link_reset_comes_again_after_a_failure_between_good_reads() -> None:
-    async with wired(WATER, b"", b"", b"", WATER, WATER) as (slave, bus):
+    async with wired(WATER, b"", b"", b"", WATER, WATER, latency=SHORT) as (slave, bus):
         await bus.read("water")
         with pytest.raises(NoAnswerError):
             await bus.read("water")
@@ -152,13 +154,13 @@ async def test_link_reset_comes_again_after_a_failure_between_good_reads() -> No
 async def test_a_line_that_only_echoes_is_a_silent_meter() -> None:
     echo = request("ud2+")
 
-    async with wired(echo, echo, echo) as (_, bus):
+    async with wired(echo, echo, echo, latency=SHORT) as (_, bus):
         with pytest.raises(NoAnswerError, match="stays silent"):
             await bus.read("water")
 
 
 async def test_a_meter_that_acknowledges_nothing_costs_three_requests() -> None:
-    async with wired(deaf=True) as (slave, bus):
+    async with wired(deaf=True, latency=SHORT) as (slave, bus):
         with pytest.raises(NoAnswerError, match="through 3 requests; check address, wiring and power"):
             await bus.read("water")
 
@@ -166,7 +168,7 @@ async def test_a_meter_that_acknowledges_nothing_costs_three_requests() -> None:
 
 
 async def test_a_dead_meter_does_not_harm_its_neighbour() -> None:
-    async with wired(b"", b"", b"", OTHER) as (_, bus):
+    async with wired(b"", b"", b"", OTHER, latency=SHORT) as (_, bus):
         with pytest.raises(NoAnswerError):
             await bus.read("water")
 
@@ -208,7 +210,7 @@ async def test_a_cancelled_read_leaves_nothing_to_the_next() -> None:
         await late.wait()
         return WATER
 
-    async with wired(late_answer, OTHER, WATER) as (slave, bus):
+    async with wired(late_answer, OTHER, WATER, latency=SHORT) as (slave, bus):
         read = asyncio.create_task(bus.read("water"))
         await asked.wait()
         read.cancel()
