@@ -15,6 +15,9 @@ from tests.drivers.mbus.slave import long_frame, request
 SOON = 0.0005
 """less than the silence that a line must keep, 33 bit times at 38400 baud"""
 
+LATE = 0.02
+"""less than the time in which a slave must begin to answer, 330 bit times and 50 ms"""
+
 
 def volume(litres: int) -> bytes:
     return long_frame(bytes.fromhex("72785634122440010755000000") + b"\x04\x13" + litres.to_bytes(4, "little"))
@@ -83,8 +86,9 @@ async def test_the_answer_to_a_cancelled_request_is_waited_for_and_thrown_away()
     assert await litres(asking) == 2
 
 
-async def test_a_second_answer_after_a_repeat_is_waited_for_and_thrown_away() -> None:
-    line = ScriptedLine([], [(0, volume(1)), (SOON, volume(1))], [(0, volume(2))])
+@pytest.mark.parametrize("after", [SOON, LATE])
+async def test_a_second_answer_after_a_repeat_is_waited_for_and_thrown_away(after: float) -> None:
+    line = ScriptedLine([], [(0, volume(1)), (after, volume(1))], [(0, volume(2))])
     asking = master(line)
 
     assert await litres(asking) == 1
