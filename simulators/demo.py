@@ -91,7 +91,7 @@ async def demo(asked: Request, folder: Path) -> bool:
 
 
 async def until_interrupted(asked: Request, folder: Path) -> int:
-    """The exit code; Ctrl-C and SIGTERM end all children first."""
+    """The exit code; Ctrl-C, SIGTERM and a closed terminal end all children first."""
     work = asyncio.create_task(demo(asked, folder))
     interrupted = asyncio.Event()
 
@@ -101,7 +101,7 @@ async def until_interrupted(asked: Request, folder: Path) -> int:
             work.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupt)
     try:
         return ENDED if await work else FAILED
