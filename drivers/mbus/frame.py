@@ -50,7 +50,8 @@ def short_frame(control: int, address: int) -> bytes:
 def parse_frame(octets: bytes) -> Frame:
     """Check one whole frame; FrameError says the first thing that is wrong."""
     if not octets:
-        raise FrameError("no octets at all")  # noqa: EM101, TRY003  (a constant sentence)
+        message = "no octets at all"
+        raise FrameError(message)
     if octets[0] == LONG_START:
         return _parse_long(octets)
     if octets[0] == SHORT_START:

@@ -96,13 +96,15 @@ def _header(ci: int, octets: bytes) -> tuple[Header, int]:
         return Header(), 0
     if ci == _SHORT_HEADER:
         if len(octets) < 4:
-            raise FrameError("the telegram ends inside its short header")  # noqa: EM101, TRY003  (a constant sentence)
+            message = "the telegram ends inside its short header"
+            raise FrameError(message)
         return Header(access_no=octets[0], status=octets[1], signature=octets[2] | octets[3] << 8), 4
     if ci not in (_LONG_HEADER, _LONG_HEADER | _MODE_2):
         message = f"CI field {ci:02x} is no answer that is known"
         raise FrameError(message)
     if len(octets) < 12:
-        raise FrameError("the telegram ends inside its header")  # noqa: EM101, TRY003  (a constant sentence)
+        message = "the telegram ends inside its header"
+        raise FrameError(message)
     return _long_header(octets, "little" if ci == _LONG_HEADER else "big"), 12
 
 
