@@ -97,6 +97,7 @@ def problems(book: Book, refused: Collection[tuple[str, str]] = ()) -> tuple[Pro
     )
     across: tuple[Callable[[Book], Iterable[Problem]], ...] = (
         _crossing_links,
+        _crossing_rates,
         _mixed_links,
         _weightless,
         _over_allocated,
@@ -160,7 +161,15 @@ def _references(
 
 def _overlaps(book: Book) -> Iterable[Problem]:
     """Of stays that end before they begin nothing overlaps; they have a problem of their own."""
-    return overlaps(stay for stay in book.occupancies.values() if not stay.period.empty)
+    stays = (stay for stay in book.occupancies.values() if not stay.period.empty)
+    return overlaps(stays, lambda point: _zone_of(book, point))
+
+
+def _zone_of(book: Book, point: str) -> str:
+    """The time zone of the point; UTC where its facility is not known."""
+    building = book.buildings.get(book.points[point].building) if point in book.points else None
+    facility = book.facilities.get(building.facility) if building else None
+    return facility.time_zone if facility else "UTC"
 
 
 def _empty_periods(book: Book) -> Iterable[Problem]:
@@ -215,6 +224,15 @@ def _crossing_links(book: Book) -> Iterable[Problem]:
                 f"register {link.register} belongs to facility {ours}, point {link.point} to {theirs}: link inside one"
             )
             yield Problem(code="link_across_facilities", kind="link", id=link.id, text=text, field="point")
+
+
+def _crossing_rates(book: Book) -> Iterable[Problem]:
+    for rate in book.rates.values():
+        for point in sorted(rate.points & book.points.keys()):
+            theirs = book.facility_of_point(point)
+            if theirs != rate.facility:
+                text = f"{point} belongs to facility {theirs}, the rate to {rate.facility}: name points of its own"
+                yield Problem(code="rate_across_facilities", kind="rate", id=rate.id, text=text, field="points")
 
 
 def _pieces(book: Book, links: Sequence[Link]) -> Iterable[tuple[Period, list[Link]]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from gateway.core.period import MAX, MIN, Period, midnight
+from gateway.core.period import MAX, MIN, Period, local_date, midnight
 from gateway.core.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date, datetime
 
 Role = Literal["user", "owner"]
@@ -63,23 +62,36 @@ def stay(entry: date, last_day: date | None, zone: str) -> Period:
     return Period(midnight(entry, zone), until)
 
 
-def overlaps(occupancies: Iterable[Occupancy]) -> list[Problem]:
-    """A problem for every two neighbouring stays at one point that share an instant."""
+def overlaps(occupancies: Iterable[Occupancy], zone_of: Callable[[str], str] = lambda _: "UTC") -> list[Problem]:
+    """A problem for every stay that begins before an earlier one at the same point has ended.
+
+    `zone_of` gives a point's time zone, so that days are told as they were typed.
+    """
     ordered = sorted(occupancies, key=lambda stay: (stay.point, stay.period.start, stay.id))
-    found = []
-    for first, second in pairwise(ordered):
-        if first.point == second.point and second.period.start < first.period.until:
-            text = (
-                f"{second.user} ({_days(second.period)}) and {first.user} ({_days(first.period)}, {first.id}) are both "
-                f"at {second.point}: end the earlier stay before the later one begins"
-            )
-            found.append(Problem(code="occupancy_overlap", kind="occupancy", id=second.id, text=text, field="entry"))
+    found: list[Problem] = []
+    longest: Occupancy | None = None
+    for stay in ordered:
+        if longest is None or longest.point != stay.point:
+            longest = stay
+            continue
+        if stay.period.start < longest.period.until:
+            found.append(_overlap(longest, stay, zone_of(stay.point)))
+        longest = max(longest, stay, key=lambda one: one.period.until)
     return found
 
 
-def _days(period: Period) -> str:
-    until = "open" if period.until == MAX else f"{period.until:%Y-%m-%d %H:%M}"
-    return f"{period.start:%Y-%m-%d %H:%M} to {until} UTC"
+def _overlap(first: Occupancy, second: Occupancy, zone: str) -> Problem:
+    text = (
+        f"{second.user} ({_days(second.period, zone)}) and {first.user} ({_days(first.period, zone)}, {first.id}) are "
+        f"both at {second.point}: end the earlier stay before the later one begins"
+    )
+    return Problem(code="occupancy_overlap", kind="occupancy", id=second.id, text=text, field="entry")
+
+
+def _days(period: Period, zone: str) -> str:
+    """First and last day, as a manager types them."""
+    last = "open" if period.until == MAX else f"{local_date(period.until, zone) - timedelta(days=1)}"
+    return f"{local_date(period.start, zone)} to {last}"
 
 
 def owner_at(owners: Iterable[Ownership], targets: Sequence[tuple[str, str]], instant: datetime) -> str | None:

@@ -227,7 +227,7 @@ class Register(Entity):
     energy_source: EnergySource
     unit: Unit
     resolution: Resolution
-    max_per_day: Positive | None = Field(default=None, examples=["500"])
+    max_per_day: Positive = Field(examples=["500"])
     modulus: Positive | None = None
     backflow: Number | None = None
     exchanges: Exchanges | None = None

@@ -20,6 +20,7 @@ key = "heat"
 energy_source = "heating"
 unit = "kWh"
 resolution = "0.001"
+max_per_day = "500"
 [[link]]
 id = "heat-1"
 register = "heat-1"
@@ -33,6 +34,7 @@ key = "export"
 energy_source = "electricity"
 unit = "kWh"
 resolution = "0.001"
+max_per_day = "500"
 [[link]]
 id = "across"
 point = "cottage"
@@ -76,8 +78,8 @@ MISTAKES = {
         OVERLAP,
         "entry = 2026-10-14",
         (
-            "occupancy[1].entry: occ-2: immo-ag (2026-10-13 22:00 to open UTC) and blumer (2025-12-31 23:00 to "
-            "2026-10-14 22:00 UTC, occ-1) are both at flat-1: end the earlier stay before the later one begins"
+            "occupancy[1].entry: occ-2: immo-ag (2026-10-14 to open) and blumer (2026-01-01 to 2026-10-14, occ-1) "
+            "are both at flat-1: end the earlier stay before the later one begins"
         ),
     ),
     "exit before entry": (

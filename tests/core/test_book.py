@@ -164,8 +164,29 @@ def test_a_stay_of_one_day_is_a_stay() -> None:
 def test_an_overlap_names_both_stays_and_their_periods() -> None:
     second = Occupancy(id="second", point="p1", user="owner", period=stay(date(2026, 11, 1), None, ZONE))
     text = only(adding(occupancies=second)).text
-    assert "owner (2026-10-31 23:00 to open UTC)" in text
-    assert "anna (2026-09-30 22:00 to open UTC, stay)" in text
+    assert "owner (2026-11-01 to open)" in text
+    assert "anna (2026-10-01 to open, stay)" in text
+
+
+def test_a_long_stay_overlaps_every_later_one_not_only_its_neighbour() -> None:
+    days = ((date(2026, 11, 1), date(2026, 11, 2)), (date(2026, 12, 1), date(2026, 12, 2)))
+    later = [
+        Occupancy(id=f"late-{number}", point="p1", user="owner", period=stay(*span, ZONE))
+        for number, span in enumerate(days)
+    ]
+    book = replace(HOUSE, occupancies={**HOUSE.occupancies, **by_id(*later)})
+    assert [one[2] for one in told(book)] == ["late-0", "late-1"]
+
+
+def test_a_rate_names_points_of_its_own_facility() -> None:
+    other = {"g": replace(facility("f"), id="g")}
+    book = replace(
+        HOUSE,
+        facilities={**HOUSE.facilities, **other},
+        owners={**HOUSE.owners, "of-g": Ownership(id="of-g", user="owner", target=("facility", "g"))},
+        rates={**HOUSE.rates, "x": replace(rate("x", points=frozenset({"p1"})), facility="g")},
+    )
+    assert told(book) == [("rate_across_facilities", "rate", "x", "points")]
 
 
 def test_a_facility_has_an_owner_since_ever() -> None:
