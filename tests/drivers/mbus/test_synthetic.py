@@ -450,3 +450,10 @@ def test_what_is_no_frame_is_refused(octets: str) -> None:
 @pytest.mark.parametrize("octets", ["1040014116", "105b015c16", "107b017c16"])
 def test_what_a_master_sends_is_recognised(octets: str) -> None:
     assert describe(bytes.fromhex(octets))["kind"] == "master_to_slave"
+
+
+@pytest.mark.parametrize("control", [0x00, 0x0B, 0x88, 0x0F])
+def test_a_c_field_that_no_answer_has_is_refused(control: int) -> None:
+    found = describe(long_frame(bytes.fromhex(LONG + "0413e8030000"), control=control))
+
+    assert found == {"ok": False, "error": f"C field {control:02x} is no answer of a meter"}
