@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.topics import Gateway
 from gateway.service.deliver import Deliver
-from tests.outbox import NOON, Outbox
+from tests.outbox import HANGS, NOON, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -80,7 +80,8 @@ class Ear:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ready(self) -> None:
-        await self._ready.wait()
+        async with asyncio.timeout(HANGS):
+            await self._ready.wait()
 
     def say(self, end: str, body: object, *, reply: str | None = None, correlation: bytes | None = None) -> None:
         """Publish below the gateway's root; bytes go as they are."""
@@ -109,7 +110,7 @@ class Ear:
         return found[-1] if found else None
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with self._changed:
+        async with asyncio.timeout(HANGS), self._changed:
             await self._changed.wait_for(true)
 
     def close(self) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.service.deliver import Ack
 
 EPOCH = "5f1c2a9e"
+HANGS = 60.0
+"""seconds after which a test that waits for something has failed"""
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 
@@ -82,7 +84,7 @@ class Outbox:
         await self._tell()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with self.changed:
+        async with asyncio.timeout(HANGS), self.changed:
             await self.changed.wait_for(true)
 
     async def _tell(self) -> None:
