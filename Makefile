@@ -26,7 +26,9 @@ check: test-tools ## lint, types, imports, fast tests
 	$(BIN)/python -m pytest -q tests/core tests/drivers
 
 cases: test-tools ## worked billing cases, one test each [CASES=file] [OPS=allocate,split_money]
-	@CASES="$${CASES:-tests/data/billing-cases.json}" $(BIN)/python -m pytest -q tests/core/test_cases.py
+	@CASES="$${CASES:-tests/data/billing-cases.json}"; export CASES; \
+	[ -r "$$CASES" ] || { echo "CASES=$$CASES: there is no such file; name one in the format of tests/data/billing-cases.json." >&2; exit 1; }; \
+	$(BIN)/python -m pytest -q tests/core/test_cases.py
 
 lock: .tools/uv/.done ## write requirements/*.txt again; what is locked stays unless its lock is deleted first
 	@set -e; compile() { UV_CUSTOM_COMPILE_COMMAND="make lock" .tools/uv/bin/uv pip compile \
