@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.mqtt import client as mqtt
+from gateway.service.deliver import OfflineError
 from gateway.service.lane import AHEAD
 from tests.broker import HOST, Broker
-from tests.delivery import ROOT, delivering, listening
+from tests.delivery import GATEWAY, ROOT, delivering, listening
 from tests.outbox import HANGS, Outbox, stream
 
 if TYPE_CHECKING:
@@ -178,6 +179,20 @@ async def test_a_refused_topic_is_alarmed_and_tried_again_and_blocks_nothing_els
         await outbox.until(lambda: outbox.ended[-1] == ("publish_refused", "gateway"))
         assert ear.seqs("charges/") == [1, 3, 4, 5, 2]
     broker.stop()
+
+
+async def test_a_publish_in_flight_ends_with_the_connection_and_no_later(broker: Broker) -> None:
+    outbox, connected = Outbox(), asyncio.Event()
+    outbox.add("charge")
+    client = mqtt.MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=())
+    async with asyncio.timeout(HANGS), client.open(lambda _: connected.set(), []):
+        await connected.wait()
+        assert broker._process is not None  # noqa: SLF001 - a broker that hangs before it ends
+        broker._process.send_signal(signal.SIGSTOP)  # noqa: SLF001
+        publish = asyncio.create_task(client.publish(outbox.rows[CHARGES][0], historical=False))
+        asyncio.get_running_loop().call_soon(broker.kill)
+        with pytest.raises(OfflineError):
+            await publish
 
 
 async def test_a_subject_that_cannot_stand_in_a_topic_is_alarmed_and_blocks_nothing_else(broker: Broker) -> None:
