@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.broker import Broker, mosquitto
+from tests.verifier import canonical
 
 DEMO = [sys.executable, "-m", "simulators.demo"]
+VERIFIER = Path(__file__).parent.parent / "verifier.py"
 DEVICES = """
 name = "Small house"
 time_zone = "Europe/Zurich"
@@ -137,6 +142,15 @@ def house(tmp_path: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """A demo that has ended well: where, what it printed, the charges received."""
+
+    folder: Path
+    printed: str
+    charges: list[dict[str, Any]]
+
+
 def environment(**asked: str) -> dict[str, str]:
     """Ours, without what somebody may have asked of another demo."""
     kept = {name: value for name, value in os.environ.items() if name not in {"DEMO_SECONDS", "BROKER", "BUILDING"}}
@@ -174,17 +188,95 @@ def left_over(folder: Path) -> dict[int, str]:
     return found
 
 
-def test_the_month_of_the_sonnenhof_closes_and_agrees_with_the_truth(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
+    """October of the Sonnenhof, played once."""
     mosquitto()  # or skip
-    done = run(tmp_path, DEMO_SECONDS="500")
+    folder = tmp_path_factory.mktemp("sonnenhof")
+    done = run(folder, DEMO_SECONDS="500")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "broker     Mosquitto at 127.0.0.1:" in done.stdout
-    assert "subscriber demo speaks MQTT 5" in done.stdout
-    assert "All agrees: 42 quantities by payer and register, 10 amounts by payer." in done.stdout
-    charges = [json.loads(line) for line in (tmp_path / "build/demo/charges.jsonl").read_text().splitlines()]
-    assert done.stdout.count("\nacknowledged ") == len(charges)
-    assert {charge["data"]["payer"]["reason"] for charge in charges} == {"occupancy", "vacancy", "remainder"}
-    assert left_over(tmp_path) == {}
+    lines = (folder / "build/demo/charges.jsonl").read_text().splitlines()
+    return Month(folder=folder, printed=done.stdout, charges=[json.loads(line) for line in lines])
+
+
+def test_the_month_of_the_sonnenhof_closes_and_agrees_with_the_truth(month: Month) -> None:
+    assert "broker     Mosquitto at 127.0.0.1:" in month.printed
+    assert "subscriber demo speaks MQTT 5" in month.printed
+    assert "All agrees: 42 quantities by payer and register, 10 amounts by payer." in month.printed
+    assert month.printed.count("\nacknowledged ") == len(month.charges)
+    assert {charge["data"]["payer"]["reason"] for charge in month.charges} == {"occupancy", "vacancy", "remainder"}
+    assert left_over(month.folder) == {}
+
+
+def test_every_charge_of_the_month_is_verified_from_its_message_alone(month: Month, tmp_path: Path) -> None:
+    assert verifier(month.charges, tmp_path).stdout == f"{len(month.charges)} charges verified\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "forged"),
+    [
+        (("amount",), "0.01"),
+        (("quantity",), "9.999"),
+        (("unit_price",), "0.9999"),
+        (("allocation", "numerator"), "7"),
+        (("allocation", "position"), 1),
+        (("evidence", "segments", 0, "until", "value"), "99999"),
+    ],
+)
+def test_a_forged_number_is_found_even_with_ids_and_hashes_made_anew(
+    month: Month, tmp_path: Path, path: tuple[Any, ...], forged: object
+) -> None:
+    events = json.loads(json.dumps(month.charges))
+    event = next(event for event in events if event["data"]["allocation"])
+    holder = event["data"]
+    for step in path[:-1]:
+        holder = holder[step]
+    assert holder[path[-1]] != forged
+    holder[path[-1]] = forged
+    done = verifier(chained_anew(events), tmp_path)
+    assert done.returncode == 1
+    assert f"(seq {event['seq']})" in done.stderr
+    assert "chain" not in done.stderr
+
+
+def chained_anew(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the ids and hashes that a forger would give them."""
+    previous = "0" * 64
+    for event in sorted(events, key=lambda event: int(event["seq"])):
+        body = {name: value for name, value in event["data"].items() if name != "charge_id"}
+        event["id"] = event["data"]["charge_id"] = sha256(canonical(body).encode()).hexdigest()[:40]
+        event["prevhash"] = previous
+        event["hash"] = previous = sha256((previous + canonical(event["data"])).encode()).hexdigest()
+    return events
+
+
+def test_another_payer_in_one_charge_breaks_its_id(month: Month, tmp_path: Path) -> None:
+    events = json.loads(json.dumps(month.charges))
+    events[7]["data"]["payer"]["id"] = "somebody"
+    assert "charge_id" in verifier(events, tmp_path).stderr
+
+
+def test_a_missing_charge_is_a_gap(month: Month, tmp_path: Path) -> None:
+    assert "a gap after 7" in verifier(month.charges[:7] + month.charges[8:], tmp_path).stderr
+
+
+def test_a_charge_of_a_common_register_is_explained(month: Month) -> None:
+    shared = next(event["data"] for event in month.charges if event["data"]["allocation"])
+    command = [sys.executable, "-m", "gateway.cli", "--config", "build/demo/gateway.toml", "explain"]
+    asked = [*command, shared["charge_id"][:12]]
+    said = subprocess.run(asked, cwd=month.folder, capture_output=True, text=True, check=True).stdout
+    rule = shared["allocation"]
+    assert f"x {rule['numerator']} / {rule['denominator']} = " in said
+    assert f"{shared['quantity']} kWh x {shared['unit_price']} CHF" in said
+    unknown = subprocess.run([*command, "ffff"], cwd=month.folder, capture_output=True, text=True, check=False)
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (3, 1)
+
+
+def verifier(events: list[dict[str, Any]], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The verifier as a process of its own, on a file of events."""
+    file = folder / "events.jsonl"
+    file.write_text("\n".join(json.dumps(event) for event in events))
+    return subprocess.run([sys.executable, VERIFIER, file], capture_output=True, text=True, check=False)
 
 
 def test_a_price_changed_in_property_alone_is_named(house: Path, tmp_path: Path) -> None:
