@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,3 +74,20 @@ class PropertyChange:
     id: str
     value: str | None
     """JSON; None ends the entity"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """What a person said about one reading, kept for good."""
+
+    kind: Literal["added", "voided"]
+    meter: str
+    register: str
+    """key of the register in the meter's model"""
+    at: datetime
+    """of the reading"""
+    values: tuple[str, ...]
+    """the index that was added, or those that were voided, with their unit: ("8502.7 kWh",)"""
+    reason: str
+    recorded_at: datetime
+    recorded_by: str
