@@ -91,3 +91,17 @@ class Correction:
     reason: str
     recorded_at: datetime
     recorded_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """A session of a badge at a machine, as it is kept: the columns that are asked for, and all of it."""
+
+    id: str
+    facility: str
+    access_point: str
+    started_at: datetime
+    ended_at: datetime | None
+    """None while it runs"""
+    data: str
+    """canonical JSON of the whole session"""
