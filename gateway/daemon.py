@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.lifetime import Worker, beat, live
 from gateway.mqtt.client import MqttClient
+from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
 from gateway.notify import READY, STOPPING, Notifier
+from gateway.service.accruals import Accruals
 from gateway.service.deliver import Deliver
 from gateway.service.poll import Line, Poller
 from gateway.service.settle import Settler
+from gateway.service.state import Shown, State
 from gateway.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.clock import Run
+    from gateway.service.poll import AlarmSink, ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
 
 CLOCK = "SUBMETER_CLOCK"
@@ -43,17 +47,22 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         boot = _boot_id()
         store = Store(settings.store, boot=boot)
         opened.push_async_callback(store.close)
-        lines = [await _poller(bus, clock, store, boot, opened) for bus in settings.buses]
-        workers = [
-            _clocked(f"poll {bus.id}", poller.run, clock) for bus, poller in zip(settings.buses, lines, strict=True)
-        ]
+        readings: ReadingStore = store
         settler = Settler(store=store, clock=clock, bell=clock.bell(), gateway=settings.gateway, beat=beat)
-        workers.append(_clocked("settle", settler.run, clock))
+        workers = [_clocked("settle", settler.run, clock)]
         if settings.mqtt is not None:
-            workers.append(_delivery(settings, settings.mqtt, clock, store))
+            client = _client(settings, settings.mqtt)
+            state = _state(client, clock)
+            readings = Shown(store, state)
+            workers.append(_delivery(settings.mqtt, client, clock, store))
+            workers.append(Worker(name="state", run=state.run))
+            workers.append(_accruals(settings, state, clock, store))
+        for bus in settings.buses:
+            poller = _poller(bus, clock, readings, store, boot, opened)
+            workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
-        _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(lines))
+        _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
         return await live(workers, started=lambda: notifier.tell(READY), stopping=lambda: notifier.tell(STOPPING))
 
 
@@ -75,19 +84,36 @@ def _boot_id() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
-async def _poller(bus: BusSettings, clock: DaemonClock, store: Store, boot: str, opened: AsyncExitStack) -> Poller:
+def _poller(
+    bus: BusSettings, clock: DaemonClock, readings: ReadingStore, alarms: AlarmSink, boot: str, opened: AsyncExitStack
+) -> Poller:
     line = bus.driver.open(bus.line, bus.meters, clock)
     opened.push_async_callback(line.close)
     meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters))
-    return Poller(meters, line, clock=clock, store=store, alarms=store, boot=boot, beat=beat)
+    return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
 
 
-def _delivery(settings: Settings, mqtt: MqttSettings, clock: DaemonClock, store: Store) -> Worker:
+def _client(settings: Settings, mqtt: MqttSettings) -> MqttClient:
     topics = Gateway(site=settings.site, name=settings.gateway)
-    client = MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers)
+    return MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers)
+
+
+def _state(client: MqttClient, clock: DaemonClock) -> State:
+    state = State(outlet=client, clock=clock, beat=beat)
+    state.put_all("schema", schemas())
+    return state
+
+
+def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store) -> Worker:
     deliver = Deliver(store=store, alarms=store, outlet=client, clock=clock, consumers=mqtt.consumers, beat=beat)
     store.listen(deliver.notify)
     return Worker(name="deliver", run=_once_started(deliver.run, clock))
+
+
+def _accruals(settings: Settings, state: State, clock: DaemonClock, store: Store) -> Worker:
+    bell = clock.bell()
+    accruals = Accruals(store=store, board=state, clock=clock, bell=bell, gateway=settings.gateway, beat=beat)
+    return _clocked("accruals", accruals.run, clock)
 
 
 def _watchdog(notifier: Notifier, workers: tuple[Worker, ...]) -> Worker:

@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.core.canonical import Json, canonical
+from gateway.mqtt.state import state_topic
 from gateway.mqtt.topics import OFFLINE, ONLINE, Gateway, event_payload, event_topic, info_payload, parse
 from gateway.service.deliver import Connection, OfflineError, Problem, RefusedError
 from gateway.service.reports import SUBSCRIBE_REFUSED
@@ -52,7 +53,10 @@ _log = logging.getLogger(__name__)
 
 
 class MqttClient:
-    """An `Outlet` to one broker. `consumers` are those whose acks finish an event; they are told in info."""
+    """An `Outlet` and a `StateOutlet` to one broker.
+
+    `consumers` are those whose acks finish an event; they are told in info.
+    """
 
     def __init__(self, gateway: Gateway, *, host: str, port: int, consumers: Sequence[str]) -> None:
         self._gateway = gateway
@@ -60,6 +64,7 @@ class MqttClient:
         self._consumers = consumers
         self._streams: Sequence[str] = ()
         self._receive: Callable[[Received], None] = _nobody
+        self._listeners: list[Callable[[], None]] = []
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(WINDOW)
@@ -98,6 +103,18 @@ class MqttClient:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = reply.correlation
         await self._send(reply.topic, canonical(body), properties=properties)
+
+    def listen(self, connected: Callable[[], None]) -> None:
+        """Call `connected` in the event loop at every new connection."""
+        self._listeners.append(connected)
+
+    async def retain(self, end: str, payload: bytes) -> None:
+        """Leave a state at the broker, or take it away (b""). RefusedError with its reason; OfflineError."""
+        try:
+            topic = state_topic(self._gateway, end)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+        await self._send(topic, payload, retain=True)
 
     async def _send(
         self, topic: str, payload: bytes, *, retain: bool = False, properties: Properties | None = None
@@ -173,6 +190,8 @@ class MqttClient:
         self._client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
         self._announce()
         self._receive(Connection(number=self._number))
+        for connected in self._listeners:
+            connected()
 
     def _answered(self) -> None:
         if self._timer is not None:
