@@ -457,3 +457,12 @@ def test_a_c_field_that_no_answer_has_is_refused(control: int) -> None:
     found = describe(long_frame(bytes.fromhex(LONG + "0413e8030000"), control=control))
 
     assert found == {"ok": False, "error": f"C field {control:02x} is no answer of a meter"}
+
+
+def test_counters_stored_at_a_fixed_date_and_times_are_told_as_such() -> None:
+    found = describe(long_frame(bytes.fromhex("73785634120a02c041" + "00563412" + "31120000")))
+
+    first, second = found["records"]
+    assert (first["function"], first["quantity"], first["kind"]) == ("Stored value", "Time (h,m,s)", "hex")
+    assert (first["value"], first["dib_vib"]) == ("12345600", "0000")
+    assert (second["quantity"], second["value"]) == ("Date (D,M,Y)", "00001231")
