@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.ports.field import Driver
-    from gateway.tomlfile import Place, Problems
+    from gateway.schema_errors import Place
+    from gateway.tomlfile import Problems
 
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 _DRIVER_KEYS = ConfigDict(strict=True, extra="allow", frozen=True)

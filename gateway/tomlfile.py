@@ -9,20 +9,20 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from gateway.schema_errors import dotted, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-Place = tuple[str | int, ...]
-"""a path in a file: ("bus", 1, "meter", 0, "address") """
+    from gateway.schema_errors import Place
+
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -124,19 +124,13 @@ def schema_problems(
     found: dict[Place, FileProblem] = {}
     for each in error.errors(include_url=False):
         place = _place(each, lines, at)
-        found.setdefault(place, lines.problem(place, _sentence(each, schema, beside)))
+        found.setdefault(place, lines.problem(place, sentence(each, schema, beside)))
     return in_order(found.values())
 
 
 def in_order(problems: Iterable[FileProblem]) -> Problems:
     """The problems as a reader of the file meets them."""
     return tuple(sorted(problems, key=lambda problem: problem.line))
-
-
-def dotted(place: Place) -> str:
-    """The path as text: "bus[1].meter[0].address"."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return "".join(parts).removeprefix(".")
 
 
 def _whole(file: str, text: str) -> FileProblem:
@@ -162,75 +156,6 @@ def _place(error: ErrorDetails, lines: Lines, at: Place) -> Place:
         if (*place, part) in lines.known:
             place = (*place, part)
     return (*place, error["loc"][-1]) if error["type"] == "missing" else place
-
-
-def _sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str]) -> str:
-    """What is wrong and what to write, in words for the writer of the file."""
-    field = _field(schema, error["loc"])
-    example = f"; write e.g. {_toml(field.examples[0])}" if field is not None and field.examples else ""
-    match error["type"]:
-        case "extra_forbidden":
-            return _unknown_key(error["loc"], schema, beside)
-        case "missing":
-            return f"is missing{example}"
-        case "value_error":
-            return error["msg"].removeprefix("Value error, ")
-    said = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{_toml(error['input'])} is refused: {said}{example}"
-
-
-def _unknown_key(place: Place, schema: type[BaseModel], beside: Iterable[str]) -> str:
-    around = _model(schema, place[:-1])
-    names = [] if around is None else [field.alias or name for name, field in around.model_fields.items()]
-    if len(place) == 1:
-        names += beside
-    close = get_close_matches(str(place[-1]), names, n=1)
-    remedy = f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(names)}"
-    return f"this key is not known; {remedy}"
-
-
-def _field(schema: type[BaseModel], place: Place) -> FieldInfo | None:
-    """What the schema says of the last name in the path."""
-    names = [index for index, part in enumerate(place) if isinstance(part, str)]
-    if not names:
-        return None
-    around = _model(schema, place[: names[-1]])
-    if around is None:
-        return None
-    return next((f for name, f in around.model_fields.items() if place[names[-1]] in (name, f.alias)), None)
-
-
-def _model(schema: type[BaseModel], place: Place) -> type[BaseModel] | None:
-    """The schema of the table at the path."""
-    for index, part in enumerate(place):
-        if isinstance(part, str):
-            field = _field(schema, place[index : index + 1])
-            inner = None if field is None else _inner_model(field.annotation)
-            if inner is None:
-                return None
-            schema = inner
-    return schema
-
-
-def _inner_model(annotation: object) -> type[BaseModel] | None:
-    """The model in an annotation such as `tuple[Bus, ...]` or `Mqtt | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = (_inner_model(each) for each in get_args(annotation))
-    return next((each for each in inner if each is not None), None)
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - whatever a file may hold
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{value}"'
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-    return str(value)
 
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.problem import Problem
-    from gateway.tomlfile import Document, Lines, Place, Problems
+    from gateway.schema_errors import Place
+    from gateway.tomlfile import Document, Lines, Problems
 
 Named = tuple[str, str]
 """kind and id of an entity"""
