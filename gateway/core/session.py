@@ -1,0 +1,367 @@
+"""A machine with a permit, an energy meter and a badge reader, as a pure state machine.
+
+`step(machine, event, now)` gives the machine's next state and the commands to carry out, in order; what a command
+finds out comes back as an event. `now` is seconds of the monotonic clock: the time of day comes with the events.
+Every command to the relay follows a `Keep` of the state that it belongs to, and the machine of a session that runs
+is never cut.
+
+    IDLE -> AUTHORISING -> ARMED -> RUNNING <-> QUIET -> CLOSING -> IDLE
+                                       `-> INTERRUPTED (the relay fell off: a power cut) -> RUNNING or CLOSING
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+from gateway.core.units import Scaled
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gateway.core.track import Index
+
+StopReason = Literal["Local", "TimeLimitReached", "EnergyMeterLost", "RelayNotConfirmed", "PowerLoss"]
+"""words of OCPP, but for the relay that does not answer"""
+Alarming = Literal["relay_mismatch", "meter_lost", "unattributed_use", "run_too_long"]
+AUTHORISING_S = 3.0
+GRACE_S = 15 * 60.0
+"""in which the user may go on after a power cut"""
+RUN_S = 4 * 3600.0
+"""a longer run is told; it is not cut"""
+LOOK_BACK_S = 3600.0
+"""use without a session is told where it is too fast for a machine at rest over at most this time"""
+_HOUR_S = 3600
+
+
+class State(Enum):
+    """Where a machine is."""
+
+    IDLE = "idle"
+    AUTHORISING = "authorising"
+    ARMED = "armed"
+    RUNNING = "running"
+    QUIET = "quiet"
+    INTERRUPTED = "interrupted"
+    CLOSING = "closing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is usual at a machine. Energy is in the unit of its register."""
+
+    window_s: float
+    """how long a permit waits for the machine to start"""
+    quiet_s: float
+    """without use for so long, the machine has ended; machines drop to 0 W in the middle of a cycle"""
+    least_run_s: float
+    least: Scaled
+    """energy below which nothing has started"""
+    idle: Scaled
+    """energy in an hour up to which a machine is at rest"""
+    modulus: Scaled | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One use of a machine by a badge. Whoever held the badge at the start pays all of it."""
+
+    id: str
+    badge: str
+    user: str
+    point: str
+    """billing point of the badge"""
+    started_at: datetime
+    start: Index | None = None
+    end: Index | None = None
+    ran: bool = False
+    """whether the machine was used: otherwise nothing is charged"""
+    stop: StopReason = "Local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """The last index that showed use."""
+
+    value: Scaled
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine as the gateway knows it."""
+
+    limits: Limits
+    state: State = State.IDLE
+    session: Session | None = None
+    since: float = 0.0
+    """when the state was entered; QUIET goes on with that of RUNNING"""
+    use: Use | None = None
+    released: bool = False
+    """CLOSING: the permit is withdrawn, the last index is awaited"""
+    alarms: frozenset[Alarming] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tapped:
+    """A badge was held to the reader. `offer` is the session that an accepted tap may begin."""
+
+    result: str
+    badge: str
+    offer: Session | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """What the meter and the relay show; None: no answer."""
+
+    index: Index | None
+    on: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """A command to the relay was carried out, and read back or not."""
+
+    on: bool
+    confirmed: bool
+
+
+Event = Tapped | Sampled | Switched
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell the person at the reader, in the words of OCPP."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Make the session durable in this state."""
+
+    state: State
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Switch the permit and read it back: three tries in 2 s. Comes back as `Switched`."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Look at meter and relay now. Comes back as `Sampled`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The session has ended: keep it, tell it, charge it."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Begin an alarm."""
+
+    code: Alarming
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End an alarm."""
+
+    code: Alarming
+
+
+Command = Answer | Keep | Switch | Read | Close | Raise | End
+Stepped = tuple[Machine, tuple[Command, ...]]
+
+
+def step(machine: Machine, event: Event, now: float) -> Stepped:
+    """The machine after the event, and what is to be done."""
+    match event:
+        case Tapped():
+            return _tapped(machine, event, now)
+        case Switched():
+            return _switched(machine, event, now)
+        case Sampled():
+            return _sampled(machine, event, now)
+
+
+def restored(limits: Limits, state: State, session: Session, now: float) -> Stepped:
+    """The machine after a restart of the gateway, with the session that was kept last. The relay is left alone.
+
+    The next sample adopts it, or ends it with what the meter counted.
+    """
+    machine = Machine(limits=limits, state=state, session=session, since=now)
+    if state is State.AUTHORISING:  # no permit was given
+        return _closed(machine, replace(session, stop="PowerLoss"), ())
+    if state is State.CLOSING:
+        return machine, (Switch(on=False),)
+    return (replace(machine, state=State.RUNNING), ()) if state is State.QUIET else (machine, ())
+
+
+def _tapped(machine: Machine, tap: Tapped, now: float) -> Stepped:
+    session, accepted = machine.session, tap.result == "Accepted"
+    if session is None:
+        if not accepted or tap.offer is None:
+            return machine, (Answer(tap.result),)
+        begun = replace(machine, state=State.AUTHORISING, session=tap.offer, since=now, use=None, released=False)
+        return begun, (Answer("Accepted"), Keep(State.AUTHORISING, tap.offer), Read())
+    if accepted and tap.badge == session.badge:
+        if machine.state is State.ARMED:
+            closing, commands = _closing(machine, "Local", now)
+            return closing, (Answer("Accepted"), *commands)
+        if machine.state is State.INTERRUPTED:
+            again = replace(machine, state=State.RUNNING, since=now, use=None)
+            return again, (Answer("Accepted"), Keep(State.RUNNING, session), Switch(on=True))
+    return machine, (Answer("ConcurrentTx" if accepted else tap.result),)
+
+
+def _switched(machine: Machine, done: Switched, now: float) -> Stepped:
+    told, alarm = _alarm(machine, "relay_mismatch", wrong=not done.confirmed)
+    if done.on and not done.confirmed and told.session is not None and told.state is not State.CLOSING:
+        closing, commands = _closing(told, "RelayNotConfirmed", now)
+        return closing, (*alarm, Answer("Invalid"), *commands)
+    if not done.on and told.state is State.CLOSING:
+        return replace(told, released=True), (*alarm, Read())
+    return told, alarm
+
+
+def _sampled(machine: Machine, sample: Sampled, now: float) -> Stepped:
+    if machine.session is None:
+        return _idle(machine, sample, now)
+    told, alarm = _alarm(machine, "meter_lost", wrong=sample.index is None)
+    after, commands = _in_session(told, machine.session, sample, now)
+    return after, (*alarm, *commands)
+
+
+def _in_session(machine: Machine, session: Session, sample: Sampled, now: float) -> Stepped:
+    match machine.state:
+        case State.AUTHORISING:
+            return _authorising(machine, session, sample, now)
+        case State.ARMED:
+            return _armed(machine, session, sample, now)
+        case State.INTERRUPTED:
+            return _interrupted(machine, session, sample, now)
+        case State.CLOSING:
+            if sample.index is None or not machine.released:
+                return machine, ()
+            return _ended(machine, session, sample.index, now)
+        case _:
+            return _running(machine, session, sample, now)
+
+
+def _authorising(machine: Machine, session: Session, sample: Sampled, now: float) -> Stepped:
+    if sample.index is not None:
+        armed = replace(session, start=sample.index)
+        use = Use(value=sample.index.value, at=now)
+        after = replace(machine, state=State.ARMED, session=armed, since=now, use=use)
+        return after, (Keep(State.ARMED, armed), Switch(on=True))
+    if now - machine.since < AUTHORISING_S:
+        return machine, ()
+    return _closed(machine, replace(session, stop="EnergyMeterLost"), (Answer("Invalid"),))
+
+
+def _armed(machine: Machine, session: Session, sample: Sampled, now: float) -> Stepped:
+    if sample.index is not None and _counted(machine.limits, session, sample.index) >= machine.limits.least:
+        run = replace(session, ran=True)
+        use = Use(value=sample.index.value, at=now)
+        after = replace(machine, state=State.RUNNING, session=run, since=now, use=use)
+        return after, (Keep(State.RUNNING, run),)
+    if sample.on is False:
+        return _closing(machine, "PowerLoss", now)
+    if now - machine.since >= machine.limits.window_s:
+        return _closing(machine, "TimeLimitReached", now)
+    return machine, ()
+
+
+def _running(machine: Machine, session: Session, sample: Sampled, now: float) -> Stepped:
+    if sample.on is False:
+        return replace(machine, state=State.INTERRUPTED, since=now), (Keep(State.INTERRUPTED, session),)
+    told, alarm = _alarm(machine, "run_too_long", wrong=now - machine.since >= RUN_S)
+    if sample.index is None:
+        return told, alarm
+    if told.use is None or _in_use(told, told.use, sample.index, now):
+        use = Use(value=sample.index.value, at=now)
+        return replace(told, state=State.RUNNING, use=use), alarm
+    limits = told.limits
+    if now - told.use.at >= limits.quiet_s and now - told.since >= limits.least_run_s:
+        closing, commands = _closing(told, "Local", now)
+        return closing, (*alarm, *commands)
+    return replace(told, state=State.QUIET), alarm
+
+
+def _interrupted(machine: Machine, session: Session, sample: Sampled, now: float) -> Stepped:
+    if sample.on:
+        return replace(machine, state=State.RUNNING, since=now, use=None), (Keep(State.RUNNING, session),)
+    return _closing(machine, "PowerLoss", now) if now - machine.since >= GRACE_S else (machine, ())
+
+
+def _idle(machine: Machine, sample: Sampled, now: float) -> Stepped:
+    commands: tuple[Command, ...] = ()
+    if sample.on is not None:
+        machine, commands = _alarm(machine, "relay_mismatch", wrong=sample.on)
+        commands = (*commands, Switch(on=False)) if sample.on else commands
+    if sample.index is None:
+        return machine, commands
+    machine, found = _alarm(machine, "meter_lost", wrong=False)
+    commands = (*commands, *found)
+    use = machine.use
+    if use is None or now - use.at >= LOOK_BACK_S:
+        use = Use(value=sample.index.value, at=now)
+    stolen = _difference(machine.limits, use.value, sample.index.value) >= machine.limits.least
+    told, alarm = _alarm(machine, "unattributed_use", wrong=stolen and _in_use(machine, use, sample.index, now))
+    if stolen:
+        use = Use(value=sample.index.value, at=now)
+    return replace(told, use=use), (*commands, *alarm)
+
+
+def _closing(machine: Machine, stop: StopReason, now: float) -> Stepped:
+    """Withdraw the permit; the session ends with the index that is read afterwards."""
+    if machine.session is None:
+        return machine, ()
+    session = replace(machine.session, stop=stop)
+    after = replace(machine, state=State.CLOSING, session=session, since=now, released=False)
+    return after, (Keep(State.CLOSING, session), Switch(on=False))
+
+
+def _ended(machine: Machine, session: Session, index: Index, now: float) -> Stepped:
+    used = _counted(machine.limits, session, index) >= machine.limits.least and session.stop != "RelayNotConfirmed"
+    ended = replace(session, end=index, ran=session.ran or used)
+    return _closed(replace(machine, use=Use(value=index.value, at=now)), ended, ())
+
+
+def _closed(machine: Machine, session: Session, before: tuple[Command, ...]) -> Stepped:
+    told, alarm = _alarm(machine, "run_too_long", wrong=False)
+    return replace(told, state=State.IDLE, session=None, released=False), (*before, *alarm, Close(session))
+
+
+def _alarm(machine: Machine, code: Alarming, *, wrong: bool) -> Stepped:
+    """Raise or end the alarm where that is news."""
+    if wrong == (code in machine.alarms):
+        return machine, ()
+    return replace(machine, alarms=machine.alarms ^ {code}), ((Raise(code) if wrong else End(code)),)
+
+
+def _in_use(machine: Machine, use: Use, index: Index, now: float) -> bool:
+    """Whether more has flown since `use` than flows into a machine at rest."""
+    flown = _difference(machine.limits, use.value, index.value)
+    if flown <= Scaled(0, 0):
+        return False
+    return float(flown.fraction) * _HOUR_S >= float(machine.limits.idle.fraction) * (now - use.at)
+
+
+def _counted(limits: Limits, session: Session, index: Index) -> Scaled:
+    return Scaled(0, 0) if session.start is None else _difference(limits, session.start.value, index.value)
+
+
+def _difference(limits: Limits, start: Scaled, until: Scaled) -> Scaled:
+    difference = until - start
+    return difference + limits.modulus if difference.digits < 0 and limits.modulus is not None else difference

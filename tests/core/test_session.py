@@ -1,0 +1,416 @@
+"""A machine with a permit: every case of its table, and what holds in all sequences of events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gateway.core.session import (
+    Answer,
+    Close,
+    Command,
+    End,
+    Event,
+    Keep,
+    Limits,
+    Machine,
+    Raise,
+    Read,
+    Sampled,
+    Session,
+    State,
+    Switch,
+    Switched,
+    Tapped,
+    restored,
+    step,
+)
+from gateway.core.track import Index
+from gateway.core.units import Scaled
+
+EVENING = datetime(2026, 10, 5, 18, tzinfo=UTC)
+LIMITS = Limits(window_s=300, quiet_s=300, least_run_s=600, least=Scaled(2, -2), idle=Scaled(2, -2))
+
+
+def index(steps: int) -> Index:
+    return Index(value=Scaled(steps, -2), at=EVENING, quality="measured")
+
+
+def offer(badge: str = "b-1") -> Session:
+    return Session(id=f"s-{badge}", badge=badge, user="blumer", point="flat-1", started_at=EVENING)
+
+
+def tap(badge: str = "b-1", result: str = "Accepted") -> Tapped:
+    return Tapped(result=result, badge=badge, offer=offer(badge) if result == "Accepted" else None)
+
+
+def sample(steps: int | None, *, on: bool | None = True) -> Sampled:
+    return Sampled(index=None if steps is None else index(steps), on=on)
+
+
+class Story:
+    """A machine through a sequence of events; the relay obeys."""
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self.machine = machine or Machine(limits=LIMITS)
+        self.done: list[Command] = []
+        self.now = 0.0
+        self.on = False
+        self.obeys = True
+
+    def tell(self, event: Event, after: float = 0.0) -> list[Command]:
+        """The commands that it leads to, with those of what the relay answers."""
+        self.now += after
+        self.machine, commands = step(self.machine, event, self.now)
+        found = list(commands)
+        for command in commands:
+            if isinstance(command, Switch):
+                self.on = command.on if self.obeys else self.on
+                found += self.tell(Switched(on=command.on, confirmed=self.on == command.on))
+        self.done += commands
+        return found
+
+    @property
+    def closed(self) -> list[Session]:
+        return [one.session for one in self.done if isinstance(one, Close)]
+
+    @property
+    def state(self) -> State:
+        return self.machine.state
+
+    def is_in(self, state: State) -> bool:
+        return self.machine.state is state
+
+
+def armed() -> Story:
+    story = Story()
+    story.tell(tap())
+    story.tell(sample(81240, on=False))
+    assert (story.state, story.on) == (State.ARMED, True)
+    return story
+
+
+def running() -> Story:
+    story = armed()
+    story.tell(sample(81242), 30)
+    assert story.is_in(State.RUNNING)
+    return story
+
+
+def test_a_wash_from_the_tap_to_the_last_index() -> None:
+    story = Story()
+    assert story.tell(tap()) == [Answer("Accepted"), Keep(State.AUTHORISING, offer()), Read()]
+    armed_as = replace(offer(), start=index(81240))
+    assert story.tell(sample(81240, on=False), 0.2) == [Keep(State.ARMED, armed_as), Switch(on=True)]
+    story.tell(sample(81242), 60)
+    for steps in (81260, 81290, 81325):
+        story.tell(sample(steps), 600)
+        assert story.is_in(State.RUNNING)
+    story.tell(sample(81325), 120)
+    assert story.is_in(State.QUIET)
+    story.tell(sample(81325), 200)
+    assert (story.state, story.on) == (State.CLOSING, False)
+    story.tell(sample(81325, on=False), 1)
+    assert story.is_in(State.IDLE)
+    (ended,) = story.closed
+    assert (ended.start, ended.end, ended.ran, ended.stop) == (index(81240), index(81325), True, "Local")
+
+
+def test_a_machine_that_pauses_in_mid_cycle_is_not_ended() -> None:
+    story = running()
+    story.tell(sample(81300), 900)
+    story.tell(sample(81300), 299)
+    assert story.is_in(State.QUIET)
+    story.tell(sample(81310), 1)
+    assert story.is_in(State.RUNNING)
+    assert story.on
+
+
+def test_a_short_first_pause_does_not_end_the_shortest_run() -> None:
+    story = running()
+    story.tell(sample(81242), 400)
+    assert story.is_in(State.QUIET)
+    story.tell(sample(81242), 200)
+    assert story.is_in(State.CLOSING)
+
+
+def test_a_machine_at_rest_is_no_use() -> None:
+    story = running()
+    story.tell(sample(81290), 900)
+    story.tell(sample(81291), 1900)  # 10 Wh in half an hour: its lamp
+    assert story.is_in(State.CLOSING)
+
+
+def test_refused_taps_start_nothing() -> None:
+    for result in ("Blocked", "Expired", "Unknown", "Invalid", "ConcurrentTx"):
+        story = Story()
+        assert story.tell(tap(result=result)) == [Answer(result)]
+        assert story.is_in(State.IDLE)
+
+
+def test_the_owner_cancels_before_anything_has_started() -> None:
+    story = armed()
+    story.tell(tap(), 10)
+    assert (story.state, story.on) == (State.CLOSING, False)
+    story.tell(sample(81240, on=False))
+    assert [(one.ran, one.stop) for one in story.closed] == [(False, "Local")]
+
+
+def test_a_permit_that_nobody_uses_is_withdrawn_and_costs_nothing() -> None:
+    story = armed()
+    story.tell(sample(81240), 299)
+    assert story.is_in(State.ARMED)
+    story.tell(sample(81241), 1)  # a step of the register is no start
+    assert not story.on
+    story.tell(sample(81241, on=False))
+    assert [(one.ran, one.stop) for one in story.closed] == [(False, "TimeLimitReached")]
+
+
+def test_a_machine_started_at_the_last_moment_is_charged() -> None:
+    story = armed()
+    story.tell(sample(81241), 300)
+    story.tell(sample(81243, on=False))
+    assert [one.ran for one in story.closed] == [True]
+
+
+def test_another_badge_during_a_session_is_refused_and_changes_nothing() -> None:
+    for story in (armed(), running()):
+        before = story.machine
+        assert story.tell(tap("b-2"), 5) == [Answer("ConcurrentTx")]
+        assert story.tell(tap("b-3", "Unknown"), 5) == [Answer("Unknown")]
+        assert story.machine == before
+
+
+def test_the_owners_tap_does_not_end_a_run() -> None:
+    story = running()
+    assert story.tell(tap()) == [Answer("ConcurrentTx")]
+    assert story.is_in(State.RUNNING)
+
+
+def test_without_the_meter_no_permit_is_given() -> None:
+    story = Story()
+    story.tell(tap())
+    assert story.tell(sample(None, on=False), 1) == [Raise("meter_lost")]
+    assert story.tell(sample(None, on=False), 2) == [
+        Answer("Invalid"),
+        Close(replace(offer(), stop="EnergyMeterLost")),
+    ]
+    assert not story.on
+    assert story.tell(sample(81240, on=False), 60) == [End("meter_lost")]
+
+
+def test_a_meter_that_is_silent_during_the_run_ends_it_with_its_next_reading() -> None:
+    story = running()
+    assert story.tell(sample(None), 60) == [Raise("meter_lost")]
+    assert story.tell(sample(None), 3600) == []
+    assert story.tell(sample(81325), 60) == [End("meter_lost")]
+    story.tell(sample(None), 60)
+    story.tell(sample(81325), 400)
+    assert story.is_in(State.CLOSING)
+    story.tell(sample(None, on=False))
+    assert story.is_in(State.CLOSING)
+    story.tell(sample(81325, on=False), 60)
+    assert [one.end for one in story.closed] == [index(81325)]
+
+
+def test_a_relay_that_does_not_confirm_ends_the_session_with_nothing() -> None:
+    story = Story()
+    story.obeys = False
+    story.tell(tap())
+    commands = story.tell(sample(81240, on=False))
+    assert Raise("relay_mismatch") in commands
+    assert Answer("Invalid") in commands
+    story.tell(sample(81250, on=False))
+    assert [(one.ran, one.stop) for one in story.closed] == [(False, "RelayNotConfirmed")]
+
+
+def test_a_relay_that_sticks_is_told_and_tried_again() -> None:
+    story = Story()
+    story.on, story.obeys = True, False
+    assert story.tell(sample(81240)) == [Raise("relay_mismatch"), Switch(on=False)]
+    story.obeys = True
+    assert story.tell(sample(81240), 60) == [Switch(on=False), End("relay_mismatch")]
+
+
+def test_use_without_a_session_is_told_and_a_lamp_is_not() -> None:
+    story = Story()
+    story.tell(sample(81240, on=False))
+    assert story.tell(sample(81242, on=False), 60) == [Raise("unattributed_use")]
+    assert story.tell(sample(81242, on=False), 60) == [End("unattributed_use")]
+    for steps in range(81243, 81300):
+        assert story.tell(sample(steps, on=False), 1800) == []
+
+
+def test_a_power_cut_while_armed_ends_with_nothing() -> None:
+    story = armed()
+    story.on = False
+    story.tell(sample(81240, on=False), 20)
+    story.tell(sample(81240, on=False))
+    assert [(one.ran, one.stop) for one in story.closed] == [(False, "PowerLoss")]
+
+
+def test_after_a_power_cut_in_a_run_its_user_goes_on_and_pays_one_cycle() -> None:
+    story = running()
+    story.on = False
+    story.tell(sample(81300, on=False), 600)
+    assert story.is_in(State.INTERRUPTED)
+    assert story.tell(tap("b-2"), 10) == [Answer("ConcurrentTx")]
+    story.tell(tap(), 60)
+    assert (story.state, story.on) == (State.RUNNING, True)
+    story.tell(sample(81325), 700)
+    story.tell(sample(81325), 700)
+    story.tell(sample(81325, on=False))
+    assert [(one.start, one.end) for one in story.closed] == [(index(81240), index(81325))]
+
+
+def test_after_a_power_cut_without_a_tap_the_run_ends_with_what_was_counted() -> None:
+    story = running()
+    story.on = False
+    story.tell(sample(81300, on=False), 600)
+    story.tell(sample(81300, on=False), 900)
+    story.tell(sample(81300, on=False))
+    assert [(one.ran, one.end, one.stop) for one in story.closed] == [(True, index(81300), "PowerLoss")]
+
+
+def test_a_restart_leaves_the_relay_alone_and_adopts_the_run() -> None:
+    kept = replace(offer(), start=index(81240), ran=True)
+    machine, commands = restored(LIMITS, State.QUIET, kept, 0.0)
+    assert commands == ()
+    story = Story(machine)
+    story.on = True
+    story.tell(sample(81300))
+    story.tell(sample(81325), 100)
+    assert story.is_in(State.RUNNING)
+    story.tell(sample(81325), 700)
+    story.tell(sample(81325, on=False))
+    assert [(one.start, one.end, one.ran) for one in story.closed] == [(index(81240), index(81325), True)]
+
+
+def test_a_restart_before_the_permit_closes_with_nothing() -> None:
+    machine, commands = restored(LIMITS, State.AUTHORISING, offer(), 0.0)
+    assert commands == (Close(replace(offer(), stop="PowerLoss")),)
+    assert machine.state is State.IDLE
+
+
+def test_a_restart_while_closing_withdraws_the_permit_again() -> None:
+    kept = replace(offer(), start=index(81240), ran=True)
+    machine, commands = restored(LIMITS, State.CLOSING, kept, 0.0)
+    assert commands == (Switch(on=False),)
+    story = Story(machine)
+    story.tell(Switched(on=False, confirmed=True))
+    story.tell(sample(81300, on=False))
+    assert [one.end for one in story.closed] == [index(81300)]
+
+
+def test_a_run_of_more_than_four_hours_is_told_and_not_cut() -> None:
+    story = running()
+    for hour in range(1, 6):
+        commands = story.tell(sample(81242 + 50 * hour), 3600)
+        assert (Raise("run_too_long") in commands) == (hour == 4)
+    assert (story.state, story.on) == (State.RUNNING, True)
+
+
+def test_a_counter_that_passes_its_highest_number_goes_on() -> None:
+    story = Story(Machine(limits=replace(LIMITS, modulus=Scaled(1000, 0))))
+    story.tell(tap())
+    story.tell(sample(99999, on=False))
+    story.tell(sample(5), 60)
+    assert story.is_in(State.RUNNING)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 900)), min_size=1, max_size=20))
+def test_a_session_counts_what_the_meter_counted_however_it_runs(flow: list[tuple[int, int]]) -> None:
+    story, steps = armed(), 81240
+    for more, seconds in flow:
+        if story.closed:
+            break
+        steps += more
+        story.tell(sample(steps, on=story.on), seconds)
+    while not story.closed:
+        story.tell(sample(steps, on=story.on), 400)
+    (ended,) = story.closed
+    assert ended.end is not None
+    assert ended.ran == (ended.end.value - Scaled(81240, -2) >= LIMITS.least)
+
+
+class AnySequence(RuleBasedStateMachine):
+    """Whatever happens, in whatever order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.story = Story()
+        self.steps = 0
+        self.ids: list[str] = []
+
+    @rule(badge=st.sampled_from(["b-1", "b-2"]), result=st.sampled_from(["Accepted", "Blocked", "Unknown"]))
+    def taps(self, badge: str, result: str) -> None:
+        self.do(tap(badge, result))
+
+    @rule(flow=st.integers(0, 30), heard=st.booleans(), seen=st.booleans(), after=st.integers(0, 1000))
+    def samples(self, *, flow: int, heard: bool, seen: bool, after: int) -> None:
+        self.steps += flow
+        self.do(sample(self.steps if heard else None, on=self.story.on if seen else None), after)
+
+    @rule(obeys=st.booleans())
+    def the_relay(self, *, obeys: bool) -> None:
+        self.story.obeys = obeys
+
+    @rule()
+    def a_power_cut(self) -> None:
+        self.story.on = False
+
+    @rule()
+    def a_restart(self) -> None:
+        kept = [one for one in self.story.done if isinstance(one, Keep | Close)]
+        if kept and isinstance(kept[-1], Keep):
+            machine, commands = restored(LIMITS, kept[-1].state, kept[-1].session, self.story.now)
+        else:
+            machine, commands = Machine(limits=LIMITS), ()
+        self.story.machine = machine
+        self.story.done += commands
+        for command in commands:
+            if isinstance(command, Switch):
+                self.story.on = command.on if self.story.obeys else self.story.on
+                self.do(Switched(on=command.on, confirmed=self.story.on == command.on))
+
+    def do(self, event: Event, after: float = 0.0) -> None:
+        before = self.story.machine
+        commands = self.story.tell(event, after)
+        cuts = [one for one in commands if one == Switch(on=False)]
+        if before.state in {State.RUNNING, State.QUIET} and cuts:
+            assert isinstance(event, Sampled), "a run is never cut by a tap"
+            assert event.index is not None, "nor blindly"
+
+    @invariant()
+    def the_relay_follows_what_is_durable(self) -> None:
+        kept: Keep | None = None
+        for command in self.story.done:
+            match command:
+                case Keep():
+                    kept = command
+                case Close():
+                    kept = None
+                case Switch(on=True):
+                    assert kept is not None
+                    assert kept.state in {State.ARMED, State.RUNNING}
+                case _:
+                    pass
+
+    @invariant()
+    def a_session_ends_once(self) -> None:
+        begun = sum(isinstance(one, Keep) and one.state is State.AUTHORISING for one in self.story.done)
+        assert begun - len(self.story.closed) == (self.story.machine.session is not None)
+        assert (self.story.machine.session is None) == (self.story.state is State.IDLE)
+
+    @invariant()
+    def what_ended_was_counted_or_is_free(self) -> None:
+        for one in self.story.closed:
+            assert not one.ran or (one.start is not None and one.end is not None)
+
+
+AnySequence.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+test_any_sequence = AnySequence.TestCase
