@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from gateway.service.records import DirtyMonth, PropertyChange
 
@@ -61,7 +61,20 @@ def known(connection: Connection, at: datetime | None) -> list[PropertyRow]:
     latest = select(func.max(table.c.no)).group_by(table.c.kind, table.c.id)
     if at is not None:
         latest = latest.where(table.c.recorded_at <= micros(at))
-    query = select(table).where(table.c.no.in_(latest)).order_by(table.c.kind, table.c.id)
+    return _rows(connection, select(table).where(table.c.no.in_(latest)).order_by(table.c.kind, table.c.id))
+
+
+def history(connection: Connection, kind: str | None, entity: str | None) -> list[PropertyRow]:
+    """Every row of one kind, of one id, or of all, in the order of recording."""
+    table = schema.property_
+    query = select(table).order_by(table.c.no)
+    for column, value in ((table.c.kind, kind), (table.c.id, entity)):
+        if value is not None:
+            query = query.where(column == value)
+    return _rows(connection, query)
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[PropertyRow]:
     return [
         PropertyRow(
             kind=row.kind,

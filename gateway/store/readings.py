@@ -67,7 +67,9 @@ class Kept:
 class _Rows:
     poll: list[dict[str, Any]] = field(default_factory=list)
     reading: list[dict[str, Any]] = field(default_factory=list)
-    conflict: list[dict[str, Any]] = field(default_factory=list)
+    beside: list[dict[str, Any]] = field(default_factory=list)
+    """readings of an instant that has one already, be it one that was voided"""
+    conflicts: int = 0
     too_large: int = 0
 
 
@@ -82,15 +84,25 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
         if _sort(poll, seq + 1, numbers, held, rows):
             seq += 1
             rows.poll.append(_poll_row(poll, seq, sources[_source(poll)]))
-    for table, values in ((schema.poll, rows.poll), (schema.reading, rows.reading), (schema.conflict, rows.conflict)):
+    for table, values in ((schema.poll, rows.poll), (schema.reading, rows.reading), (schema.conflict, rows.beside)):
         if values:
             connection.execute(insert(table), values)
-    new = len(rows.reading) + len(rows.conflict)
+    new = len(rows.reading) + len(rows.beside)
     repeated = sum(len(poll.readings) for poll in polls) - new - rows.too_large
-    return Kept(stored=len(rows.reading), repeated=repeated, conflicts=len(rows.conflict), too_large=rows.too_large)
+    stored = new - rows.conflicts
+    return Kept(stored=stored, repeated=repeated, conflicts=rows.conflicts, too_large=rows.too_large)
 
 
-_Held = defaultdict[tuple[str, str, int], list[tuple[int, Scaled]]]
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value that is known for an instant."""
+
+    channel: int
+    index: Scaled
+    voided: bool = False
+
+
+_Held = defaultdict[tuple[str, str, int], list[_Value]]
 
 
 def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, rows: _Rows) -> bool:
@@ -99,7 +111,7 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
     for reading in poll.readings:
         channel = numbers[_channel(reading)]
         values = held[reading.meter, reading.register, micros(reading.at)]
-        if (channel, reading.index) in values:
+        if any((value.channel, value.index) == (channel, reading.index) for value in values):
             continue
         new = True
         if abs(reading.index.digits) > _LARGEST:  # a mad meter must not cost the others their readings
@@ -107,10 +119,11 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
             continue
         row = _reading_row(reading, channel)
         if values:
-            rows.conflict.append({**row, "poll": seq})
+            rows.beside.append({**row, "poll": seq})
         else:
             rows.reading.append(row)
-        values.append((channel, reading.index))
+        rows.conflicts += any(not value.voided for value in values)
+        values.append(_Value(channel, reading.index))
     return new
 
 
@@ -180,12 +193,23 @@ def _held(connection: Connection, instants: Collection[int], numbers: Mapping[Ch
     """What is known for these instants, by meter, register and instant."""
     by_number = {no: channel for channel, no in numbers.items()}
     held: _Held = defaultdict(list)
+    voids = _voids(connection, schema.void.c.at.in_(instants))
     for table in (schema.reading, schema.conflict):
-        query = select(table.c.at, table.c.channel, table.c.digits, table.c.exponent)
-        for at, no, digits, exponent in connection.execute(query.where(table.c.at.in_(instants))):
+        for row in connection.execute(_values(table).where(table.c.at.in_(instants))):
+            at, no, digits, exponent = row
             channel = by_number[no]
-            held[channel.meter, channel.register, at].append((no, Scaled(digits, exponent)))
+            value = _Value(no, Scaled(digits, exponent), voided=tuple(row) in voids)
+            held[channel.meter, channel.register, at].append(value)
     return held
+
+
+def _voids(connection: Connection, which: ColumnElement[bool]) -> set[tuple[int, ...]]:
+    """Instant, channel, digits and exponent of what was voided."""
+    return {tuple(row) for row in connection.execute(_values(schema.void).where(which))}
+
+
+def _values(table: Table) -> Select[Any]:
+    return select(table.c.at, table.c.channel, table.c.digits, table.c.exponent)
 
 
 def span(
@@ -193,12 +217,14 @@ def span(
 ) -> dict[RegisterKey, tuple[Reading, ...]]:
     """Per register, by time: the readings in [start, until], the last before and the first after.
 
-    Conflicting values for one instant are all there. Registers without any reading are left out.
+    Conflicting values for one instant are all there, voided ones are not. Registers without any reading are left
+    out.
     """
     wanted = {no: channel for no, channel in channels(connection).items() if channel.meter in meters}
     low, high = micros(start), micros(until)
     edges = _edges(connection, wanted, low, high)
     beside = {at for _, at in edges}
+    voids = _voids(connection, schema.void.c.channel.in_(wanted))
     found: defaultdict[RegisterKey, list[Reading]] = defaultdict(list)
     for table in (schema.reading, schema.conflict):
         inside = _rows(connection, table, wanted, table.c.at.between(low, high))
@@ -206,6 +232,8 @@ def span(
         for row in chain(inside, outside):
             channel = wanted[row[1]]
             key = (channel.meter, channel.register)
+            if voids and tuple(row[:4]) in voids:
+                continue
             if low <= row[0] <= high or (key, row[0]) in edges:
                 found[key].append(_reading(row, channel))
     return {key: tuple(sorted(readings, key=lambda reading: reading.at)) for key, readings in found.items()}
@@ -218,21 +246,29 @@ def first(connection: Connection) -> datetime | None:
 
 
 def _edges(connection: Connection, wanted: Mapping[int, Channel], low: int, high: int) -> set[tuple[RegisterKey, int]]:
-    """Each register with the instants of its last reading before `low` and its first after `high`."""
-    reading, no = schema.reading.c, schema.channel.c.no
-    of_channel = select(reading.at).where(reading.channel == no).limit(1).correlate(schema.channel)
-    before = of_channel.where(reading.at < low).order_by(reading.at.desc()).scalar_subquery()
-    after = of_channel.where(reading.at > high).order_by(reading.at).scalar_subquery()
+    """Each register with the instants of its last reading before `low` and its first after `high`, none voided."""
     last: dict[RegisterKey, int] = {}
     first: dict[RegisterKey, int] = {}
-    for number, earlier, later in connection.execute(select(no, before, after).where(no.in_(wanted))):
-        channel = wanted[number]
-        key = (channel.meter, channel.register)
-        if earlier is not None:
-            last[key] = max(earlier, last.get(key, earlier))
-        if later is not None:
-            first[key] = min(later, first.get(key, later))
+    for table in (schema.reading, schema.conflict):
+        for number, earlier, later in connection.execute(_neighbours(table, wanted, low, high)):
+            channel = wanted[number]
+            key = (channel.meter, channel.register)
+            if earlier is not None:
+                last[key] = max(earlier, last.get(key, earlier))
+            if later is not None:
+                first[key] = min(later, first.get(key, later))
     return {*last.items(), *first.items()}
+
+
+def _neighbours(table: Table, wanted: Mapping[int, Channel], low: int, high: int) -> Select[Any]:
+    """Each channel with its last instant before `low` and its first after `high` that was not voided."""
+    no, void = schema.channel.c.no, schema.void.c
+    same = (table.c[name] == void[name] for name in ("at", "channel", "digits", "exponent"))
+    counts = ~select(void.at).where(*same).correlate(table).exists()
+    of_channel = select(table.c.at).where(table.c.channel == no, counts).limit(1).correlate(schema.channel)
+    before = of_channel.where(table.c.at < low).order_by(table.c.at.desc()).scalar_subquery()
+    after = of_channel.where(table.c.at > high).order_by(table.c.at).scalar_subquery()
+    return select(no, before, after).where(no.in_(wanted))
 
 
 def _rows(
@@ -273,3 +309,30 @@ def conflicts_of(connection: Connection, polls: Collection[int]) -> list[tuple[i
 
 def _select(table: Table) -> Select[Any]:
     return select(*(table.c[name] for name in _COLUMNS))
+
+
+def counting(connection: Connection, meter: str, register: str, at: int) -> list[tuple[dict[str, int], Reading]]:
+    """The readings of a register at one instant that are not voided, each with the key of its row in `void`."""
+    wanted = {
+        no: channel
+        for no, channel in channels(connection).items()
+        if (channel.meter, channel.register) == (meter, register)
+    }
+    voids = _voids(connection, schema.void.c.at == at)
+    rows = (_rows(connection, table, wanted, table.c.at == at) for table in (schema.reading, schema.conflict))
+    return [
+        (dict(zip(_COLUMNS[:4], row[:4], strict=True)), _reading(row, wanted[row[1]]))
+        for row in chain.from_iterable(rows)
+        if tuple(row[:4]) not in voids
+    ]
+
+
+def voided(connection: Connection, reading: Reading) -> list[dict[str, int]]:
+    """The keys of the rows in `void` that leave exactly this reading out."""
+    channel = next((no for no, known in channels(connection).items() if known == _channel(reading)), None)
+    voids = _voids(connection, schema.void.c.at == micros(reading.at))
+    return [
+        dict(zip(_COLUMNS[:4], row, strict=True))
+        for row in voids
+        if row[1] == channel and Scaled(row[2], row[3]) == reading.index
+    ]

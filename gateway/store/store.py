@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.store import alarms, charges, months, properties, readings, streams
+from gateway.service.records import Correction
+from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, streams
 from gateway.store.engine import database_path, require_file, writing_engine
 from gateway.store.lock import Lock
 from gateway.store.view import StoreView
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.event import Alarm
+    from gateway.core.metering import Reading
     from gateway.service.deliver import Ack
     from gateway.service.poll import Poll
-    from gateway.service.records import DirtyMonth, NewCharge, PropertyChange
+    from gateway.service.records import DirtyMonth, NewCharge, PropertyChange, SessionRecord
 
 
 class Store(StoreView):
@@ -58,6 +61,74 @@ class Store(StoreView):
         kept = await self.writer.submit(Priority.POLL, partial(readings.keep, polls=polls))
         self._tell()
         return kept
+
+    async def add_reading(
+        self, reading: Reading, reason: str, by: str, at: datetime, dirty: Sequence[DirtyMonth] = ()
+    ) -> bool:
+        """Keep a reading that no meter gave, why and by whom, its event and the marks in one transaction.
+
+        False, and nothing kept, where the same value is known and not voided. StoreError beyond 63 bits.
+        """
+        correction = Correction(
+            kind="added",
+            meter=reading.meter,
+            register=reading.register,
+            at=reading.at,
+            values=(),
+            reason=reason,
+            recorded_at=at,
+            recorded_by=by,
+        )
+        made_here = replace(reading, boot=self._boot)
+        work = partial(corrections.add, correction=correction, reading=made_here, dirty=dirty)
+        added = await self.writer.submit(Priority.DELIVERY, work)
+        self._tell()
+        return added
+
+    async def void_readings(
+        self,
+        meter: str,
+        register: str,
+        instant: datetime,
+        reason: str,
+        by: str,
+        at: datetime,
+        dirty: Sequence[DirtyMonth] = (),
+    ) -> Sequence[Reading]:
+        """Leave the values of a register (key) and instant out of `readings`, also where they come again.
+
+        What was voided; empty, and nothing kept, where none counted.
+        """
+        correction = Correction(
+            kind="voided",
+            meter=meter,
+            register=register,
+            at=instant,
+            values=(),
+            reason=reason,
+            recorded_at=at,
+            recorded_by=by,
+        )
+        return await self.writer.submit(
+            Priority.DELIVERY, partial(corrections.void, correction=correction, dirty=dirty)
+        )
+
+    async def keep_session(self, session: SessionRecord) -> None:
+        """Keep a session as it is now, new or known. One that has ended stays as it ended."""
+        await self.writer.submit(Priority.TAP, partial(sessions.keep, session=session))
+
+    async def end_session(
+        self, session: SessionRecord, subject: str, data: str, charges: Sequence[NewCharge], at: datetime
+    ) -> None:
+        """Keep the ended session, its event and its charges with their events in one transaction.
+
+        A session that has ended already changes nothing.
+        """
+        work = partial(
+            sessions.end, session=session, subject=subject, data=data, costs=charges, at=at, bootid=self._boot
+        )
+        await self.writer.submit(Priority.TAP, work)
+        self._tell()
 
     async def acknowledge(self, acks: Sequence[Ack], finished: Mapping[str, int]) -> None:
         """Record acks and, per stream, how far it is finished. Lower numbers than the recorded change nothing."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from gateway.service.deliver import Stream
-from gateway.store import alarms, charges, events, months, properties, readings, streams
+from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, streams
 from gateway.store.engine import database_path, reading_engine, require_file, require_revision, usable
 from gateway.store.reader import Reader
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm, Event
     from gateway.core.metering import Reading
-    from gateway.service.records import ClosedMonth, DirtyMonth, PropertyRow
+    from gateway.service.records import ClosedMonth, Correction, DirtyMonth, PropertyRow, SessionRecord
 
 READERS = 2
 
@@ -55,8 +55,8 @@ class StoreView:
     ) -> dict[tuple[str, str], tuple[Reading, ...]]:
         """(meter, register key) -> its readings in [start, until], the last before and the first after, by time.
 
-        Conflicting values for one instant are all there; registers without any reading are left out. `boot`
-        is "": it stands with the poll.
+        Conflicting values for one instant are all there, voided ones are not; registers without any reading are
+        left out. `boot` is "": it stands with the poll.
         """
         return await self.reader.run(
             partial(readings.span, meters=frozenset(facility_meters), start=start, until=until)
@@ -70,8 +70,27 @@ class StoreView:
         """Every entity as known at an instant, now for None; ended ones are there with the value None."""
         return await self.reader.run(partial(properties.known, at=known_at))
 
+    async def property_history(self, kind: str | None, entity: str | None) -> Sequence[PropertyRow]:
+        """Every value that entities ever had, in the order of recording; of one kind, of one id, or of all."""
+        return await self.reader.run(partial(properties.history, kind=kind, entity=entity))
+
+    async def corrections(self) -> Sequence[Correction]:
+        """Every added and voided reading, in the order in which they were recorded."""
+        return await self.reader.run(corrections.recorded)
+
+    async def open_sessions(self) -> Sequence[SessionRecord]:
+        """The sessions that have not ended, the oldest first."""
+        return await self.reader.run(sessions.running)
+
+    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
+        """The ended sessions of a facility of which a part lies in [start, until), by their start."""
+        return await self.reader.run(partial(sessions.ended, facility=facility, start=start, until=until))
+
     async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
-        """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal."""
+        """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal.
+
+        Those of sessions are not among them.
+        """
         return await self.reader.run(partial(charges.standing, facility=facility, month=month))
 
     async def revisions(self, facility: str, month: str) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ branch_labels = None
 depends_on = None
 
 _Row = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -30,11 +31,11 @@ def _readings() -> None:
     op.create_table(
         "channel",
         sa.Column("no", _Row, primary_key=True, autoincrement=False),
-        sa.Column("meter", sa.Text, nullable=False),
-        sa.Column("serial", sa.Text, nullable=False),
-        sa.Column("register", sa.Text, nullable=False),
-        sa.Column("unit", sa.Text, nullable=False),
-        sa.Column("obis", sa.Text, nullable=False),
+        sa.Column("meter", _Text, nullable=False),
+        sa.Column("serial", _Text, nullable=False),
+        sa.Column("register", _Text, nullable=False),
+        sa.Column("unit", _Text, nullable=False),
+        sa.Column("obis", _Text, nullable=False),
     )
     op.create_index("channel_key", "channel", ["meter", "serial", "register", "unit", "obis"], unique=True)
     op.create_table(
@@ -50,9 +51,9 @@ def _readings() -> None:
     op.create_table(
         "source",
         sa.Column("no", _Row, primary_key=True, autoincrement=False),
-        sa.Column("boot", sa.Text, nullable=False),
-        sa.Column("meter", sa.Text, nullable=False),
-        sa.Column("serial", sa.Text, nullable=False),
+        sa.Column("boot", _Text, nullable=False),
+        sa.Column("meter", _Text, nullable=False),
+        sa.Column("serial", _Text, nullable=False),
     )
     op.create_index("source_key", "source", ["boot", "meter", "serial"], unique=True)
     op.create_table(
@@ -79,34 +80,34 @@ def _readings() -> None:
 def _streams() -> None:
     op.create_table(
         "meta",
-        sa.Column("key", sa.Text, primary_key=True),
-        sa.Column("value", sa.Text, nullable=False),
+        sa.Column("key", _Text, primary_key=True),
+        sa.Column("value", _Text, nullable=False),
     )
     op.create_table(
         "stream",
         sa.Column("no", _Row, primary_key=True, autoincrement=False),
-        sa.Column("name", sa.Text, nullable=False, unique=True),
-        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("name", _Text, nullable=False, unique=True),
+        sa.Column("kind", _Text, nullable=False),
         sa.Column("base", sa.BigInteger, nullable=False),
         sa.Column("finished", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "event",
-        sa.Column("stream", sa.Text, sa.ForeignKey("stream.name"), primary_key=True),
+        sa.Column("stream", _Text, sa.ForeignKey("stream.name"), primary_key=True),
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("id", sa.Text, nullable=False),
-        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("id", _Text, nullable=False),
+        sa.Column("subject", _Text, nullable=False),
         sa.Column("time", sa.BigInteger, nullable=False),
-        sa.Column("data", sa.Text),
-        sa.Column("prevhash", sa.Text),
-        sa.Column("hash", sa.Text),
-        sa.Column("bootid", sa.Text, nullable=False),
+        sa.Column("data", _Text),
+        sa.Column("prevhash", _Text),
+        sa.Column("hash", _Text),
+        sa.Column("bootid", _Text, nullable=False),
     )
     op.create_index("event_id", "event", ["id"])
     op.create_table(
         "ack",
-        sa.Column("consumer", sa.Text, primary_key=True),
-        sa.Column("stream", sa.Text, sa.ForeignKey("stream.name"), primary_key=True),
+        sa.Column("consumer", _Text, primary_key=True),
+        sa.Column("stream", _Text, sa.ForeignKey("stream.name"), primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
     )
 
@@ -116,10 +117,10 @@ def _property() -> None:
         "property",
         sa.Column("no", _Row, primary_key=True, autoincrement=False),
         sa.Column("recorded_at", sa.BigInteger, nullable=False),
-        sa.Column("recorded_by", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("id", sa.Text, nullable=False),
-        sa.Column("value", sa.Text),
+        sa.Column("recorded_by", _Text, nullable=False),
+        sa.Column("kind", _Text, nullable=False),
+        sa.Column("id", _Text, nullable=False),
+        sa.Column("value", _Text),
     )
     op.create_index("property_entity", "property", ["kind", "id", "no"])
 
@@ -127,31 +128,31 @@ def _property() -> None:
 def _charges() -> None:
     op.create_table(
         "charge",
-        sa.Column("charge_id", sa.Text, primary_key=True),
-        sa.Column("line_id", sa.Text, nullable=False),
+        sa.Column("charge_id", _Text, primary_key=True),
+        sa.Column("line_id", _Text, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("replaces", sa.Text, sa.ForeignKey("charge.charge_id")),
-        sa.Column("facility", sa.Text, nullable=False),
-        sa.Column("closing", sa.Text, nullable=False),
-        sa.Column("billing_point", sa.Text),
-        sa.Column("register", sa.Text),
+        sa.Column("kind", _Text, nullable=False),
+        sa.Column("replaces", _Text, sa.ForeignKey("charge.charge_id")),
+        sa.Column("facility", _Text, nullable=False),
+        sa.Column("closing", _Text, nullable=False),
+        sa.Column("billing_point", _Text),
+        sa.Column("register", _Text),
         sa.Column("standing", sa.Integer, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("body", _Text, nullable=False),
     )
     op.create_index("charge_closing", "charge", ["facility", "closing"])
     op.create_table(
         "closing",
-        sa.Column("facility", sa.Text, primary_key=True),
-        sa.Column("month", sa.Text, primary_key=True),
+        sa.Column("facility", _Text, primary_key=True),
+        sa.Column("month", _Text, primary_key=True),
         sa.Column("closed_at", sa.BigInteger, nullable=False),
         sa.Column("settled_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "dirty",
-        sa.Column("facility", sa.Text, primary_key=True),
-        sa.Column("month", sa.Text, primary_key=True),
-        sa.Column("reason", sa.Text, primary_key=True),
+        sa.Column("facility", _Text, primary_key=True),
+        sa.Column("month", _Text, primary_key=True),
+        sa.Column("reason", _Text, primary_key=True),
         sa.Column("mark", sa.BigInteger, nullable=False),
     )
 
@@ -159,13 +160,13 @@ def _charges() -> None:
 def _alarms() -> None:
     op.create_table(
         "alarm",
-        sa.Column("alarm_id", sa.Text, primary_key=True),
-        sa.Column("code", sa.Text, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("alarm_id", _Text, primary_key=True),
+        sa.Column("code", _Text, nullable=False),
+        sa.Column("source", _Text, nullable=False),
+        sa.Column("severity", _Text, nullable=False),
         sa.Column("since", sa.BigInteger, nullable=False),
         sa.Column("ended", sa.BigInteger),
-        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("text", _Text, nullable=False),
     )
     open_ones = sa.text("ended IS NULL")
     op.create_index(
