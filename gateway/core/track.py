@@ -266,7 +266,7 @@ def _node(group: Sequence[tuple[Reading, Scaled]], unit: int, exponent: int) -> 
         obis=reading.obis,
         clock_trusted=reading.clock_trusted,
         unit=unit,
-        fault="conflicting_reading" if any(other != value for _, other in same) else None,
+        fault="conflicting_reading" if any(other != value for _, other in same[1:]) else None,
     )
 
 
@@ -282,34 +282,34 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
     previous: Node | None = None  # the neighbour
     good: Node | None = None  # the last one without a fault
     for bare in nodes:
-        changed = bare.serial not in {"", serial}
-        node = replace(bare, serial=serial, obis=obis, course=bare.raw)
-        fault = bare.fault or ("identity_changed" if changed else None)
+        course, fault = bare.raw, bare.fault
+        if fault is None and bare.serial not in {"", serial}:
+            fault = "identity_changed"
         if fault is None:
-            node, fault = _judge(limits, node, good, previous)
-        node = replace(node, fault=fault)
+            course, fault = _judge(limits, bare, good, previous)
+        node = replace(bare, serial=serial, obis=obis, course=course, fault=fault)
         yield node
         previous = node
         good = node if fault is None else good
 
 
-def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None) -> tuple[Node, str | None]:
-    """The node with its course, and a fault where it follows neither from the last good node nor from its neighbour.
+def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None) -> tuple[int, str | None]:
+    """The node's course, and a fault where it follows neither from the last good node nor from its neighbour.
 
     A value that follows from its neighbour alone (a counter that was reset) is believed from there on: the
     stretch before it is blocked by the neighbour's fault.
     """
     if good is None:
-        return node, None
+        return node.raw, None
     fault = None
     for before in (good, previous):
         if before is None:
             continue
         course, fault_here = limits.step(before, node)
         if fault_here is None:
-            return replace(node, course=course), None
+            return course, None
         fault = fault or fault_here
-    return node, fault
+    return node.raw, fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

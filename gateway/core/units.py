@@ -58,7 +58,9 @@ class Scaled:
 
     def at(self, exponent: int) -> Scaled:
         """The same number with another exponent; ValueError where digits would be lost."""
-        return self if exponent == self.exponent else Scaled.exact(self.fraction, exponent)
+        if exponent <= self.exponent:
+            return Scaled(self.digits * 10 ** (self.exponent - exponent), exponent)
+        return Scaled.exact(self.fraction, exponent)
 
     def __add__(self, other: Scaled) -> Scaled:
         exponent = min(self.exponent, other.exponent)
@@ -71,10 +73,14 @@ class Scaled:
         return Scaled(-self.digits, self.exponent)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scaled) and self.fraction == other.fraction
+        if not isinstance(other, Scaled):
+            return NotImplemented
+        exponent = min(self.exponent, other.exponent)
+        return self.at(exponent).digits == other.at(exponent).digits
 
     def __lt__(self, other: Scaled) -> bool:
-        return self.fraction < other.fraction
+        exponent = min(self.exponent, other.exponent)
+        return self.at(exponent).digits < other.at(exponent).digits
 
     def __hash__(self) -> int:
         return hash(self.fraction)
