@@ -108,8 +108,12 @@ def until_exit(badge: Badge, stays: Iterable[Occupancy]) -> Period:
 
 
 def collisions(badges: Iterable[Badge]) -> list[Problem]:
-    """A problem for every badge that a reader cannot tell from an earlier one that is valid at the same time."""
-    ordered = sorted(badges, key=lambda badge: (badge.digest, badge.period.start, badge.id))
+    """A problem for every badge that a reader cannot tell from an earlier one that is valid at the same time.
+
+    A badge without a digest is not enrolled yet and collides with none.
+    """
+    enrolled = (badge for badge in badges if badge.digest)
+    ordered = sorted(enrolled, key=lambda badge: (badge.digest, badge.period.start, badge.id))
     found: list[Problem] = []
     for number, badge in enumerate(ordered):
         twins = (one for one in ordered[:number] if one.digest == badge.digest and one.period.overlap(badge.period))

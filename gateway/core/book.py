@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from gateway.core.access import collisions
 from gateway.core.allocation import PERCENT
 from gateway.core.occupancy import overlaps, owner_at
 from gateway.core.period import MIN, Period
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from gateway.core.access import Badge
     from gateway.core.building import BillingPoint, Building, Facility, Key, Link
     from gateway.core.metering import Meter, Register
     from gateway.core.occupancy import Occupancy, Ownership, User
@@ -38,6 +40,7 @@ class Book:
     registers: Mapping[str, Register] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    badges: Mapping[str, Badge] = field(default_factory=dict)
 
     def facility_of_point(self, point: str) -> str:
         """The id of the facility that the point lies in."""
@@ -94,6 +97,7 @@ def problems(book: Book, refused: Collection[tuple[str, str]] = ()) -> tuple[Pro
         lambda book: _ownerless(book, refused),
         _doubled_owners,
         _doubled_registers,
+        lambda book: collisions(book.badges.values()),
     )
     across: tuple[Callable[[Book], Iterable[Problem]], ...] = (
         _crossing_links,
@@ -142,6 +146,8 @@ def _references(
     yield "link", pairs(book.links, "register"), "register", "register", book.registers
     yield "link", pairs(book.links, "point"), "point", "point", book.points
     yield "rate", pairs(book.rates, "facility"), "facility", "facility", book.facilities
+    yield "badge", pairs(book.badges, "user"), "user", "user", book.users
+    yield "badge", pairs(book.badges, "point"), "point", "point", book.points
     yield (
         "rate",
         [(key, point) for key, rate in book.rates.items() for point in sorted(rate.points)],
@@ -173,6 +179,10 @@ def _zone_of(book: Book, point: str) -> str:
 
 
 def _empty_periods(book: Book) -> Iterable[Problem]:
+    for badge in book.badges.values():
+        if badge.period.empty:
+            text = "the badge ends before it begins: until is the first day without it, write a day after from"
+            yield Problem(code="empty_period", kind="badge", id=badge.id, text=text, field="until")
     for occupancy in book.occupancies.values():
         if occupancy.period.empty:
             text = (

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Origin = Literal["measured", "stored", "manual", "substituted"]
 EnergySource = Literal["electricity", "heating", "cooling", "hot_water", "cold_water"]
-Component = Literal["energy", "volume"]
+Component = Literal["energy", "volume", "cycle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

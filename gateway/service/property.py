@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.core.access import Badge
 from gateway.core.book import Book
 from gateway.core.building import BillingPoint, Building, Dated, Facility, Link
 from gateway.core.metering import Exchange, Meter, Register
@@ -58,6 +59,7 @@ class _Builder:
             registers={one.id: _register(one) for one in self._all(schema.Register)},
             links={one.id: self._link(one) for one in self._all(schema.Link)},
             rates={one.id: self._rate(one) for one in self._all(schema.Rate)},
+            badges={one.id: self._badge(one) for one in self._all(schema.Badge)},
         )
 
     def _all(self, model: type[_E]) -> list[_E]:
@@ -95,6 +97,17 @@ class _Builder:
             scope=one.scope,
             key=one.key,
             value=None if one.value is None else _dated(one.value, zone),
+        )
+
+    def _badge(self, one: schema.Badge) -> Badge:
+        return Badge(
+            id=one.id,
+            user=one.user,
+            point=one.point,
+            digest=one.digest or "",
+            access_points=frozenset(one.access_points),
+            period=_period(one.from_, one.until, self._zone("point", one.point)),
+            blocked=one.state == "blocked",
         )
 
     def _rate(self, one: schema.Rate) -> Rate:

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.core.access import SEALED, canonical_identifier
 from gateway.core.tariff import TaxCategory
 from gateway.core.units import UNITS, Scaled
 
@@ -32,6 +33,8 @@ MAX_TEXT = 200
 _ID = re.compile(r"[a-z0-9-]{1,40}")
 SINCE_EVER = date.min
 """where a value, a link, a price or an owner has no `from`"""
+CYCLE = "cycle"
+"""the unit of a use of a machine, such as a wash"""
 
 
 def _number(value: object, info: ValidationInfo) -> Scaled:
@@ -63,11 +66,23 @@ def _power_of_ten(number: Scaled) -> Scaled:
 
 def _day(value: object, info: ValidationInfo) -> object:
     """JSON has no dates: there they are text."""
-    return date.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
+    if info.mode != "json" or not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        message = f'"{value[:MAX_TEXT]}" is no date; write e.g. 2026-01-31'
+        raise ValueError(message) from error
 
 
 def _instant(value: object, info: ValidationInfo) -> object:
-    return datetime.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
+    if info.mode != "json" or not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        message = f'"{value[:MAX_TEXT]}" is no instant; write e.g. 2026-03-12T10:30:00+01:00'
+        raise ValueError(message) from error
 
 
 def _id(text: str) -> str:
@@ -98,6 +113,10 @@ def _unit(unit: str) -> str:
     return unit
 
 
+def _price_unit(unit: str) -> str:
+    return unit if unit == CYCLE else _unit(unit)
+
+
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -106,6 +125,21 @@ def _time_zone(name: str) -> str:
         message = f'"{name}" is no time zone; {f"did you mean {close[0]}?" if close else "write e.g. Europe/Zurich"}'
         raise ValueError(message) from error
     return name
+
+
+def _identifier(text: str) -> str:
+    try:
+        return canonical_identifier(text)
+    except ValueError as error:
+        message = f"the identifier {error}"  # which one is told nowhere
+        raise ValueError(message) from error
+
+
+def _sealed(text: str) -> str:
+    if not re.fullmatch(f"{SEALED}[0-9a-f]{{64}}", text):
+        message = "is not what the gateway keeps of an identifier; remove it and give the identifier itself"
+        raise ValueError(message)
+    return text
 
 
 Id = Annotated[str, AfterValidator(_id), Field(examples=["flat-1"])]
@@ -117,6 +151,7 @@ Day = Annotated[
 ]
 Resolution = Annotated[Number, AfterValidator(_power_of_ten), Field(examples=["0.001"])]
 Unit = Annotated[str, AfterValidator(_unit), Field(examples=["kWh"])]
+PriceUnit = Annotated[str, AfterValidator(_price_unit), Field(examples=["kWh"])]
 TimeZone = Annotated[str, AfterValidator(_time_zone), Field(examples=["Europe/Zurich"])]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CHF"])]
 
@@ -215,3 +250,5 @@ Dated = Annotated[
 Prices = Annotated[tuple[PriceStep, ...], _LIST, BeforeValidator(_not_empty), AfterValidator(_in_order)]
 Exchanges = Annotated[tuple[ExchangeStep, ...], _LIST, BeforeValidator(_not_empty), AfterValidator(_exchanged_once)]
 Points = Annotated[tuple[Id, ...], _LIST, BeforeValidator(_not_empty)]
+Identifier = Annotated[str, AfterValidator(_identifier), Field(examples=["04A1B2C3"])]
+Digest = Annotated[str, AfterValidator(_sealed)]

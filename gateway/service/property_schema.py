@@ -16,16 +16,20 @@ from gateway.core.canonical import canonical
 from gateway.core.metering import Component, EnergySource  # noqa: TC001 - pydantic reads the annotations
 from gateway.core.units import Scaled
 from gateway.service.property_fields import (
+    CYCLE,
     SINCE_EVER,
     Currency,
     Dated,
     Day,
+    Digest,
     Exchanges,
     Id,
+    Identifier,
     Number,
     Points,
     Positive,
     Prices,
+    PriceUnit,
     Resolution,
     Step,
     Strict,
@@ -281,14 +285,15 @@ class Rate(Entity):
     energy_source: EnergySource
     title: Text = Field(examples=["Electricity"])
     component: Component
-    unit: Unit
+    unit: PriceUnit
     points: Points | None = None
     prices: Prices
     tax: TaxPart
 
     @model_validator(mode="after")
     def _unit_of_component(self) -> Rate:
-        if (self.unit in _VOLUMES) != (self.component == "volume"):
+        of_unit = "volume" if self.unit in _VOLUMES else "cycle" if self.unit == CYCLE else "energy"
+        if of_unit != self.component:
             message = f'{self.unit} is no unit of component = "{self.component}"; correct one of them'
             raise ValueError(message)
         return self
@@ -302,8 +307,38 @@ class Rate(Entity):
         return frozenset({(self.prices[0].from_ or SINCE_EVER, terms), *prices, *ends})
 
 
+class Badge(Entity):
+    """A badge of a user, billed to a point. Its identifier is given once; only its digest is kept."""
+
+    table = "badge"
+    user: Id
+    point: Id
+    identifier: Identifier | None = None
+    digest: Digest | None = None
+    access_points: Points
+    from_: Day | None = Field(default=None, alias="from")
+    until: Day | None = Field(default=None, examples=[date(2027, 1, 1)])
+    state: Literal["accepted", "blocked"] = "accepted"
+
+    @model_validator(mode="after")
+    def _known_once(self) -> Badge:
+        if self.identifier is not None and self.digest is not None:
+            message = "a badge has its identifier or what was made of it, the digest; remove one of them"
+            raise ValueError(message)
+        return self
+
+    def facts(self) -> frozenset[Fact]:
+        """None: what a session costs is fixed when it begins."""
+        return frozenset()
+
+    def sealed(self, digest: str) -> Badge:
+        """The badge as it is kept."""
+        given = self.model_dump(by_alias=True, exclude_unset=True, exclude={"identifier"})
+        return Badge.model_validate({**given, "digest": digest})
+
+
 TABLES: dict[str, type[Entity]] = {
-    model.table: model for model in (Facility, Building, Point, User, Owner, Stay, Meter, Register, Link, Rate)
+    model.table: model for model in (Facility, Building, Point, User, Owner, Stay, Meter, Register, Link, Rate, Badge)
 }
 """the tables of the file, in an order in which everything is named before it is referred to"""
 

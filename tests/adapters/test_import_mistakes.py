@@ -272,8 +272,8 @@ def test_mistakes_are_also_json(desk: Desk) -> None:
         ('name = "Haus A"', 'name = ""', 'name = ""', "building[0].name: is no text of one line; write 1 to 200"),
         (
             'kind = "villa"\n',
-            'kind = "villa"\n[[badge]]\nid = "b"\n',
-            "[[badge]]",
+            'kind = "villa"\n[[tenant]]\nid = "b"\n',
+            "[[tenant]]",
             "badge: this table is not known; remove",
         ),
         (
