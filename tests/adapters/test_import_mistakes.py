@@ -274,7 +274,7 @@ def test_mistakes_are_also_json(desk: Desk) -> None:
             'kind = "villa"\n',
             'kind = "villa"\n[[tenant]]\nid = "b"\n',
             "[[tenant]]",
-            "badge: this table is not known; remove",
+            "tenant: this table is not known; remove",
         ),
         (
             'title = "Electricity"\n',
