@@ -1,9 +1,7 @@
 """What each billing point's payer has used so far this month, and what it costs: state, never a charge.
 
 Worked out anew at each local midnight, when every move and every price change takes effect, and whenever the bell is
-rung because property data has changed. Not more often: the whole month is read each time. Of each register only the
-first and the last reading of a day are settled, a third of the cost: all that cuts a month falls on a midnight, so
-nothing else differs but that an anomaly which is over by the evening holds no accrual, as it does hold a charge.
+rung because property data has changed. Not more often: the readings of the whole month are read each time.
 """
 
 from __future__ import annotations
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.core.book import Book
     from gateway.core.canonical import Json
     from gateway.core.charge import Charge
-    from gateway.core.metering import Reading
     from gateway.core.occupancy import Payer
     from gateway.core.tariff import Rate
     from gateway.service.records import PropertyRow
@@ -106,25 +103,8 @@ class Accruals:
         meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
         readings = await self._store.readings(meters, period.start, period.until)
         terms = Terms(gateway=self._gateway, facility=facility, period=period, closing=month.label)
-        charges = await asyncio.to_thread(partial(_charges, book, terms, readings))
-        return stays(book, month, charges, now)
-
-
-def _charges(book: Book, terms: Terms, readings: Registers) -> tuple[Charge, ...]:
-    """What would be charged if the month ended with the last readings."""
-    zone = book.facilities[terms.facility].time_zone
-    ends = {register: day_ends(all_read, zone) for register, all_read in readings.items()}
-    _, settlement = difference(book, terms, ends, (), {})
-    return settlement.charges
-
-
-def day_ends(readings: Iterable[Reading], zone: str) -> list[Reading]:
-    """The first and the last reading of each local day; `readings` are in order of time."""
-    found: list[Reading] = []
-    for _, group in groupby(readings, key=lambda reading: local_date(reading.at, zone)):
-        first, *later = group
-        found += [first, *later[-1:]]
-    return found
+        _, settlement = await asyncio.to_thread(partial(difference, book, terms, readings, (), {}))
+        return stays(book, month, settlement.charges, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +116,7 @@ class Stay:
     payer: Payer
     since: datetime
     charges: tuple[Charge, ...]
+    """as if the month ended with the last readings"""
 
 
 def stays(book: Book, month: Month, charges: Iterable[Charge], now: datetime) -> dict[str, Stay]:

@@ -1,0 +1,237 @@
+"""Retained state at a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.mqtt.client import MqttClient
+from gateway.mqtt.state import state_topic
+from gateway.service.deliver import WINDOW, OfflineError
+from gateway.service.state import LIVE, Shown, State
+from tests.adapters.stores import START, poll, reading
+from tests.broker import Broker
+from tests.delivery import GATEWAY, StillClock, listening
+from tests.outbox import Outbox, stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.delivery import Ear
+
+FLAT = "state/accruals/flat-1"
+HEAT = "state/meters/heat-01"
+
+
+@asynccontextmanager
+async def showing(broker: Broker, clock: StillClock | None = None) -> AsyncIterator[tuple[State, MqttClient]]:
+    """The worker, and the connection that it shares with the events."""
+    client = MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=())
+    state = State(outlet=client, clock=clock or StillClock(), beat=lambda: None)
+    async with client.open(lambda _: None, ()):
+        task = asyncio.create_task(state.run())
+        try:
+            yield state, client
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def heard(ear: Ear, end: str) -> list[object]:
+    """What was heard at the end of a topic; None for an empty payload."""
+    payloads = [bytes(message.payload) for message in ear.heard if message.topic.endswith(f"/{end}")]
+    return [json.loads(payload) if payload else None for payload in payloads]
+
+
+def retained(ear: Ear) -> dict[str, object]:
+    """What a subscriber found, without status and info."""
+    found = [message for message in ear.heard if message.retain]
+    ends = {message.topic.partition("gw-01/")[2]: bytes(message.payload) for message in found}
+    return {end: json.loads(payload) for end, payload in ends.items() if "/" in end}
+
+
+async def test_a_new_subscriber_finds_the_latest_of_everything(broker: Broker) -> None:
+    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+        state.put("schema/charge", {"type": "object"})
+        state.put(FLAT, {"amount": "1.00"})
+        await ear.until(lambda: heard(ear, FLAT) == [{"amount": "1.00"}])
+        state.put(FLAT, {"amount": "2.00"})
+        await ear.until(lambda: {"amount": "2.00"} in heard(ear, FLAT))
+        async with listening(broker.host, broker.port, "late") as late:
+            await late.until(lambda: late.last("status") is not None and len(retained(late)) == 2)
+            assert retained(late) == {"schema/charge": {"type": "object"}, FLAT: {"amount": "2.00"}}
+
+
+async def test_a_broker_that_has_forgotten_everything_is_told_everything_again(broker: Broker) -> None:
+    async with showing(broker) as (state, _):
+        async with listening(broker.host, broker.port) as ear:
+            state.put("rates/heat", {"price": "0.20"})
+            state.put(FLAT, {"amount": "1.00"})
+            await ear.until(lambda: bool(heard(ear, FLAT)))
+        broker.kill()
+        broker.start()
+        async with listening(broker.host, broker.port, "after") as ear:
+            await ear.until(lambda: bool(heard(ear, FLAT)))
+            assert heard(ear, "rates/heat") == [{"price": "0.20"}]
+
+
+async def test_what_changes_while_the_broker_is_away_is_overtaken_by_the_last(broker: Broker) -> None:
+    async with showing(broker) as (state, _):
+        async with listening(broker.host, broker.port) as ear:
+            state.put(FLAT, {"amount": "0"})
+            await ear.until(lambda: bool(heard(ear, FLAT)))
+        broker.stop()
+        for amount in range(1, 50):
+            state.put(FLAT, {"amount": str(amount)})
+            await asyncio.sleep(0)
+        broker.start()
+        async with listening(broker.host, broker.port, "after") as ear:
+            await ear.until(lambda: {"amount": "49"} in heard(ear, FLAT))
+            assert set(map(str, heard(ear, FLAT))) <= {str({"amount": "49"}), str({"amount": "1"})}  # 1: on its way
+
+
+async def test_at_a_move_the_topic_is_cleared_before_it_shows_the_next(broker: Broker) -> None:
+    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+        state.put_all("state/accruals", {"flat-1": {"payer": "ada"}, "flat-2": {"payer": "eva"}})
+        await ear.until(lambda: bool(heard(ear, "state/accruals/flat-2")))
+        state.put_all("state/accruals", {"flat-1": {"payer": "bob"}, "flat-2": {"payer": "eva"}}, anew=["flat-1"])
+        await ear.until(lambda: len(heard(ear, FLAT)) == 3)
+        assert heard(ear, FLAT) == [{"payer": "ada"}, None, {"payer": "bob"}]
+        assert heard(ear, "state/accruals/flat-2") == [{"payer": "eva"}]
+
+
+async def test_what_there_is_no_more_is_cleared(broker: Broker) -> None:
+    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+        state.put_all("rates", {"old": {"price": "1"}, "heat": {"price": "2"}})
+        state.put("schema/rate", {})
+        await ear.until(lambda: bool(heard(ear, "schema/rate")))
+        state.put_all("rates", {"heat": {"price": "2"}})
+        await ear.until(lambda: heard(ear, "rates/old") == [{"price": "1"}, None])
+        assert heard(ear, "rates/heat") == [{"price": "2"}]
+        async with listening(broker.host, broker.port, "late") as late:
+            await late.until(lambda: len(retained(late)) == 2)
+            assert retained(late) == {"rates/heat": {"price": "2"}, "schema/rate": {}}
+
+
+async def test_a_meter_is_shown_once_it_is_kept_and_at_most_once_a_minute(broker: Broker) -> None:
+    clock, kept = StillClock(), 0
+
+    class Kept:
+        async def keep(self, polls: object) -> None:
+            nonlocal kept
+            kept += 1
+            await asyncio.sleep(0)
+            assert not (kept == 1 and heard(ear, HEAT)), "shown before it was kept"
+            assert polls
+
+    async with listening(broker.host, broker.port) as ear, showing(broker, clock) as (state, _):
+        shown = Shown(Kept(), state)
+        for index in ("1.000", "2.000", "3.000"):
+            await shown.keep([poll(reading(START, index))])
+            await ear.until(lambda: bool(heard(ear, HEAT)))
+        state.put(FLAT, {})  # a full turn of the worker
+        await ear.until(lambda: bool(heard(ear, FLAT)))
+        assert indexes(ear) == ["1.000"]
+        clock.ahead += LIVE
+        state.put(FLAT, {"more": "1"})
+        await ear.until(lambda: len(heard(ear, HEAT)) == 2)
+        assert indexes(ear) == ["1.000", "3.000"]
+
+
+def indexes(ear: Ear) -> list[str]:
+    return [body["registers"][0]["index"] for body in heard(ear, HEAT) if isinstance(body, dict)]
+
+
+async def test_state_is_not_starved_by_events_that_fill_the_window(broker: Broker) -> None:
+    outbox = Outbox()
+    outbox.add("charge", 3000)
+    waiting = iter(outbox.rows[stream("charge")])
+
+    async def flood(client: MqttClient) -> None:
+        for event in waiting:
+            await client.publish(event, historical=False)
+
+    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, client):
+        await ear.until(lambda: ear.last("status") is not None)
+        floods = [asyncio.create_task(flood(client)) for _ in range(2 * WINDOW)]
+        await ear.until(lambda: bool(ear.seqs()))
+        state.put(FLAT, {"amount": "1.00"})
+        await asyncio.gather(*floods)
+        await ear.until(lambda: len(ear.seqs()) == 3000)
+        topics = [message.topic for message in ear.heard]
+        assert f"{GATEWAY.root}/{FLAT}" in topics[:-1], "between the charges"
+
+
+async def test_one_refused_topic_holds_nothing_back_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text(
+        f"topic readwrite {GATEWAY.root}/status\ntopic readwrite {GATEWAY.root}/info\n"
+        f"topic readwrite {GATEWAY.root}/rates/#\ntopic read {GATEWAY.root}/#\n"
+    )
+    broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {rules}")
+    broker.start()
+    try:
+        async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+            state.put(FLAT, {"amount": "1.00"})
+            state.put("state/accruals/flat-2", {"amount": "1.00"})
+            state.put("rates/heat", {})
+            await ear.until(lambda: bool(heard(ear, "rates/heat")))
+            assert not heard(ear, FLAT)
+    finally:
+        broker.stop()
+    warnings = [one.getMessage() for one in caplog.records if "refuses" in one.getMessage()]
+    assert len(warnings) == 1
+    assert FLAT in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "end", ["state/accruals/+", "state/accruals/a/b", "rates/", "rates/A", "state/flat-1", "status", "rates/a\n"]
+)
+async def test_an_id_that_is_none_never_becomes_a_topic(broker: Broker, end: str) -> None:
+    with pytest.raises(ValueError, match="cannot stand in a topic"):
+        state_topic(GATEWAY, end)
+    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+        state.put(end, {})
+        state.put("rates/heat", {})
+        await ear.until(lambda: bool(heard(ear, "rates/heat")))
+        assert all("gw-01/" in message.topic for message in ear.heard)
+        assert len([message for message in ear.heard if b"{}" in bytes(message.payload)]) == 1
+
+
+async def test_a_connection_lost_while_the_next_is_there_already_leaves_nothing_unsaid() -> None:
+    """The loss of the old one is heard of after the new one."""
+
+    class Outlet:
+        def __init__(self) -> None:
+            self.said: list[bytes] = []
+            self.done = asyncio.Event()
+
+        def listen(self, connected: Callable[[], None]) -> None:
+            self.connected = connected
+
+        async def retain(self, end: str, payload: bytes) -> None:
+            assert end == FLAT
+            self.said.append(payload)
+            if len(self.said) == 1:
+                self.connected()
+                raise OfflineError
+            self.done.set()
+
+    outlet = Outlet()
+    state = State(outlet=outlet, clock=StillClock(), beat=lambda: None)
+    state.put(FLAT, {})
+    task = asyncio.create_task(state.run())
+    outlet.connected()
+    await outlet.done.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert outlet.said == [b"{}", b"{}"]
