@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gateway.core.metering import Component, EnergySource, Register
     from gateway.core.units import Scaled
 
+Priced = tuple["EnergySource", "Component", str]
+"""what a price is for, and its unit"""
 AmountIs = Literal["net", "gross"]
 TaxCategory = Literal["S", "Z", "E", "O", "AE"]
 
@@ -66,7 +68,7 @@ def in_force(
     rates: Iterable[Rate], register: Register, point: str | None, period: Period
 ) -> list[tuple[Period, InForce | None]]:
     """The price of the register for the point (None: no point) over the period; None where there is none."""
-    fitting = [rate for rate in rates if _fits(rate, register, point)]
+    fitting = [rate for rate in rates if fits(rate, priced(register), point)]
     changes = [edge for rate in fitting for price in rate.prices for edge in (price.period.start, price.period.until)]
     found: list[tuple[Period, InForce | None]] = []
     for piece in period.cut(changes):
@@ -78,13 +80,19 @@ def in_force(
     return found
 
 
-def _fits(rate: Rate, register: Register, point: str | None) -> bool:
-    same = (rate.energy_source, rate.component, rate.unit) == (
-        register.energy_source,
-        register.component,
-        register.unit,
-    )
-    return same and (not rate.points or point in rate.points)
+def price_at(rates: Iterable[Rate], kind: Priced, point: str | None, instant: datetime) -> InForce | None:
+    """The price of this for the point at an instant; None where there is none."""
+    return _held([rate for rate in rates if fits(rate, kind, point)], instant)
+
+
+def priced(register: Register) -> Priced:
+    """What a price of the register is for."""
+    return register.energy_source, register.component, register.unit
+
+
+def fits(rate: Rate, kind: Priced, point: str | None) -> bool:
+    """Whether the rate, whenever it holds, prices this for the point."""
+    return (rate.energy_source, rate.component, rate.unit) == kind and (not rate.points or point in rate.points)
 
 
 def _held(rates: Sequence[Rate], instant: datetime) -> InForce | None:

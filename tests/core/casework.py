@@ -10,7 +10,16 @@ from typing import Any
 from gateway.core.allocation import split, split_money
 from gateway.core.book import Book
 from gateway.core.building import BillingPoint, Building, Dated, Facility, Link
-from gateway.core.charge import REMAINDER, Charge, Settlement, Terms, charge_id, compare, seams, settle
+from gateway.core.charge import (
+    REMAINDER,
+    Charge,
+    Settlement,
+    Terms,
+    charge_id,
+    compare,
+    seams,
+    settle,
+)
 from gateway.core.metering import Exchange, Meter, Reading, Register
 from gateway.core.occupancy import Occupancy, Ownership, overlaps, payers, stay
 from gateway.core.period import MAX, MIN, Period, local_date, midnight
@@ -122,7 +131,7 @@ def stays(given: list[Case], point: str, zone: str) -> dict[str, Occupancy]:
     }
 
 
-def _book(given: Case, **parts: Any) -> Book:  # noqa: ANN401  the parts are the book's own
+def book_with(given: Case, **parts: Any) -> Book:  # noqa: ANN401  the parts are the book's own
     return Book(
         facilities={"f": facility(given)},
         meters={"m": Meter(id="m", facility="f", name="m")},
@@ -139,10 +148,10 @@ def _settle(book: Book, given: Case, factor: int = 1, standing: tuple[Charge, ..
     return settle(book, {"r": course}, terms, seams(standing, billing))
 
 
-def metered_book(given: Case) -> Book:
+def meteredbook_with(given: Case) -> Book:
     zone = given.get("timezone", DEFAULT_ZONE)
     resolution = Scaled.parse(given.get("meter_resolution", "0.001"))
-    return _book(
+    return book_with(
         given,
         buildings={"b": Building(id="b", facility="f", name="b")},
         points={"p": BillingPoint(id="p", building="b", name="p", kind="apartment")},
@@ -154,12 +163,12 @@ def metered_book(given: Case) -> Book:
 
 
 def charge_metered(given: Case) -> Case:
-    return _metered_answer(given, _settle(metered_book(given), given))
+    return _metered_answer(given, _settle(meteredbook_with(given), given))
 
 
 def _metered_answer(given: Case, settlement: Settlement) -> Case:
     zone = given.get("timezone", DEFAULT_ZONE)
-    overlap = overlaps(metered_book(given).occupancies.values())
+    overlap = overlaps(meteredbook_with(given).occupancies.values())
     if overlap:
         return {"error": overlap[0].code}
     holds = [(shown(one.start, zone), shown(one.until, zone), one.code) for one in settlement.holds]
@@ -195,7 +204,7 @@ def _exact_factor(given: Case) -> int:
     return lcm(*spans) if spans else 1
 
 
-def allocation_book(given: Case, factor: int) -> Book:
+def allocationbook_with(given: Case, factor: int) -> Book:
     zone = given.get("timezone", DEFAULT_ZONE)
     decimals = min([0, *(Scaled.parse(one["value"]).exponent for one in given["readings"])])
     key, value = given["key"], given.get("building_value")
@@ -211,7 +220,7 @@ def allocation_book(given: Case, factor: int) -> Book:
         links[name] = Link(id=name, register="r", point=name, period=span, scope=given["scope"], key=key, value=dated)
         occupancies |= stays(unit.get("occupancies", []), name, zone)
     values = {} if value is None else {key: Dated(steps=((MIN, Scaled.parse(value)),))}
-    return _book(
+    return book_with(
         given,
         buildings={"b": Building(id="b", facility="f", name="b", values=values)},
         points=points,
@@ -224,7 +233,7 @@ def allocation_book(given: Case, factor: int) -> Book:
 
 def allocate(given: Case) -> Case:
     factor = _exact_factor(given)
-    book = allocation_book(given, factor)
+    book = allocationbook_with(given, factor)
     overlap = overlaps(book.occupancies.values())
     settlement = _settle(book, given, factor)
     codes = [one.code for one in settlement.holds if one.code not in PENDING]
@@ -297,12 +306,12 @@ def divide_money(given: Case) -> Case:
 def correction(given: Case) -> Case:
     """Settle, publish, learn something later, settle again: what is published then."""
     base = given["base"]
-    first = _settle(metered_book(base), base)
+    first = _settle(meteredbook_with(base), base)
     published = compare(first.charges, [])
     later = {**base, "readings": base["readings"] + given.get("late", [])}
     later["occupancies"] = given.get("new_occupancies", base["occupancies"])
     later["prices"] = given.get("new_prices", base["prices"])
-    again = _settle(metered_book(later), later, standing=tuple(published))
+    again = _settle(meteredbook_with(later), later, standing=tuple(published))
     corrections = compare(again.charges, published)
     known = {charge_id(one) for one in published}
     assert all(one.replaces in known for one in corrections if one.kind == "reversal")

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical, content_id
-from gateway.core.charge.line import Allocation, Charge, RateVersion
+from gateway.core.charge.line import Allocation, Charge, RateVersion, SessionRef
 from gateway.core.occupancy import Payer
 from gateway.core.period import Period, rfc3339
 from gateway.core.tariff import Tax
@@ -57,7 +57,7 @@ def _bare(charge: Charge) -> Body:
             "time_zone": charge.time_zone,
         },
         **_money(charge),
-        "session": None,
+        "session": None if charge.session is None else _session(charge.session),
         "allocation": None if charge.allocation is None else _allocation(charge.allocation),
         "cost_share": None,
         "evidence": {"segments": [_segment(segment) for segment in charge.segments], "profile": None},
@@ -81,6 +81,16 @@ def _money(charge: Charge) -> Body:
         },
         "rounding": {"mode": "half_up", "quantum": str(charge.quantum)},
         "rate": {"id": charge.rate.id, "version": charge.rate.version},
+    }
+
+
+def _session(session: SessionRef) -> Body:
+    return {
+        "id": session.id,
+        "badge": session.badge,
+        "start": rfc3339(session.start),
+        "end": rfc3339(session.end),
+        "witness": session.witness,
     }
 
 
@@ -155,6 +165,7 @@ def parse(data: Mapping[str, Any]) -> Charge:
         rate=RateVersion(**data["rate"]),
         allocation=None if data["allocation"] is None else _parse_allocation(data["allocation"]),
         segments=tuple(_parse_segment(segment) for segment in data["evidence"]["segments"]),
+        session=None if data["session"] is None else _parse_session(data["session"]),
         rules_version=data["rules_version"],
         closing=data["closing"],
     )
@@ -170,6 +181,16 @@ def _parse_tax(data: Mapping[str, Any]) -> Tax:
         rate=Scaled.parse(data["tax"]["rate"]),
         included=data["amount_is"] == "gross",
         exemption=data["tax"]["exemption"] or "",
+    )
+
+
+def _parse_session(data: Mapping[str, Any]) -> SessionRef:
+    return SessionRef(
+        id=data["id"],
+        badge=data["badge"],
+        start=_instant(data["start"]),
+        end=_instant(data["end"]),
+        witness=data["witness"],
     )
 
 

@@ -80,7 +80,8 @@ def _meters(charges: Iterable[Charge]) -> Counter[tuple[str, str]]:
 def seams(standing: Iterable[Charge], billing: Period) -> dict[str, set[datetime]]:
     """Where the published charges of each register leave a part of the billing period uncovered."""
     found: dict[str, set[datetime]] = {}
-    for register, charges in groupby(sorted(standing, key=_place), key=lambda one: one.register):
+    metered = (one for one in standing if one.session is None)
+    for register, charges in groupby(sorted(metered, key=_place), key=lambda one: one.register):
         reached = billing.start
         edges = found.setdefault(register, set())
         for one in charges:
@@ -97,8 +98,9 @@ def _place(charge: Charge) -> tuple[str, datetime]:
 
 
 def _rank(charge: Charge) -> tuple[object, ...]:
-    """Points bytewise, the remainder last; then register."""
-    return (charge.billing_point == REMAINDER, charge.billing_point, charge.register, charge.component)
+    """Points bytewise, the remainder last; then register, then session."""
+    session = "" if charge.session is None else charge.session.id
+    return (charge.billing_point == REMAINDER, charge.billing_point, charge.register, session, charge.component)
 
 
 def _by_group(charges: Iterable[Charge]) -> dict[str, list[Charge]]:

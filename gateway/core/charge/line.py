@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.core.canonical import canonical, content_id
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from fractions import Fraction
 
     from gateway.core.building import Key, Scope
@@ -23,6 +24,16 @@ REMAINDER = "_remainder"
 RULES_VERSION = "1"
 Kind = Literal["charge", "reversal", "adjustment"]
 Reason = Literal["late_reading", "move", "exchange", "rate", "key", "link", "void", "model", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """For which gateway, facility and billing period is settled, and the name of the closing."""
+
+    gateway: str
+    facility: str
+    period: Period
+    closing: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +62,23 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRef:
+    """The session that a charge is for."""
+
+    id: str
+    badge: str
+    start: datetime
+    end: datetime
+    witness: str
+    """what the session rests on: "tap" of a badge at a reader of the gateway"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """One line that one payer pays: final once it is published."""
 
     line_id: str
-    """names the group: point, register, component and billing period, whoever pays"""
+    """names the group: point, register, component and billing period, or session and component; whoever pays"""
     revision: int = 0
     kind: Kind = "charge"
     replaces: str | None = None
@@ -83,6 +106,7 @@ class Charge:
     rate: RateVersion
     allocation: Allocation | None
     segments: tuple[Segment, ...]
+    session: SessionRef | None = None
     rules_version: str = RULES_VERSION
     closing: str
 
@@ -107,6 +131,11 @@ def reversal(charge: Charge, charge_id: str, revision: int, reason: Reason) -> C
         quantity=-charge.quantity,
         amount=-charge.amount,
     )
+
+
+def session_line_id(facility: str, session: str, component: Component) -> str:
+    """The id of the group of charges of a session."""
+    return content_id(canonical([facility, "session", session, component]))
 
 
 def line_id(facility: str, point: str, register: str, component: Component, billing: Period) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gateway.core.allocation import Coefficients, KeysExceedBuildingError, coefficients, split
 from gateway.core.book import building_value, changes, weight
 from gateway.core.charge.line import REMAINDER, Allocation, Charge, RateVersion, line_id
+from gateway.core.charge.sessions import charge_session
 from gateway.core.occupancy import payers
 from gateway.core.period import Period
 from gateway.core.problem import Hold
@@ -24,23 +25,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.book import Book
-    from gateway.core.building import Facility, Key, Link, Scope
+    from gateway.core.building import Facility, Key, Link, PointKind, Scope
+    from gateway.core.charge.line import Terms
+    from gateway.core.charge.sessions import EndedSession
     from gateway.core.metering import Register
     from gateway.core.occupancy import Payer, PayerReason
     from gateway.core.tariff import InForce, Rate
-    from gateway.core.track import Track
+    from gateway.core.track import Segment, Track
 
 ONE = Fraction(1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """For which gateway, facility and billing period is settled, and the name of the closing."""
-
-    gateway: str
-    facility: str
-    period: Period
-    closing: str
+METERED_BY_BADGE: frozenset[PointKind] = frozenset({"laundry", "charging"})
+"""points whose use belongs to a badge; what no badge stands behind is the owner's"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +80,8 @@ class _Register:
     terms: Terms
     register: Register
     track: Track
+    used: Sequence[Period] = ()
+    """in which it counted for sessions, in order of time"""
     charges: list[Charge] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     warnings: list[Hold] = field(default_factory=list)
@@ -97,6 +94,19 @@ class _Register:
     def rates(self) -> list[Rate]:
         return [rate for rate in self.book.rates.values() if rate.facility == self.terms.facility]
 
+    def rest(self, period: Period) -> list[Period]:
+        """The parts of the period in which it counted for no session."""
+        pieces = period.cut(edge for used in self.used for edge in (used.start, used.until))
+        return [piece for piece in pieces if not any(piece.overlap(used) for used in self.used)]
+
+    def quantity(self, period: Period) -> int:
+        """What it counted for no session, in steps of the track."""
+        return sum(self.track.quantity(part) for part in self.rest(period))
+
+    def segments(self, period: Period) -> tuple[Segment, ...]:
+        """The evidence of `quantity`."""
+        return tuple(segment for part in self.rest(period) for segment in self.track.segments(part))
+
     def hold(self, code: str, period: Period, text: str, point: str | None = None) -> Hold:
         return Hold(
             code=code, register=self.register.id, start=period.start, until=period.until, text=text, point=point
@@ -104,24 +114,35 @@ class _Register:
 
 
 def settle(
-    book: Book, tracks: Mapping[str, Track], terms: Terms, seams: Mapping[str, Iterable[datetime]] | None = None
+    book: Book,
+    tracks: Mapping[str, Track],
+    terms: Terms,
+    seams: Mapping[str, Iterable[datetime]] | None = None,
+    sessions: Sequence[EndedSession] = (),
 ) -> Settlement:
     """Everything that should be charged in the period for the registers of the facility.
 
     `tracks` holds the course of each register by its id; `seams` the instants where charges already published
-    for a register ended before the period did, so that what arrives later becomes a further charge.
+    for a register ended before the period did, so that what arrives later becomes a further charge. `sessions`
+    are those of the facility of which a part lies in the period: what a register counted for them is charged
+    with them, in the period in which they ended.
     """
     results = []
     for register in sorted(book.registers.values(), key=lambda one: one.id):
         if book.facility_of_register(register.id) == terms.facility:
-            one = _Register(book=book, terms=terms, register=register, track=tracks[register.id])
+            used = sorted(session.counted for session in sessions if session.register == register.id)
+            one = _Register(book=book, terms=terms, register=register, track=tracks[register.id], used=used)
             _settle_register(one, (seams or {}).get(register.id, ()))
             results.append(one)
-    return Settlement(
-        charges=tuple(charge for one in results for charge in one.charges),
-        holds=tuple(hold for one in results for hold in one.holds),
-        warnings=tuple(warning for one in results for warning in one.warnings),
-    )
+    charges = [charge for one in results for charge in one.charges]
+    holds = [hold for one in results for hold in one.holds]
+    for session in sessions:
+        if session.ended_at in terms.period:
+            found, held = charge_session(book, terms, session)
+            charges += found
+            holds += held
+    warnings = tuple(warning for one in results for warning in one.warnings)
+    return Settlement(charges=tuple(charges), holds=tuple(holds), warnings=warnings)
 
 
 def _settle_register(one: _Register, seams: Iterable[datetime]) -> None:
@@ -168,13 +189,14 @@ _ANOMALIES = {
 def _settle_piece(one: _Register, piece: Period, links: Sequence[Link]) -> None:
     sharing = _sharing(one, piece, links)
     lines = list(_lines(one, piece, links, sharing))
-    edges = {edge for line in lines for edge in (line.period.start, line.period.until)}
+    parts = [part for line in lines for part in one.rest(line.period)]
+    edges = {edge for part in parts for edge in (part.start, part.until)}
     if not all(one.track.known(edge) for edge in edges):
         one.holds.append(one.hold("outside", piece, "no measured reading on both sides of a change inside"))
         return
     if sharing is None:
-        for line in lines:
-            _charge(one, line, Scaled(one.track.quantity(line.period), one.track.exponent), None)
+        for line in (line for line in lines if one.rest(line.period)):
+            _charge(one, line, Scaled(one.quantity(line.period), one.track.exponent), None)
         return
     for line, (quantity, allocation) in zip(lines, _allocate(one, piece, sharing, lines), strict=True):
         _charge(one, line, Scaled(quantity, one.track.exponent), allocation)
@@ -229,7 +251,8 @@ class _Taker:
 
 def _taker(one: _Register, point: str, numerator: Fraction = ONE, share: Fraction = ONE) -> _Taker:
     building = one.book.points[point].building
-    return _Taker(point=point, building=building, gap="vacancy", numerator=numerator, share=share)
+    gap: PayerReason = "unattributed" if one.book.points[point].kind in METERED_BY_BADGE else "vacancy"
+    return _Taker(point=point, building=building, gap=gap, numerator=numerator, share=share)
 
 
 def _stretches(one: _Register, piece: Period, taker: _Taker) -> Iterable[_Line]:
@@ -258,7 +281,7 @@ def _allocate(
     one: _Register, piece: Period, sharing: _Sharing, lines: Sequence[_Line]
 ) -> Iterable[tuple[int, Allocation]]:
     """One largest remainder over all lines of the piece."""
-    total = one.track.quantity(piece)
+    total = one.quantity(piece)
     fractions = tuple(line.share * _part(one, piece, line.period, total) for line in lines)
     for position, quantity in enumerate(split(total, fractions)):
         allocation = Allocation(
@@ -277,7 +300,7 @@ def _allocate(
 def _part(one: _Register, piece: Period, stretch: Period, total: int) -> Fraction:
     """Which part of the piece was counted in the stretch; by time where nothing was counted at all."""
     if total:
-        return Fraction(one.track.quantity(stretch), total)
+        return Fraction(one.quantity(stretch), total)
     return Fraction(stretch.microseconds, piece.microseconds)
 
 
@@ -312,7 +335,7 @@ def _charge(one: _Register, line: _Line, quantity: Scaled, allocation: Allocatio
             quantum=one.facility.money_quantum,
             rate=RateVersion(id=rate.id, version=price.version),
             allocation=allocation,
-            segments=one.track.segments(line.period),
+            segments=one.segments(line.period),
             closing=terms.closing,
         )
     )

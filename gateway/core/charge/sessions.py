@@ -1,0 +1,156 @@
+"""What a session at a machine costs: energy and cycle at the prices of its start, paid by who held the badge then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.charge.line import Charge, RateVersion, SessionRef, session_line_id
+from gateway.core.occupancy import Payer
+from gateway.core.period import Period
+from gateway.core.problem import Hold
+from gateway.core.tariff import fits, price_at, priced
+from gateway.core.track import Segment
+from gateway.core.units import Scaled, to_quantum
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gateway.core.book import Book
+    from gateway.core.charge.line import Terms
+    from gateway.core.metering import Register
+    from gateway.core.tariff import InForce, Priced
+    from gateway.core.track import Index
+
+TAP = "tap"
+NO_PRICE = "no_price"
+NEGATIVE = "index_decrease"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedSession:
+    """A session in which a machine was used."""
+
+    id: str
+    badge: str
+    user: str
+    """held the badge at the start: pays all of it"""
+    point: str
+    """billing point of the badge"""
+    place: str
+    """billing point where the machine stands: its rates hold"""
+    register: str
+    """id of the register that counted"""
+    serial: str
+    obis: str
+    started_at: datetime
+    ended_at: datetime
+    start: Index
+    end: Index
+    witness: str = TAP
+
+    @property
+    def counted(self) -> Period:
+        """In which the register counted for the session."""
+        return Period(self.start.at, self.end.at)
+
+    def segment(self, register: Register) -> Segment:
+        """The evidence of its energy."""
+        return Segment(
+            meter=register.meter,
+            serial=self.serial,
+            register=register.key,
+            obis=self.obis,
+            modulus=register.modulus,
+            start=self.start,
+            until=self.end,
+        )
+
+
+def charge_session(book: Book, terms: Terms, session: EndedSession) -> tuple[list[Charge], list[Hold]]:
+    """What is to be charged for the session, without revision, and what cannot be.
+
+    A place that has a rate for one of energy and cycle only gives the other away; one that has none has no price.
+    """
+    register = book.registers[session.register]
+    segment = session.segment(register)
+    if segment.quantity < Scaled(0, 0):
+        return [], [_hold(NEGATIVE, session, "the index fell during the session: nothing is charged for it")]
+    rates = [rate for rate in book.rates.values() if rate.facility == terms.facility]
+    parts = _parts(register, segment)
+    offered = [part for part in parts if any(fits(rate, part.kind, session.place) for rate in rates)]
+    charges: list[Charge] = []
+    holds: list[Hold] = []
+    for part in offered or parts[:1]:
+        price = price_at(rates, part.kind, session.place, session.started_at)
+        if price is None:
+            holds.append(_hold(NO_PRICE, session, f"no {part.kind[1]} price for {session.place} then: add a rate"))
+        else:
+            charges.append(_charge(book, terms, session, part, price))
+    return charges, holds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One component of a session."""
+
+    kind: Priced
+    quantity: Scaled
+    segments: tuple[Segment, ...]
+
+
+def _parts(register: Register, segment: Segment) -> tuple[_Part, _Part]:
+    return (
+        _Part(kind=priced(register), quantity=segment.quantity, segments=(segment,)),
+        _Part(kind=(register.energy_source, "cycle", "cycle"), quantity=Scaled(1, 0), segments=()),
+    )
+
+
+def _charge(book: Book, terms: Terms, session: EndedSession, part: _Part, price: InForce) -> Charge:
+    facility = book.facilities[terms.facility]
+    energy_source, component, unit = part.kind
+    unit_price = price.price.price
+    return Charge(
+        line_id=session_line_id(terms.facility, session.id, component),
+        gateway=terms.gateway,
+        facility=terms.facility,
+        building=book.points[session.point].building,
+        billing_point=session.point,
+        register=session.register,
+        payer=Payer(id=session.user, role="user", reason="occupancy"),
+        energy_source=energy_source,
+        component=component,
+        title=price.rate.title,
+        period=Period(session.started_at, session.ended_at),
+        time_zone=facility.time_zone,
+        quantity=part.quantity,
+        unit=unit,
+        unit_price=unit_price,
+        amount=to_quantum(part.quantity.fraction * unit_price.fraction, facility.money_quantum),
+        amount_is="gross" if price.rate.tax.included else "net",
+        currency=facility.currency,
+        tax=price.rate.tax,
+        quantum=facility.money_quantum,
+        rate=RateVersion(id=price.rate.id, version=price.price.version),
+        allocation=None,
+        segments=part.segments,
+        session=SessionRef(
+            id=session.id,
+            badge=session.badge,
+            start=session.started_at,
+            end=session.ended_at,
+            witness=session.witness,
+        ),
+        closing=terms.closing,
+    )
+
+
+def _hold(code: str, session: EndedSession, text: str) -> Hold:
+    return Hold(
+        code=code,
+        register=session.register,
+        start=session.started_at,
+        until=session.ended_at,
+        text=f"session {session.id}: {text}",
+        point=session.point,
+    )
