@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.lifetime import Worker, beat, live
 from gateway.mqtt.client import MqttClient
+from gateway.mqtt.security import Security
 from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
 from gateway.notify import READY, STOPPING, Notifier
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 CLOCK = "SUBMETER_CLOCK"
 """names the socket of the simulation that steps the clock"""
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""names the folder of the secrets that systemd hands over: systemd.exec(5)"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         settler = Settler(store=store, clock=clock, bell=clock.bell(), gateway=settings.gateway, beat=beat)
         workers = [_clocked("settle", settler.run, clock)]
         if settings.mqtt is not None:
-            client = _client(settings, settings.mqtt)
+            client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
             readings = Shown(store, state)
             workers.append(_delivery(settings.mqtt, client, clock, store))
@@ -93,9 +96,17 @@ def _poller(
     return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
 
 
-def _client(settings: Settings, mqtt: MqttSettings) -> MqttClient:
+def _client(settings: Settings, mqtt: MqttSettings, environment: Mapping[str, str]) -> MqttClient:
     topics = Gateway(site=settings.site, name=settings.gateway)
-    return MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers)
+    security = Security(
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        user=mqtt.user,
+        password_file=mqtt.password_file,
+        credentials=environment.get(CREDENTIALS),
+    )
+    return MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers, security=security)
 
 
 def _state(client: MqttClient, clock: DaemonClock) -> State:
@@ -105,7 +116,15 @@ def _state(client: MqttClient, clock: DaemonClock) -> State:
 
 
 def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store) -> Worker:
-    deliver = Deliver(store=store, alarms=store, outlet=client, clock=clock, consumers=mqtt.consumers, beat=beat)
+    deliver = Deliver(
+        store=store,
+        alarms=store,
+        outlet=client,
+        clock=clock,
+        consumers=mqtt.consumers,
+        backfill=mqtt.backfill_per_second,
+        beat=beat,
+    )
     store.listen(deliver.notify)
     return Worker(name="deliver", run=_once_started(deliver.run, clock))
 

@@ -24,6 +24,15 @@ _DRIVER_KEYS = ConfigDict(strict=True, extra="allow", frozen=True)
 _POLL = re.compile(r"([1-9][0-9]{0,5})(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _SQLITE = "sqlite:///"
+CREDENTIAL = "credential:"
+"""begins the name of a systemd credential, where a file can be named"""
+MQTT_PORT, MQTTS_PORT = 1883, 8883
+_MQTT_NEEDS = (
+    ("cert_file", "key_file"),
+    ("key_file", "cert_file"),
+    ("cert_file", "ca_file"),
+    ("password_file", "user"),
+)
 MAX_POLL = timedelta(days=1)
 
 
@@ -49,7 +58,19 @@ def _store(url: str) -> str:
     return url
 
 
+def _file(text: str) -> str:
+    name = text.removeprefix(CREDENTIAL)
+    if not text or text.endswith("/") or (name != text and not re.fullmatch(r"[A-Za-z0-9._-]{1,80}", name)):
+        message = f'"{text}" names no file; write a path, or e.g. "credential:mqtt-key"'
+        raise ValueError(message)
+    return text
+
+
 Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["haus-1"])]
+
+
+SecretFile = Annotated[str, AfterValidator(_file)]
+"""a path, relative ones beside the settings file, or credential:<name>"""
 
 
 class MeterTable(BaseModel):
@@ -82,8 +103,30 @@ class MqttTable(BaseModel):
     """The broker that charges and readings are delivered to."""
 
     model_config = _STRICT
-    host: str = Field(min_length=1, examples=["127.0.0.1"])
-    port: int = Field(default=1883, ge=1, le=65535, examples=[1883])
+    host: str = Field(min_length=1, description="with TLS, a name in the broker's certificate", examples=["127.0.0.1"])
+    port: int | None = Field(default=None, ge=1, le=65535, description="8883 with ca_file, else 1883", examples=[1883])
+    ca_file: SecretFile | None = Field(
+        default=None, description="who signed the broker's certificate; switches TLS on", examples=["ca.pem"]
+    )
+    cert_file: SecretFile | None = Field(
+        default=None, description="the gateway's own certificate", examples=["credential:mqtt-cert"]
+    )
+    key_file: SecretFile | None = Field(
+        default=None, description="the key of cert_file, without a password", examples=["credential:mqtt-key"]
+    )
+    user: str | None = Field(default=None, min_length=1, description="name at the broker", examples=["gw-01"])
+    password_file: SecretFile | None = Field(
+        default=None,
+        description="file with the password of user; a path or credential:<name>, never the password itself",
+        examples=["credential:mqtt-password"],
+    )
+    backfill_per_second: int = Field(
+        default=200,
+        ge=1,
+        le=10_000,
+        description="events older than an hour that are sent a second, at most, after an outage",
+        examples=[200],
+    )
     consumer: list[ConsumerTable] = []
 
 
@@ -116,10 +159,16 @@ class BusSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttSettings:
-    """The broker and the receivers that acknowledge."""
+    """The broker and the receivers that acknowledge. A file is an absolute path, or credential:<name>."""
 
     host: str
     port: int
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    user: str | None = None
+    password_file: str | None = None
+    backfill_per_second: int = 200
     consumers: tuple[str, ...]
 
 
@@ -163,16 +212,28 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
         )
         for index, bus in enumerate(file.bus)
     )
-    database = path.resolve().parent / file.store.removeprefix(_SQLITE)
-    return Settings(
-        site=file.site, gateway=file.gateway, store=f"{_SQLITE}{database}", mqtt=_mqtt(file.mqtt), buses=buses
+    folder = path.resolve().parent
+    database = folder / file.store.removeprefix(_SQLITE)
+    mqtt = None if file.mqtt is None else _mqtt(file.mqtt, folder)
+    return Settings(site=file.site, gateway=file.gateway, store=f"{_SQLITE}{database}", mqtt=mqtt, buses=buses)
+
+
+def _mqtt(table: MqttTable, folder: Path) -> MqttSettings:
+    return MqttSettings(
+        host=table.host,
+        port=table.port or (MQTTS_PORT if table.ca_file else MQTT_PORT),
+        ca_file=_beside(table.ca_file, folder),
+        cert_file=_beside(table.cert_file, folder),
+        key_file=_beside(table.key_file, folder),
+        user=table.user,
+        password_file=_beside(table.password_file, folder),
+        backfill_per_second=table.backfill_per_second,
+        consumers=tuple(each.name for each in table.consumer),
     )
 
 
-def _mqtt(table: MqttTable | None) -> MqttSettings | None:
-    if table is None:
-        return None
-    return MqttSettings(host=table.host, port=table.port, consumers=tuple(each.name for each in table.consumer))
+def _beside(file: str | None, folder: Path) -> str | None:
+    return file if file is None or file.startswith(CREDENTIAL) else str(folder / file)
 
 
 def json_schema(drivers: Iterable[Driver]) -> dict[str, Any]:
@@ -230,6 +291,15 @@ class _Wiring:
             self._once(_tables(place, bus, "meter"), "address")
             self._bus(place, bus)
         self._lines_once()
+        self._needs(table.get("mqtt"))
+
+    def _needs(self, mqtt: object) -> None:
+        """What is of no use without another key."""
+        keys = mqtt.keys() if isinstance(mqtt, dict) else ()
+        for key, other in _MQTT_NEEDS:
+            if key in keys and other not in keys:
+                text = f"is of no use without {other}; write both, or neither"
+                self.problems.append(self._lines.problem(("mqtt", key), text))
 
     def _bus(self, place: Place, bus: dict[str, Any]) -> None:
         name = bus.get("driver")

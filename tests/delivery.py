@@ -42,7 +42,12 @@ class StillClock:
 
 @asynccontextmanager
 async def delivering(
-    outbox: Outbox, host: str, port: int, consumers: Sequence[str] = (), clock: StillClock | None = None
+    outbox: Outbox,
+    host: str,
+    port: int,
+    consumers: Sequence[str] = (),
+    clock: StillClock | None = None,
+    backfill: int = 10_000,
 ) -> AsyncIterator[Deliver]:
     client = MqttClient(GATEWAY, host=host, port=port, consumers=consumers)
     deliver = Deliver(
@@ -51,6 +56,7 @@ async def delivering(
         outlet=client,
         clock=clock or StillClock(),
         consumers=consumers,
+        backfill=backfill,
         beat=lambda: None,
     )
     task = asyncio.create_task(deliver.run())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.core.canonical import Json, canonical
+from gateway.mqtt.security import Security, fault, refused
 from gateway.mqtt.state import state_topic
 from gateway.mqtt.topics import OFFLINE, ONLINE, Gateway, event_payload, event_topic, info_payload, parse
 from gateway.service.deliver import Connection, OfflineError, Problem, RefusedError
-from gateway.service.reports import SUBSCRIBE_REFUSED
+from gateway.service.reports import BROKER_UNUSABLE, SUBSCRIBE_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.core.event import Event
+    from gateway.mqtt.security import Context
     from gateway.service.deliver import Received, Reply
 
 WINDOW = 20
@@ -47,6 +50,7 @@ ANSWER = 5.0
 LAST_WORDS = 2.0
 """seconds that the broker gets to take over the last status"""
 WRONG_PROTOCOL = "Unsupported protocol version"
+PLAIN = Security()
 NAMES = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
 
 _log = logging.getLogger(__name__)
@@ -58,9 +62,13 @@ class MqttClient:
     `consumers` are those whose acks finish an event; they are told in info.
     """
 
-    def __init__(self, gateway: Gateway, *, host: str, port: int, consumers: Sequence[str]) -> None:
+    def __init__(
+        self, gateway: Gateway, *, host: str, port: int, consumers: Sequence[str], security: Security = PLAIN
+    ) -> None:
         self._gateway = gateway
         self._address = (host, port)
+        self._security = security
+        self._context: Context | None = None
         self._consumers = consumers
         self._streams: Sequence[str] = ()
         self._receive: Callable[[Received], None] = _nobody
@@ -72,6 +80,8 @@ class MqttClient:
         self._number = 0
         self._online = False
         self._lost: str | None = None
+        self._told: set[str] = set()
+        """what must be put right, as far as it was logged since the broker was last there"""
         self._settled = False
         """whether the broker has said which protocol it speaks"""
         self._pause = FIRST_RETRY
@@ -143,14 +153,26 @@ class MqttClient:
         )
         client.will_set(self._gateway.status, OFFLINE, qos=1, retain=True)
         client.reconnect_delay_set(FIRST_RETRY, LAST_RETRY)
+        self._context = self._security.context()
+        if self._context is not None:
+            client.tls_set_context(self._context)
+        client.on_pre_connect = lambda client, _: self._identify(client)
         client.on_socket_open = lambda client, *_: self._call(client, self._on_open)
         client.on_connect = lambda client, *args: self._call(client, self._on_connect, args[2])
-        client.on_connect_fail = lambda client, *_: self._call(client, self._on_lost, "it does not answer")
+        client.on_connect_fail = lambda client, *_: self._call(
+            client, self._on_failed, fault(sys.exception(), self._address[0])
+        )
         client.on_disconnect = lambda client, *args: self._call(client, self._on_closed, str(args[2]))
         client.on_publish = lambda client, *args: self._call(client, self._on_publish, args[1], args[2])
         client.on_subscribe = lambda client, *args: self._call(client, self._on_subscribe, args[2])
         client.on_message = lambda client, *args: self._call(client, self._on_message, args[1])
         return client
+
+    def _identify(self, client: Client) -> None:
+        """In paho's thread, before every attempt. FaultError, which paho takes for an attempt that failed."""
+        if self._context is not None:
+            self._security.load(self._context)
+        client.username_pw_set(self._security.user, self._security.password())
 
     def _start(self) -> None:
         self._timer = None
@@ -177,7 +199,7 @@ class MqttClient:
         if str(reason) == WRONG_PROTOCOL and self._protocol == MQTTProtocolVersion.MQTTv5:
             self._switch(MQTTProtocolVersion.MQTTv311, 0)
         elif reason.is_failure:
-            self._on_lost(f"it refuses the gateway: {reason}")
+            self._on_unusable(f"it refuses the gateway: {reason}")
         else:
             self._on_accepted()
 
@@ -185,6 +207,7 @@ class MqttClient:
         if self._lost is not None or not self._number:
             _log.info("The broker %s:%d is there, in %s", *self._address, NAMES[self._protocol])
         self._lost = None
+        self._told.clear()
         self._online = True
         self._number += 1
         self._client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
@@ -215,8 +238,26 @@ class MqttClient:
         self._flying.clear()
         self._timer = self._loop.call_later(pause, self._start)
 
+    def _on_failed(self, clause: str | None) -> None:
+        if clause is None:
+            self._on_lost("it does not answer")
+        else:
+            self._on_unusable(clause)
+
+    def _on_unusable(self, clause: str) -> None:
+        """Something must be put right by a person."""
+        text = "The broker {}:{} cannot be used: {}.".format(*self._address, clause)
+        self._receive(Problem(code=BROKER_UNUSABLE, text=text))
+        if clause not in self._told:
+            self._told.add(clause)
+            self._lost = None  # worth a line in the log, also when another reason was told before
+        self._on_lost(clause)
+
     def _on_closed(self, reason: str) -> None:
-        if self._timer is None:
+        if self._context is not None and self._context.refusal is not None:
+            self._answered()
+            self._on_unusable(refused(self._context.refusal))
+        elif self._timer is None:
             self._on_lost(reason)
         else:  # closed without an answer
             self._timer.cancel()
@@ -265,6 +306,7 @@ class MqttClient:
         if self._timer is not None:
             self._timer.cancel()
         self._receive = _nobody
+        self._listeners.clear()  # who listens may refer to us: a circle would leave the sockets to the collector
         _release(self._client)
         await asyncio.to_thread(self._client.loop_stop)
 
@@ -275,6 +317,8 @@ def _nobody(_: Received) -> None:
 
 def _release(client: Client) -> None:
     """End the connection; without callbacks nothing refers to us any more, so that paho closes its sockets at once."""
-    client.on_socket_open = client.on_connect = client.on_connect_fail = client.on_disconnect = None
+    client.on_pre_connect = client.on_socket_open = client.on_connect = client.on_connect_fail = (
+        client.on_disconnect
+    ) = None
     client.on_publish = client.on_subscribe = client.on_message = None
     client.disconnect()

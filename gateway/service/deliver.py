@@ -16,11 +16,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.event import ORDER, Event, Kind
-from gateway.service.lane import Lane
+from gateway.service.lane import Lane, Throttle
 from gateway.service.reports import (
     ACK_ABOVE_SENT,
     ACK_UNKNOWN_CONSUMER,
     ACK_UNKNOWN_STREAM,
+    BROKER_UNUSABLE,
     GATEWAY,
     PUBLISH_REFUSED,
     AlarmSink,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 WINDOW = 20
 """publishes in flight, over all streams"""
 LATE = timedelta(hours=1)
+"""what is older when it is sent is historical, and back-fill"""
 HEARTBEAT = 30.0
 """seconds between two signs of life where nothing happens"""
 MAX_REQUESTS = 100
@@ -156,14 +158,16 @@ class Deliver:
         outlet: Outlet,
         clock: Clock,
         consumers: Collection[str],
+        backfill: int,
         beat: Callable[[], None],
     ) -> None:
-        """`beat` is called at every sign of life."""
+        """`backfill`: historical events a second, at most. `beat` is called at every sign of life."""
         self._store = store
         self._outlet = outlet
         self._clock = clock
         self._consumers = frozenset(consumers)
         self._lanes: dict[str, Lane] = {}
+        self._throttle = Throttle(backfill)
         self._connection: int | None = None
         self._flying = 0
         self._wake = asyncio.Event()
@@ -215,15 +219,17 @@ class Deliver:
             if chosen is None:
                 await self._woken()
             elif self._connection == connection:
-                lane, event, asked = chosen
+                lane, event, late = chosen
                 lane.hand_over(event.seq, self._clock.monotonic())
                 self._flying += 1
-                group.create_task(self._send(lane, event, asked=asked))
+                group.create_task(self._send(lane, event, late=late))
 
     async def _woken(self) -> None:
         """Wait until something has changed, or is due."""
         now = self._clock.monotonic()
         due = [instant for lane in self._lanes.values() for instant in lane.due()]
+        if self._throttle.due is not None:
+            due.append(self._throttle.due)
         patience = min(due, default=now + HEARTBEAT) - now if self._connection is not None else HEARTBEAT
         with suppress(TimeoutError):
             async with asyncio.timeout(max(min(patience, HEARTBEAT), 0)):
@@ -232,18 +238,27 @@ class Deliver:
         self._beat()
 
     async def _next(self) -> tuple[Lane, Event, bool] | None:
-        """What is unfinished goes first, in the order of the kinds; then what was asked for."""
+        """What goes out next, and whether it is late: what is unfinished by kinds, then what was asked for.
+
+        What is late goes no faster than the back-fill is allowed to, and holds up only its own stream.
+        """
         now = self._clock.monotonic()
+        self._throttle.due = None
         for lane in self._lanes.values():
-            if event := await lane.next(self._store.events, now):
-                return lane, event, False
+            if event := await lane.next(self._store.events, self._lets, now):
+                return lane, event, self._late(event)
         for lane in self._lanes.values():
-            if event := await lane.next_asked(self._store.events, now):
+            if event := await lane.next_asked(self._store.events, lambda _: self._throttle.lets(now), now):
                 return lane, event, True
         return None
 
-    async def _send(self, lane: Lane, event: Event, *, asked: bool) -> None:
-        late = asked or self._clock.now() - event.time > LATE
+    def _late(self, event: Event) -> bool:
+        return self._clock.now() - event.time > LATE
+
+    def _lets(self, event: Event) -> bool:
+        return not self._late(event) or self._throttle.lets(self._clock.monotonic())
+
+    async def _send(self, lane: Lane, event: Event, *, late: bool) -> None:
         try:
             await self._outlet.publish(event, historical=late)
         except OfflineError:
@@ -273,6 +288,8 @@ class Deliver:
         """Take what came from the broker; returns at once."""
         match message:
             case Connection():
+                if message.number is not None:
+                    self._reports.end(BROKER_UNUSABLE, GATEWAY)
                 self._connection = message.number
                 self._wake.set()
                 return

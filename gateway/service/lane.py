@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from gateway.core.event import Event
 
     Fetch = Callable[[str, int, int], Awaitable[Sequence[Event]]]
+    Lets = Callable[[Event], bool]
+    """whether an event may go now; asked only of one that then goes"""
 
 BATCH = 100
 """events read from the store at a time"""
@@ -22,6 +25,8 @@ AHEAD = 250
 """events sent ahead of the acks: with four streams as many as Mosquitto queues for a consumer before it drops any"""
 PATIENCE = 0.5
 """seconds without an ack after which as many again are sent: 500 a second reach who acknowledges seldom or never"""
+BURST = 0.1
+"""seconds of a throttle's rate that may pass at once after a pause"""
 
 
 class Source:
@@ -35,14 +40,14 @@ class Source:
         self.position = after
         self._batch: deque[Event] = deque()
 
-    async def next(self, fetch: Fetch) -> Event | None:
-        """The next event, None when there is none for now."""
+    async def next(self, fetch: Fetch, lets: Lets) -> Event | None:
+        """The next event; None when there is none for now, or (`draining`) when it may not go yet."""
         if not self._batch and self.more:
             self.more = False  # set again by whoever makes events while the store is asked
             batch = await fetch(self.stream, self.position, BATCH)
             self.more = self.more or len(batch) == BATCH
             self._batch.extend(event for event in batch if self.last is None or event.seq <= self.last)
-        if not self._batch:
+        if not self._batch or not lets(self._batch[0]):
             return None
         event = self._batch.popleft()
         self.position = event.seq
@@ -105,6 +110,24 @@ class Pace:
         return held
 
 
+class Throttle:
+    """Lets so many a second through."""
+
+    def __init__(self, per_second: int) -> None:
+        self.due: float | None = None
+        """when the next may pass, None while nobody was held back"""
+        self._gap = 1 / per_second
+        self._next = -math.inf
+
+    def lets(self, now: float) -> bool:
+        """Whether one passes now; then it counts."""
+        if now < self._next:
+            self.due = self._next
+            return False
+        self._next = max(self._next, now - BURST) + self._gap
+        return True
+
+
 class Lane:
     """The state of one stream. `acks`: what each named consumer has acknowledged; empty when none is named."""
 
@@ -144,22 +167,24 @@ class Lane:
         waits = (self.retry, self.silence, self._pace, self._asked_pace)
         return [one.due for one in waits if one.due is not None]
 
-    async def next(self, fetch: Fetch, now: float) -> Event | None:
+    async def next(self, fetch: Fetch, lets: Lets, now: float) -> Event | None:
         """What goes out next of what is unfinished: what was refused or not acknowledged, then what is new.
 
         What is new goes no faster than the fastest consumer takes it: one that is away holds nobody up.
         """
         while self.again:
-            if event := await self.again[0].next(fetch):
+            source = self.again[0]
+            event = await source.next(fetch, lets)
+            if event or source.draining:
                 return event
             self.again.popleft()
         if len(self.refused) >= MAX_REFUSED:
             return None
         if self._claims and self._pace.holds(self.live.position, max(self._claims.values()), now):
             return None
-        return await self.live.next(fetch)
+        return await self.live.next(fetch, lets)
 
-    async def next_asked(self, fetch: Fetch, now: float) -> Event | None:
+    async def next_asked(self, fetch: Fetch, lets: Lets, now: float) -> Event | None:
         """What goes out next of what a receiver asked for, no faster than the slowest takes it that may have asked."""
         source = self.asked
         if source is None:
@@ -167,8 +192,8 @@ class Lane:
         reached = [seq for seq in self._claims.values() if seq >= source.start]
         if reached and self._asked_pace.holds(source.position, min(reached), now):
             return None
-        event = await source.next(fetch)
-        if event is None and source is self.asked:  # a further request may have come meanwhile
+        event = await source.next(fetch, lets)
+        if event is None and not source.draining and source is self.asked:  # another request may have come meanwhile
             self.asked, self._asked_pace = None, Pace()
         return event
 

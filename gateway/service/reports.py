@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.ports.clock import Clock
 
 GATEWAY = "gateway"
+BROKER_UNUSABLE = "broker_unusable"
 PUBLISH_REFUSED = "publish_refused"
 SUBSCRIBE_REFUSED = "subscribe_refused"
 ACK_ABOVE_SENT = "ack_above_sent"
@@ -23,6 +24,7 @@ ACK_UNKNOWN_STREAM = "ack_unknown_stream"
 ACK_MALFORMED = "ack_malformed"
 COMMAND_MALFORMED = "command_malformed"
 CODES = (
+    BROKER_UNUSABLE,
     PUBLISH_REFUSED,
     SUBSCRIBE_REFUSED,
     ACK_ABOVE_SENT,

@@ -44,7 +44,13 @@ async def delivered(store: Watched, ear: Ear, broker: Broker, count: int, upto: 
     """Deliver from the real store until `count` alarms have been heard, and `upto` of them are finished."""
     client = MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=["billing"])
     deliver = Deliver(
-        store=store, alarms=store, outlet=client, clock=StillClock(), consumers=["billing"], beat=lambda: None
+        store=store,
+        alarms=store,
+        outlet=client,
+        clock=StillClock(),
+        consumers=["billing"],
+        backfill=10_000,
+        beat=lambda: None,
     )
     store.listen(deliver.notify)
     task = asyncio.create_task(deliver.run())

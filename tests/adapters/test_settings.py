@@ -96,6 +96,43 @@ def test_good_settings_come_frozen_with_what_the_driver_accepted(tmp_path: Path)
     assert (second.poll, second.meters) == (timedelta(seconds=90), {"water-01": MeterKeys(address=1)})
 
 
+def test_tls_has_its_own_port_and_its_files_lie_beside_the_settings_or_come_from_systemd(tmp_path: Path) -> None:
+    keys = 'ca_file = "ca.pem"\ncert_file = "/etc/gw.pem"\nkey_file = "credential:mqtt-key"\n'
+    keys += 'user = "gw-01"\npassword_file = "credential:mqtt-password"\nbackfill_per_second = 500\n'
+    loaded = load_text(tmp_path, GOOD.replace("[[mqtt", f"{keys}[[mqtt"))
+    assert isinstance(loaded, Settings)
+    assert loaded.mqtt == MqttSettings(
+        host="127.0.0.1",
+        port=8883,
+        ca_file=str(tmp_path / "ca.pem"),
+        cert_file="/etc/gw.pem",
+        key_file="credential:mqtt-key",
+        user="gw-01",
+        password_file="credential:mqtt-password",  # noqa: S106 - the name of a file
+        backfill_per_second=500,
+        consumers=("billing",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ('cert_file = "a.pem"', "mqtt.cert_file: is of no use without key_file; write both, or neither"),
+        ('ca_file = "ca.pem"\nkey_file = "a.key"', "mqtt.key_file: is of no use without cert_file"),
+        ('cert_file = "a.pem"\nkey_file = "a.key"', "mqtt.cert_file: is of no use without ca_file"),
+        ('password_file = "secret"', "mqtt.password_file: is of no use without user"),
+        ('password = "1234"', "mqtt.password: this key is not known"),
+        ('user = "gw"\npassword_file = "credential:"', 'mqtt.password_file: "credential:" names no file; write a path'),
+        ('ca_file = "credential:../x"', 'mqtt.ca_file: "credential:../x" names no file'),
+        ("backfill_per_second = 0", "mqtt.backfill_per_second: 0 is refused"),
+    ],
+)
+def test_a_half_or_impossible_identity_is_told(tmp_path: Path, keys: str, expected: str) -> None:
+    found = load_text(tmp_path, GOOD.replace("[[mqtt", f"{keys}\n[[mqtt"))
+    assert isinstance(found, list)
+    assert any(expected in line for line in found), found
+
+
 def test_a_relative_database_lies_beside_the_settings(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, GOOD)
     assert isinstance(loaded, Settings)

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.service.lane import AHEAD, MAX_AGAIN, MAX_REFUSED, PATIENCE, Lane
+from gateway.service.lane import AHEAD, MAX_AGAIN, MAX_REFUSED, PATIENCE, Lane, Throttle
 from tests.outbox import Outbox, stream
 
+if TYPE_CHECKING:
+    from gateway.core.event import Event
+
 CHARGES = stream("charge")
+
+
+def at_once(_: Event) -> bool:
+    return True
+
+
+def not_yet(_: Event) -> bool:
+    return False
 
 
 def outbox(count: int) -> Outbox:
@@ -17,7 +30,7 @@ def outbox(count: int) -> Outbox:
 
 async def drain(lane: Lane, store: Outbox, now: float = 0.0) -> list[int]:
     seqs = []
-    while event := await lane.next(store.events, now):
+    while event := await lane.next(store.events, at_once, now):
         lane.hand_over(event.seq, now)
         seqs.append(event.seq)
     return seqs
@@ -25,7 +38,7 @@ async def drain(lane: Lane, store: Outbox, now: float = 0.0) -> list[int]:
 
 async def repeats(lane: Lane, store: Outbox) -> list[int]:
     seqs = []
-    while event := await lane.next_asked(store.events, 0.0):
+    while event := await lane.next_asked(store.events, at_once, 0.0):
         seqs.append(event.seq)
     return seqs
 
@@ -104,7 +117,7 @@ async def test_what_is_refused_is_tried_again_later_and_later_before_what_is_new
 
 async def test_a_stream_that_the_broker_refuses_as_a_whole_stands_instead_of_filling_the_memory() -> None:
     lane, store = Lane(CHARGES, head=MAX_REFUSED + 50, finished=0, acks={}), outbox(MAX_REFUSED + 50)
-    while event := await lane.next(store.events, 0.0):
+    while event := await lane.next(store.events, at_once, 0.0):
         lane.hand_over(event.seq, 0.0)
         lane.refuse(event.seq, 0.0)
     assert len(lane.refused) == MAX_REFUSED
@@ -155,7 +168,7 @@ async def test_no_silence_is_waited_for_when_everything_is_acknowledged() -> Non
 async def test_a_request_within_one_that_is_being_carried_out_begins_nothing_again() -> None:
     lane, store = Lane(CHARGES, head=9, finished=9, acks={}), outbox(10)
     lane.ask(4)
-    event = await lane.next_asked(store.events, 0.0)
+    event = await lane.next_asked(store.events, at_once, 0.0)
     assert event is not None
     assert event.seq == 4
     lane.hand_over(10, 0.0)
@@ -172,6 +185,27 @@ async def test_a_request_for_earlier_events_begins_there() -> None:
     assert await repeats(lane, store) == [5, 6, 7, 8, 9]
 
 
+async def test_what_may_not_go_yet_keeps_its_place_whether_it_is_new_repeated_or_asked_for() -> None:
+    lane, store = Lane(CHARGES, head=3, finished=0, acks={}), outbox(3)
+    assert await lane.next(store.events, not_yet, 0.0) is None
+    assert await drain(lane, store) == [1, 2, 3]
+    lane.refuse(1, 0.0)
+    lane.tick(1.0)
+    assert await lane.next(store.events, not_yet, 1.0) is None
+    assert await drain(lane, store) == [1]
+    lane.ask(2)
+    assert await lane.next_asked(store.events, not_yet, 1.0) is None
+    assert await repeats(lane, store) == [2, 3]
+
+
+def test_a_throttle_lets_its_rate_through_and_makes_up_for_late_wakes_but_not_for_pauses() -> None:
+    throttle = Throttle(100)
+    thousandths = [1000.0 + number / 1000 for number in range(2000)]
+    assert sum(throttle.lets(now) for now in thousandths) == 200 + 10
+    assert throttle.due is not None
+    assert sum(throttle.lets(2000.0) for _ in range(50)) == 11
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["ack-a", "ack-b", "send", "book", "restart"]), st.integers(0, 30)), max_size=60)
 )
@@ -181,7 +215,7 @@ async def test_it_never_finishes_what_some_consumer_has_not_acknowledged(steps: 
     for step, number in steps:
         match step:
             case "send":
-                if event := await lane.next(store.events, 0.0):
+                if event := await lane.next(store.events, at_once, 0.0):
                     lane.hand_over(event.seq, 0.0)
             case "book":
                 lane.record(lane.progress(), lane.finishable(), 0.0)
