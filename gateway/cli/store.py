@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway import pepper
 from gateway.cli.exits import Refused
 from gateway.cli.wiring import load_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.cli import Options
 
 
 @click.command
 @click.pass_obj
 def migrate(options: Options) -> None:
-    """Create the store, or bring it up to this release."""
+    """Create the store and the pepper of badge identifiers, or bring the store up to this release."""
     from gateway.store import StoreError
     from gateway.store.migrate import migrate as upgrade
 
@@ -25,9 +28,18 @@ def migrate(options: Options) -> None:
         done = upgrade(load_settings(options).store)
     except StoreError as error:
         raise Refused(str(error)) from error
+    _make_pepper(options.config)
     if options.json:
         click.echo(json.dumps({"store": str(done.path), "before": done.before, "now": done.now}))
     elif done.before == done.now:
         click.echo(f"{done.path}: at revision {done.now}, nothing to do")
     else:
         click.echo(f"{done.path}: brought from {done.before or 'nothing'} to revision {done.now}")
+
+
+def _make_pepper(config: Path) -> None:
+    try:
+        pepper.create(config)
+    except OSError as error:
+        message = f"{pepper.place(config)}: the pepper for badges cannot be made there ({error.strerror})"
+        raise Refused(message) from error
