@@ -40,6 +40,5 @@ def migrate(options: Options) -> None:
 def _make_pepper(config: Path) -> None:
     try:
         pepper.create(config)
-    except OSError as error:
-        message = f"{pepper.place(config)}: the pepper for badges cannot be made there ({error.strerror})"
-        raise Refused(message) from error
+    except pepper.PepperError as error:
+        raise Refused(str(error)) from error
