@@ -8,7 +8,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway import pepper
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
+from gateway.control import ControlServer, socket_path
+from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.security import Security
@@ -16,6 +19,7 @@ from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
 from gateway.notify import READY, STOPPING, Notifier
 from gateway.service.accruals import Accruals
+from gateway.service.command_execute import Commander, SealError
 from gateway.service.deliver import Deliver
 from gateway.service.poll import Line, Poller
 from gateway.service.settle import Settler
@@ -23,9 +27,9 @@ from gateway.service.state import Shown, State
 from gateway.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.clock import Run
+    from gateway.clock import Bell, Run
     from gateway.service.poll import AlarmSink, ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
 
@@ -51,15 +55,16 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         store = Store(settings.store, boot=boot)
         opened.push_async_callback(store.close)
         readings: ReadingStore = store
-        settler = Settler(store=store, clock=clock, bell=clock.bell(), gateway=settings.gateway, beat=beat)
-        workers = [_clocked("settle", settler.run, clock)]
+        bells = [clock.bell(), clock.bell()]
+        settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
+        workers = [_clocked("settle", settler.run, clock), _control(settings, clock, store, bells, opened)]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
             readings = Shown(store, state)
             workers.append(_delivery(settings.mqtt, client, clock, store))
             workers.append(Worker(name="state", run=state.run))
-            workers.append(_accruals(settings, state, clock, store))
+            workers.append(_accruals(settings, state, clock, store, bells[1]))
         for bus in settings.buses:
             poller = _poller(bus, clock, readings, store, boot, opened)
             workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
@@ -129,10 +134,42 @@ def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store:
     return Worker(name="deliver", run=_once_started(deliver.run, clock))
 
 
-def _accruals(settings: Settings, state: State, clock: DaemonClock, store: Store) -> Worker:
-    bell = clock.bell()
+def _accruals(settings: Settings, state: State, clock: DaemonClock, store: Store, bell: Bell) -> Worker:
     accruals = Accruals(store=store, board=state, clock=clock, bell=bell, gateway=settings.gateway, beat=beat)
     return _clocked("accruals", accruals.run, clock)
+
+
+def _control(
+    settings: Settings, clock: DaemonClock, store: Store, bells: Sequence[Bell], opened: AsyncExitStack
+) -> Worker:
+    """Commands of the command line; after each change everybody in `bells` looks again."""
+
+    def changed() -> None:
+        for bell in bells:
+            bell.ring()
+
+    commander = Commander(store=store, clock=clock, seal=_seal(settings.file), changed=changed)
+    path = socket_path(settings.store, settings.file)
+    server = ControlServer(path, commander.execute, busy=clock.busy, beat=beat)
+    try:
+        server.open()
+    except OSError as error:
+        message = (
+            f"{path}: no socket can be made there ({error}); keep the store in a writable folder with a short path"
+        )
+        raise StartError(message) from error
+    opened.callback(server.close)
+    return Worker(name="control", run=_once_started(server.run, clock))
+
+
+def _seal(config: Path) -> Callable[[str], str]:
+    def sealed(identifier: str) -> str:
+        try:
+            return digest(identifier, pepper.load(config))
+        except pepper.PepperError as error:
+            raise SealError(str(error)) from error
+
+    return sealed
 
 
 def _watchdog(notifier: Notifier, workers: tuple[Worker, ...]) -> Worker:

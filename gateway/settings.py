@@ -176,6 +176,8 @@ class MqttSettings:
 class Settings:
     """The whole file; there is nothing left in it to check."""
 
+    file: Path
+    """itself, with an absolute path"""
     site: str
     gateway: str
     store: str
@@ -215,7 +217,14 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
     folder = path.resolve().parent
     database = folder / file.store.removeprefix(_SQLITE)
     mqtt = None if file.mqtt is None else _mqtt(file.mqtt, folder)
-    return Settings(site=file.site, gateway=file.gateway, store=f"{_SQLITE}{database}", mqtt=mqtt, buses=buses)
+    return Settings(
+        file=path.resolve(),
+        site=file.site,
+        gateway=file.gateway,
+        store=f"{_SQLITE}{database}",
+        mqtt=mqtt,
+        buses=buses,
+    )
 
 
 def _mqtt(table: MqttTable, folder: Path) -> MqttSettings:

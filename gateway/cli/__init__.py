@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,24 @@ class Options:
 
 
 # Each command is imported when it is asked for: `submeter decode` must not load a database.
+def _accruals() -> click.Command:
+    from gateway.cli.asked import accruals
+
+    return accruals
+
+
+def _allocation() -> click.Command:
+    from gateway.cli.asked import allocation
+
+    return allocation
+
+
+def _audit() -> click.Command:
+    from gateway.cli.asked import audit
+
+    return audit
+
+
 def _charges() -> click.Command:
     from gateway.cli.charges import charges
 
@@ -44,10 +63,28 @@ def _decode() -> click.Command:
     return decode
 
 
+def _entries(kind: str) -> click.Command:
+    from gateway.cli.entries import group
+
+    return group(kind)
+
+
+def _exchange() -> click.Command:
+    from gateway.cli.acts import exchange
+
+    return exchange
+
+
 def _explain() -> click.Command:
     from gateway.cli.charges import explain
 
     return explain
+
+
+def _export() -> click.Command:
+    from gateway.cli.property import export
+
+    return export
 
 
 def _import() -> click.Command:
@@ -62,10 +99,22 @@ def _migrate() -> click.Command:
     return migrate
 
 
+def _move() -> click.Command:
+    from gateway.cli.acts import move
+
+    return move
+
+
 def _read() -> click.Command:
     from gateway.cli.wiring import read
 
     return read
+
+
+def _reading() -> click.Command:
+    from gateway.cli.acts import reading
+
+    return reading
 
 
 def _run() -> click.Command:
@@ -74,14 +123,36 @@ def _run() -> click.Command:
     return run
 
 
+KINDS = (
+    "facility",
+    "building",
+    "point",
+    "user",
+    "owner",
+    "occupancy",
+    "meter",
+    "register",
+    "link",
+    "rate",
+    "badge",
+)
+"""the tables of property.toml"""
 COMMANDS: dict[str, Callable[[], click.Command]] = {
+    **{kind: partial(_entries, kind) for kind in KINDS},
+    "accruals": _accruals,
+    "allocation": _allocation,
+    "audit": _audit,
     "charges": _charges,
     "check": _check,
     "decode": _decode,
+    "exchange": _exchange,
     "explain": _explain,
+    "export": _export,
     "import": _import,
     "migrate": _migrate,
+    "move": _move,
     "read": _read,
+    "reading": _reading,
     "run": _run,
 }
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from gateway.service.property_schema import TABLES, Entity
-from gateway.tomlfile import FileProblem, in_order, schema_problems
+from gateway.tomlfile import Document, FileProblem, Lines, in_order, read, schema_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from gateway.core.problem import Problem
     from gateway.schema_errors import Place
-    from gateway.tomlfile import Document, Lines, Problems
+    from gateway.tomlfile import Problems
 
 Named = tuple[str, str]
 """kind and id of an entity"""
@@ -45,6 +47,24 @@ class PropertyFile:
         return self.lines.problem(inside, f"{problem.id}: {problem.text}")
 
 
+def read_file(path: Path) -> Document | Problems:
+    """The tables of a file: TOML, or JSON where its name ends so."""
+    return _read_json(path) if path.suffix == ".json" else read(path)
+
+
+def _read_json(path: Path) -> Document | Problems:
+    lines = Lines(file=str(path), known={})
+    try:
+        table = json.loads(path.read_bytes())
+    except OSError as error:
+        return (lines.problem((), f"cannot be read ({error.strerror}); name a file that is there"),)
+    except ValueError as error:
+        return (lines.problem((), f"this is not JSON: {error}; correct it"),)
+    if not isinstance(table, dict):
+        return (lines.problem((), 'this is no object of tables; write e.g. {"user": [...]}'),)
+    return Document(table=table, lines=lines)
+
+
 def read_entries(document: Document) -> PropertyFile:
     """All entries of the file, and all mistakes that one entry can have by itself."""
     file = PropertyFile(lines=document.lines)
@@ -69,10 +89,15 @@ def _read_entry(file: PropertyFile, model: type[Entity], place: Place, entry: di
         file.mistakes.append(file.lines.problem((*place, "id"), text))
         return
     try:
-        file.entities.append(model.model_validate(entry))
+        file.entities.append(_validated(model, entry, file.lines))
     except ValidationError as error:
         file.mistakes += schema_problems(error, model, file.lines, place)
         _read_without_unknown_keys(file, model, entry, error)
+
+
+def _validated(model: type[Entity], entry: dict[str, Any], lines: Lines) -> Entity:
+    """JSON has no dates: there, and only there, they are text."""
+    return model.model_validate(entry) if lines.known else model.model_validate_json(json.dumps(entry))
 
 
 def _read_without_unknown_keys(
@@ -84,7 +109,7 @@ def _read_without_unknown_keys(
         if each["type"] == "extra_forbidden":
             known = _without(known, each["loc"])
     try:
-        file.entities.append(model.model_validate(known))
+        file.entities.append(_validated(model, known, file.lines))
     except ValidationError:  # its mistakes are told already
         file.refused.add((model.table, str(entry.get("id", ""))))
 

@@ -91,20 +91,14 @@ class Accruals:
         found: dict[str, Stay] = {}
         for facility in book.facilities.values():
             self._beat()
-            found |= await self._accrue(book, Month.of(facility, local_date(now, facility.time_zone)), now)
+            found |= await accrued(
+                self._store, book, Month.of(facility, local_date(now, facility.time_zone)), self._gateway, now
+            )
         moved = {point for point, one in found.items() if self._payers.get(point, one.payer) != one.payer}
         self._payers = {point: one.payer for point, one in found.items()}
         self._board.put_all(ACCRUALS, {point: accrual_body(one) for point, one in found.items()}, anew=moved)
         zones = {facility.time_zone for facility in book.facilities.values()}
         return min((midnight(local_date(now, zone) + DAY, zone) for zone in zones), default=now + DAY)
-
-    async def _accrue(self, book: Book, month: Month, now: datetime) -> dict[str, Stay]:
-        facility, period = month.facility.id, month.period
-        meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
-        readings = await self._store.readings(meters, period.start, period.until)
-        terms = Terms(gateway=self._gateway, facility=facility, period=period, closing=month.label)
-        _, settlement = await asyncio.to_thread(partial(difference, book, terms, readings, (), {}))
-        return stays(book, month, settlement.charges, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +111,16 @@ class Stay:
     since: datetime
     charges: tuple[Charge, ...]
     """as if the month ended with the last readings"""
+
+
+async def accrued(store: AccrualStore, book: Book, month: Month, gateway: str, now: datetime) -> dict[str, Stay]:
+    """The present stay at every point of the facility, with what it has used in the month up to the last reading."""
+    facility, period = month.facility.id, month.period
+    meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
+    readings = await store.readings(meters, period.start, period.until)
+    terms = Terms(gateway=gateway, facility=facility, period=period, closing=month.label)
+    _, settlement = await asyncio.to_thread(partial(difference, book, terms, readings, (), {}))
+    return stays(book, month, settlement.charges, now)
 
 
 def stays(book: Book, month: Month, charges: Iterable[Charge], now: datetime) -> dict[str, Stay]:

@@ -1,4 +1,4 @@
-"""Commands that change property data. So far one: import a file as a plan of changes, all of it or nothing."""
+"""A change of property data as a plan: what it would change, what speaks against it, which months it touches."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class PropertyStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One entity that is new or differs from what is known."""
+    """One entity that is new, differs from what is known, or is not there any more."""
 
     kind: str
     id: str
     before: schema.Entity | None
-    after: schema.Entity
+    after: schema.Entity | None
 
     @property
     def since(self) -> date | None:
         """The first day on which charges may differ; None where no charge depends on what changed."""
-        before = frozenset[schema.Fact]() if self.before is None else self.before.facts()
-        return min((day for day, _ in before ^ self.after.facts()), default=None)
+        before, after = (one.facts() if one else frozenset[schema.Fact]() for one in (self.before, self.after))
+        return min((day for day, _ in before ^ after), default=None)
 
     @property
     def reason(self) -> str:
@@ -68,7 +68,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an import would change, and everything that speaks against it."""
+    """What would change, and everything that speaks against it."""
 
     changes: tuple[Change, ...]
     unchanged: int
@@ -76,37 +76,35 @@ class Plan:
     """as it would be"""
     problems: tuple[Problem, ...]
 
-    @property
-    def added(self) -> int:
-        """How many entities are new."""
-        return sum(change.before is None for change in self.changes)
 
-    @property
-    def changed(self) -> int:
-        """How many entities are known with other values."""
-        return len(self.changes) - self.added
-
-
-def plan(current: Iterable[schema.Entity], told: Iterable[schema.Entity], refused: Collection[Named] = ()) -> Plan:
-    """What `told` would change in `current`. What it does not mention stays as it is.
+def plan(
+    current: Iterable[schema.Entity],
+    told: Iterable[schema.Entity],
+    refused: Collection[Named] = (),
+    ended: Collection[Named] = (),
+) -> Plan:
+    """What `told` would change in `current`, without those that are `ended`. What is not mentioned stays as it is.
 
     `refused` names what was told but cannot be read: it has its problem, and gives rise to no other.
     """
     known = {(entity.table, entity.id): entity for entity in current}
-    named = {(entity.table, entity.id): entity for entity in told}
+    named: dict[Named, schema.Entity | None] = {(entity.table, entity.id): entity for entity in told}
+    named |= dict.fromkeys(ended)
     changes = tuple(
         Change(kind=kind, id=entity_id, before=known.get((kind, entity_id)), after=entity)
         for (kind, entity_id), entity in named.items()
         if known.get((kind, entity_id)) != entity
     )
-    result = book(entity for name, entity in (known | named).items() if name not in refused)
+    left = {name: entity for name, entity in (known | named).items() if name not in refused}
+    result = book(entity for entity in left.values() if entity is not None)
     return Plan(changes=changes, unchanged=len(named) - len(changes), book=result, problems=problems(result, refused))
 
 
 async def record(store: PropertyStore, planned: Plan, *, by: str, at: datetime) -> None:
     """Keep all changes of a plan without problems, and have the closed months that they touch settled again."""
     changes = [
-        PropertyChange(kind=change.kind, id=change.id, value=change.after.printed()) for change in planned.changes
+        PropertyChange(kind=change.kind, id=change.id, value=change.after.printed() if change.after else None)
+        for change in planned.changes
     ]
     await store.record_property(changes, by, at, _touched(planned, await store.closed_months()))
 
@@ -129,8 +127,8 @@ def _touched(planned: Plan, closed: Iterable[ClosedMonth]) -> list[DirtyMonth]:
 
 def _facilities(result: Book, change: Change) -> set[str]:
     """The facilities whose charges the entity has a part in, before and after."""
-    versions = [change.after] if change.before is None else [change.before, change.after]
-    return {facility for version in versions if (facility := _facility(result, version))}
+    versions = (change.before, change.after)
+    return {facility for version in versions if version is not None and (facility := _facility(result, version))}
 
 
 def _facility(result: Book, entity: schema.Entity) -> str:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.metering import Reading
+from gateway.core.period import local_date
+from gateway.core.units import Scaled
+from gateway.service import property_schema as schema
+from gateway.service.command_moves import instant, register_named, registers_of, zone_of
+from gateway.service.command_schema import AddReading, Answer, ChangeTold, ProblemTold
+from gateway.service.records import DirtyMonth
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from gateway.core.metering import Reading
-    from gateway.service.records import Correction, DirtyMonth
+    from gateway.service.command_edits import Known
+    from gateway.service.command_schema import VoidReading
+    from gateway.service.records import ClosedMonth, Correction
+
+MAX_DIGITS = 18
+"""what the store can count"""
 
 
 class CorrectionStore(Protocol):
@@ -19,6 +33,9 @@ class CorrectionStore(Protocol):
         self, facility_meters: Collection[str], start: datetime, until: datetime
     ) -> Mapping[tuple[str, str], Sequence[Reading]]:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
+        """The months whose charges are made, of one facility or of all."""
 
     async def add_reading(
         self, reading: Reading, reason: str, by: str, at: datetime, dirty: Sequence[DirtyMonth]
@@ -46,3 +63,126 @@ class CorrectionStore(Protocol):
 
     async def corrections(self) -> Sequence[Correction]:
         """Every added and voided reading, in the order in which they were recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """One instant of one register."""
+
+    meter: schema.Meter
+    register: schema.Register
+    zone: str
+    at: datetime
+    present: Sequence[Reading]
+    """what was read at that instant"""
+    around: Sequence[Reading]
+    """also the last before and the first after"""
+
+    @property
+    def shown(self) -> str:
+        return ", ".join(f"{one.index} {one.unit}" for one in self.present)
+
+
+async def correct(
+    store: CorrectionStore, known: Known, command: AddReading | VoidReading, by: str, now: datetime
+) -> Answer:
+    """Add or void a reading, and have the closed months settled again whose charges it has a part in."""
+    place = await _place(store, known, command, now)
+    if isinstance(place, str):
+        return _refused(command, place)
+    if isinstance(command, AddReading):
+        return await _add(store, place, command, by, now)
+    return await _void(store, place, command, by, now)
+
+
+async def _place(
+    store: CorrectionStore, known: Known, command: AddReading | VoidReading, now: datetime
+) -> _Place | str:
+    meter = known.get(("meter", command.meter))
+    if not isinstance(meter, schema.Meter):
+        return "there is no meter of this id; `submeter meter list` names them"
+    registers = registers_of(known, meter.id)
+    register = register_named(registers, command.register_)
+    if register is None:
+        has = ", ".join(one.id for one in registers) or "none"
+        return f"{meter.id} has no register {command.register_}; it has: {has}"
+    zone = zone_of(known, meter)
+    at = instant(command.at, zone, now)
+    if isinstance(at, str):
+        return at
+    at = at.astimezone(UTC)
+    found = (await store.readings({meter.id}, at, at)).get((meter.id, register.key), ())
+    present = [one for one in found if one.at == at]
+    return _Place(meter=meter, register=register, zone=zone, at=at, present=present, around=found)
+
+
+async def _add(store: CorrectionStore, place: _Place, command: AddReading, by: str, now: datetime) -> Answer:
+    index = _index(place.register, command.value)
+    if isinstance(index, str):
+        return _refused(command, index)
+    if place.present:
+        return _refused(command, f"{place.shown} was read at that instant; void it first (`submeter reading void`)")
+    reading = Reading(
+        meter=place.meter.id,
+        register=place.register.key,
+        at=place.at,
+        index=index,
+        unit=place.register.unit,
+        origin="manual",
+    )
+    await store.add_reading(reading, command.reason, by, now, await _marks(store, place, "late_reading"))
+    return _told(command, place, None, f"{index} {reading.unit}")
+
+
+async def _void(store: CorrectionStore, place: _Place, command: VoidReading, by: str, now: datetime) -> Answer:
+    if not place.present:
+        return _refused(command, _nothing_there(place))
+    marks = await _marks(store, place, "void")
+    await store.void_readings(place.meter.id, place.register.key, place.at, command.reason, by, now, marks)
+    return _told(command, place, place.shown, None)
+
+
+def _index(register: schema.Register, text: str) -> Scaled | str:
+    try:
+        index = Scaled.parse(text)
+    except ValueError as error:
+        return str(error)
+    if index.digits < 0 or len(str(index.digits)) > MAX_DIGITS:
+        return f"{text} is no index; write a number of at most {MAX_DIGITS} digits, not below 0"
+    if register.modulus is not None and index >= register.modulus:
+        return f"{text} is more than {register.id} can show: it starts again at {register.modulus}"
+    return index
+
+
+def _nothing_there(place: _Place) -> str:
+    nearest = min(place.around, key=lambda one: abs(one.at - place.at), default=None)
+    hint = "nothing was ever read" if nearest is None else f"the nearest was at {nearest.at.isoformat()}"
+    return f"nothing was read from {place.register.id} at {place.at.isoformat()}; {hint}"
+
+
+async def _marks(store: CorrectionStore, place: _Place, reason: str) -> list[DirtyMonth]:
+    """The closed months between the reading before and the one after: their boundaries may lean on it."""
+    instants = [place.at, *(one.at for one in place.around)]
+    first, last = (f"{local_date(edge, place.zone):%Y-%m}" for edge in (min(instants), max(instants)))
+    closed = await store.closed_months(place.meter.facility)
+    return [
+        DirtyMonth(facility=one.facility, month=one.month, reason=reason)
+        for one in closed
+        if first <= one.month <= last
+    ]
+
+
+def _refused(command: AddReading | VoidReading, *texts: str) -> Answer:
+    problems: Iterable[ProblemTold] = (ProblemTold(kind="meter", id=command.meter, text=text) for text in texts)
+    return Answer(ok=False, problems=tuple(problems))
+
+
+def _told(command: AddReading | VoidReading, place: _Place, before: str | None, after: str | None) -> Answer:
+    told = {"at": place.at.isoformat(), "reason": command.reason}
+    change = ChangeTold(
+        kind="reading",
+        id=f"{place.meter.id} {place.register.key}",
+        before=None if before is None else {**told, "value": before},
+        after=None if after is None else {**told, "value": after},
+    )
+    return Answer(ok=True, applied=True, changes=(change,))

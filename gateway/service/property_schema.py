@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -60,9 +60,13 @@ class Entity(Strict):
     def facts(self) -> frozenset[Fact]:
         """What charges depend on, each with its first day: where two versions differ, charges may change."""
 
+    def given(self) -> dict[str, Any]:
+        """The object as import accepts it, its dates as text, without the defaults nobody wrote."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     def printed(self) -> str:
-        """The object as import accepts it, as canonical JSON without the defaults nobody wrote."""
-        return canonical(self.model_dump(mode="json", by_alias=True, exclude_unset=True)).decode()
+        """The same as canonical JSON: what is kept."""
+        return canonical(self.given()).decode()
 
 
 class Facility(Entity):

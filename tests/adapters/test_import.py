@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import ask
 from gateway.cli.property_file import read_entries
 from gateway.clock import SystemClock
 from gateway.core.book import problems
@@ -149,7 +150,7 @@ def test_the_plan_is_also_json(desk: Desk) -> None:
     plan = desk.plan(HOUSE.replace('name = "Cottage"', 'name = "Lodge"'))
     cottage = {"building": "haus-m", "id": "cottage", "kind": "villa", "name": "Cottage"}
     change = {"kind": "point", "id": "cottage", "before": cottage, "after": {**cottage, "name": "Lodge"}}
-    counts = {"added": 0, "changed": 1, "unchanged": ENTRIES - 1}
+    counts = {"added": 0, "changed": 1, "ended": 0, "unchanged": ENTRIES - 1}
     assert plan == {"ok": True, "applied": False, **counts, "changes": [change]}
 
 
@@ -157,13 +158,15 @@ def test_an_empty_file_changes_nothing(desk: Desk) -> None:
     assert desk.take("").stdout == "0 added, 0 changed, 0 unchanged\n"
 
 
-def test_while_the_daemon_runs_import_is_refused_and_a_plan_is_not(desk: Desk) -> None:
+def test_while_another_process_holds_the_store_import_is_refused_and_a_plan_is_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask, "PATIENCE", 0.0)
     desk.take(HOUSE)
     changed = HOUSE.replace('"0.2700"', '"0.2800"')
     with Lock(desk.folder / "gateway.db"):
-        assert desk.refused(changed) == [
-            "the daemon is running on this store: stop it (systemctl stop submeter) and import again"
-        ]
+        (sentence,) = desk.refused(changed)
+        assert "is using the store: stop it first" in sentence
         assert desk.take(changed, "--plan").exit_code == 0
     assert desk.take(changed).exit_code == 0
 

@@ -1,0 +1,85 @@
+"""Commands about what happens in a house: a move, an exchange, a reading by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.ask import carry_out
+from gateway.cli.entries import command
+from gateway.cli.exits import Refused
+from gateway.cli.tell import tell
+from gateway.service.command_schema import AddReading, Exchange, Move, VoidReading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.cli import Options
+
+_AT = "Instants are local to the facility, such as 2026-03-12T10:30, or have their offset: 2026-03-12T10:30+01:00."
+
+
+@click.command(help="Who pays for POINT from DATE on; the last day of who was there is the day before.")
+@click.argument("point")
+@click.argument("date")
+@click.option("--to", metavar="USER", help="Who moves in. Without: the point is vacant, and its owner pays.")
+@click.pass_obj
+def move(options: Options, point: str, date: str, to: str | None) -> None:
+    """Record a move."""
+    tell(options, carry_out(options, command(Move, point=point, day=date, to=to)))
+
+
+@click.command(help=f"One meter ends and another begins on the same links. {_AT}")
+@click.argument("meter")
+@click.option("--at", required=True, metavar="INSTANT", help="When.")
+@click.option("--final", multiple=True, metavar="REGISTER=VALUE", help="Last index of the old meter, of each register.")
+@click.option("--start", multiple=True, metavar="REGISTER=VALUE", help="First index of the new one, of each register.")
+@click.option("--serial", help="Serial number of the new meter.")
+@click.pass_obj
+def exchange(
+    options: Options, meter: str, at: str, final: tuple[str, ...], start: tuple[str, ...], serial: str | None
+) -> None:
+    """Record an exchange."""
+    indexes = {"final": _indexes("final", final), "start": _indexes("start", start)}
+    tell(options, carry_out(options, command(Exchange, meter=meter, at=at, serial=serial, **indexes)))
+
+
+def _indexes(option: str, given: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        register, sign, value = text.partition("=")
+        if not sign or register in found:
+            message = f"--{option} {text[:60]}: write REGISTER=VALUE, once for each register"
+            raise Refused(message)
+        found[register] = value
+    return found
+
+
+@click.group
+def reading() -> None:
+    """Readings that a person adds or takes out; both are kept, with the reason and who it was."""
+
+
+@reading.command(name="add", help=f"Add an index that a person read. {_AT}")
+@click.argument("meter")
+@click.argument("register")
+@click.argument("at")
+@click.argument("value")
+@click.option("--reason", required=True, help="Why it is added.")
+@click.pass_obj
+def add_reading(options: Options, meter: str, register: str, at: str, value: str, reason: str) -> None:
+    """Add a reading."""
+    told = command(AddReading, meter=meter, register=register, at=at, value=value, reason=reason)
+    tell(options, carry_out(options, told))
+
+
+@reading.command(name="void", help=f"A reading does not count: charges are made as if it had not been read. {_AT}")
+@click.argument("meter")
+@click.argument("register")
+@click.argument("at")
+@click.option("--reason", required=True, help="Why it does not count.")
+@click.pass_obj
+def void_reading(options: Options, meter: str, register: str, at: str, reason: str) -> None:
+    """Void a reading."""
+    tell(options, carry_out(options, command(VoidReading, meter=meter, register=register, at=at, reason=reason)))

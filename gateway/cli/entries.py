@@ -1,0 +1,267 @@
+"""The groups of the property data: `submeter point add`, `rate set` ... Their options are the keys of the file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from gateway.cli.ask import carry_out
+from gateway.cli.exits import Refused
+from gateway.cli.tell import flat, tell
+from gateway.cli.wiring import load_settings
+from gateway.schema_errors import dotted, sentence
+from gateway.service.command_edits import DATED
+from gateway.service.command_schema import Add, End, Set
+from gateway.service.property_schema import TABLES, Entity, entities
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic.fields import FieldInfo
+
+    from gateway.cli import Options
+
+_F = TypeVar("_F", bound=Callable[..., object])
+_C = TypeVar("_C", bound=BaseModel)
+_MADE_IDS = ("link", "owner", "occupancy")
+"""tables that give their entries an id where none is chosen"""
+_LISTS = ("points", "access_points")
+_JSON = ("[", "{")
+_ONLY_DATED = ("building", "point", "rate")
+"""tables without a `from` of their own: --from belongs to a value or price"""
+_LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "until"}
+
+
+def group(kind: str) -> click.Group:
+    """The commands of one table."""
+    article = "an" if kind[0] in "aeio" else "a"
+    made = click.Group(
+        name=kind, help=f"What is known of each {kind}: add, change, list, show and end {article} {kind}."
+    )
+    for command in (_add(kind), _set(kind), _end(kind), _list(kind), _show(kind)):
+        made.add_command(command)
+    return made
+
+
+def _add(kind: str) -> click.Command:
+    @click.command(name="add", help=f"Add a {kind}. Every mistake is told at once.")
+    @click.argument(
+        "named", metavar="[ID]" if kind in _MADE_IDS else "ID", required=kind not in _MADE_IDS, default=None
+    )
+    @_options(kind, dated=kind == "rate")
+    @_price_options(kind)
+    @_new_point_options(kind)
+    @click.pass_obj
+    def add(options: Options, /, named: str | None, **given: object) -> None:
+        point = _new_point(given) if kind == "link" else None
+        value = _value(kind, given)
+        value |= {} if named is None else {"id": named}
+        tell(options, carry_out(options, command(Add, kind=kind, value=value, new_point=point)))
+
+    return add
+
+
+def _set(kind: str) -> click.Command:
+    @click.command(
+        name="set",
+        help=f'Change a {kind}. What is not named stays; an empty value ("") removes the key. '
+        + ("--from DATE: the day from which a changed value holds." if kind in (*_ONLY_DATED, "link") else ""),
+    )
+    @click.argument("named", metavar="ID")
+    @_options(kind, dated=kind in _ONLY_DATED)
+    @_price_options(kind)
+    @click.pass_obj
+    def set_(options: Options, /, named: str, **given: object) -> None:
+        value = _value(kind, given)
+        since = value.pop("from", None) if _dates_a_value(kind, value) else None
+        if not value:
+            message = f"{kind} {named}: nothing to change; name at least one key (see --help)"
+            raise Refused(message)
+        tell(options, carry_out(options, command(Set, kind=kind, id=named, value=value, since=since)))
+
+    return set_
+
+
+def _dates_a_value(kind: str, value: dict[str, Any]) -> bool:
+    return kind in _ONLY_DATED or any(isinstance(value.get(key), str) for key in DATED)
+
+
+def _end(kind: str) -> click.Command:
+    key = _LAST_DAY.get(kind)
+    meaning = "the last day that the user pays" if key == "exit" else "the first day without it"
+
+    def day_options(function: _F) -> _F:
+        if key is None:
+            return function
+        mistaken = click.option("--mistaken", is_flag=True, help="It never held: take it out of all days.")
+        return click.option(f"--{key}", "day", metavar="DATE", help=f"{meaning[0].upper()}{meaning[1:]}.")(
+            mistaken(function)
+        )
+
+    text = f"End a {kind}" + ("." if key else ": it is not there any more. Refused while something names it.")
+
+    @click.command(name="end", help=text)
+    @click.argument("named", metavar="ID")
+    @day_options
+    @click.pass_obj
+    def end(options: Options, named: str, day: str | None = None, *, mistaken: bool = False) -> None:
+        tell(options, carry_out(options, command(End, kind=kind, id=named, day=day, mistaken=mistaken)))
+
+    return end
+
+
+def _list(kind: str) -> click.Command:
+    @click.command(name="list", help=f"List every {kind}; with --json as the objects that import accepts.")
+    @click.pass_obj
+    def list_(options: Options) -> None:
+        found = [one for one in known(options) if one.table == kind]
+        if options.json:
+            click.echo(json.dumps([one.given() for one in found], ensure_ascii=False))
+            return
+        for one in found:
+            click.echo(f"{one.id}: {', '.join(f'{key} {value}' for key, value in flat(kind, one.given()).items())}")
+
+    return list_
+
+
+def _show(kind: str) -> click.Command:
+    @click.command(name="show", help=f"Show a {kind}; with --json as the object that import accepts.")
+    @click.argument("named", metavar="ID")
+    @click.pass_obj
+    def show(options: Options, named: str) -> None:
+        found = next((one for one in known(options) if (one.table, one.id) == (kind, named)), None)
+        if found is None:
+            message = f"{kind} {named[:60]}: there is none of this id; `submeter {kind} list` names them"
+            raise Refused(message)
+        if options.json:
+            click.echo(json.dumps(found.given(), ensure_ascii=False))
+            return
+        click.echo(
+            "\n".join([f"{kind} {named}", *(f"  {key}: {text}" for key, text in flat(kind, found.given()).items())])
+        )
+
+    return show
+
+
+def known(options: Options) -> Sequence[Entity]:
+    """Every entry as it is now."""
+    from gateway.store import StoreError, StoreView
+
+    url = load_settings(options).store
+
+    async def ask() -> Sequence[Entity]:
+        async with StoreView(url) as view:
+            return entities(await view.property_rows(None))
+
+    try:
+        return asyncio.run(ask())
+    except StoreError as error:
+        raise Refused(str(error)) from error
+
+
+def command(model: type[_C], **given: object) -> _C:
+    """The command that was typed; Refused with every mistake in it."""
+    told = {key: value for key, value in given.items() if value is not None}
+    try:
+        return model.model_validate_json(json.dumps(told))
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        raise Refused.all(f"{dotted(one['loc'])}: {sentence(one, model)}" for one in found) from error
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """The keys of a table; those of a table inside with its name before them: "tax.rate"."""
+    for name, info in model.model_fields.items():
+        key = prefix + (info.alias or name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _keys(info.annotation, f"{key}.")
+        elif key != "id":
+            yield key, info
+
+
+def _options(kind: str, *, dated: bool) -> Callable[[_F], _F]:
+    """An option for each key; those made of words are also taken as they stand in the file, with _."""
+
+    def decorate(function: _F) -> _F:
+        for key, info in reversed(list(_keys(TABLES[kind]))):
+            if key != "digest":
+                text = f"Such as {info.examples[0]}." if info.examples else ""
+                function = _option(key, help_text=text, several=key in _LISTS)(function)
+        if dated:
+            function = _option("from", help_text="The day from which the value holds.")(function)
+        return function
+
+    return decorate
+
+
+def _option(key: str, *, help_text: str = "", several: bool = False, name: str = "") -> Callable[[_F], _F]:
+    plain = key.replace(".", "_")
+    names = dict.fromkeys([f"--{plain.replace('_', '-')}", f"--{plain}"])
+    text = help_text or ("Can be given several times." if several else "")
+    metavar = "DATE" if key in ("from", "until", "entry", "exit") else "TEXT"
+    return click.option(*names, name or plain, multiple=several, metavar=metavar, help=text or None)
+
+
+def _price_options(kind: str) -> Callable[[_F], _F]:
+    return _option("price", help_text="The price from that day on.") if kind == "rate" else lambda function: function
+
+
+_POINT_KEYS = ("building", "kind", "surface", "volume", "quotity", "people")
+
+
+def _new_point_options(kind: str) -> Callable[[_F], _F]:
+    def decorate(function: _F) -> _F:
+        for key in reversed(_POINT_KEYS if kind == "link" else ()):
+            function = _option(key, name=f"point_{key}", help_text=f"{key.capitalize()} of the new point.")(function)
+        if kind == "link":
+            text = "Make the billing point, too; --point may choose its id."
+            function = click.option("--new-point", metavar="NAME", help=text)(function)
+        return function
+
+    return decorate
+
+
+def _new_point(given: dict[str, Any]) -> dict[str, Any] | None:
+    """The point of `link add --new-point`; its options are taken out of what was given."""
+    name = given.pop("new_point")
+    values = {key: given.pop(f"point_{key}") for key in _POINT_KEYS}
+    if name is None:
+        stray = [key for key, value in values.items() if value is not None]
+        if stray:
+            message = f"--{stray[0]} belongs to a new point; give --new-point NAME, too"
+            raise Refused(message)
+        return None
+    chosen = {} if given["point"] is None else {"id": given["point"]}
+    return {"name": name, **chosen, **{key: _typed("point", key, value) for key, value in values.items() if value}}
+
+
+def _value(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What was given, as an object of the table."""
+    value: dict[str, Any] = {}
+    options = {key.replace(".", "_"): key for key, _ in _keys(TABLES[kind])}
+    for name, text in given.items():
+        if text is None or text == ():
+            continue
+        table, _, key = options.get(name, name).rpartition(".")
+        inside = value.setdefault(table, {}) if table else value
+        inside[key] = _typed(kind, name, text)
+    return value
+
+
+def _typed(kind: str, name: str, text: str | tuple[str, ...]) -> object:
+    """Text stays text, an empty one removes the key; whole numbers, yes and no, and JSON are what they are."""
+    if isinstance(text, tuple):
+        return [one for one in text if one] or None
+    info = TABLES[kind].model_fields.get(name)
+    whole = info is not None and int in (info.annotation, *get_args(info.annotation)) and text.isdecimal()
+    answer = name == "tax_included" and text in ("true", "false")
+    if whole or answer or text.startswith(_JSON):
+        with suppress(ValueError):  # what is no JSON is refused by its schema
+            return json.loads(text)
+    return text or None

@@ -1,0 +1,184 @@
+"""The Unix socket through which the command line reaches the running daemon.
+
+One JSON line is a command, one JSON line its answer; then the connection ends. The kernel says who is at the other
+end (SO_PEERCRED, unix(7)), and by the socket's mode who may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pwd
+import socket
+import struct
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from gateway.schema_errors import dotted
+from gateway.service.command_schema import COMMAND, Answer, refusal
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from gateway.service.command_schema import Command
+
+LIMIT = 4 * 1024 * 1024
+"""bytes of a line: a building of a thousand points is a fifth of it"""
+HEARING = 10.0
+"""seconds in which a command must have come"""
+ANSWERING = 120.0
+"""seconds in which it must be answered: closing a month may stand before it in the store's queue"""
+TALKERS = 8
+"""as many connections are heard at once; the others wait"""
+MODE = 0o660
+BEAT = 2.0
+_CREDENTIALS = struct.Struct("3i")
+MAX_TOLD = 5
+_SQLITE = "sqlite:///"
+
+_log = logging.getLogger(__name__)
+
+
+class ControlError(Exception):
+    """The daemon cannot be asked. The text is one sentence."""
+
+
+class ControlServer:
+    """The daemon's end."""
+
+    def __init__(
+        self,
+        path: Path,
+        execute: Callable[[Command, str], Awaitable[Answer]],
+        *,
+        busy: Callable[[], AbstractContextManager[None]],
+        beat: Callable[[], None],
+    ) -> None:
+        """`busy` surrounds each command, `beat` is called at every sign of life."""
+        self._path = path
+        self._execute = execute
+        self._busy = busy
+        self._beat = beat
+        self._room = asyncio.Semaphore(TALKERS)
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """Take the socket's place; who comes now waits until `run`. OSError where it cannot be made.
+
+        A socket that is there was left by a daemon that has died: the store's lock is ours.
+        """
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(str(self._path))
+        self._path.chmod(MODE)  # nobody can have come yet: it does not listen
+        self._socket.listen()
+
+    def close(self) -> None:
+        """Let go of the socket and its place."""
+        if self._socket is not None:
+            self._socket.close()
+            self._path.unlink(missing_ok=True)
+
+    async def run(self) -> None:
+        """Answer commands until cancelled; those that were begun are finished."""
+        server = await asyncio.start_unix_server(self._accept, sock=self._socket, limit=LIMIT)
+        try:
+            while True:
+                self._beat()
+                await asyncio.sleep(BEAT)
+        finally:
+            server.close()
+            await asyncio.gather(*self._conversations)
+
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
+        async with self._room:
+            with closing(writer), suppress(ConnectionError):  # who has gone needs no answer
+                answer = await self._heard(reader, author(writer.get_extra_info("socket")))
+                writer.write(answer.model_dump_json().encode() + b"\n")
+                await writer.drain()
+
+    async def _heard(self, reader: StreamReader, by: str) -> Answer:
+        try:
+            async with asyncio.timeout(HEARING):
+                line = await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError:
+            return refusal(f"the command is longer than {LIMIT} bytes; give it in parts")
+        except asyncio.IncompleteReadError:
+            return refusal("the command has no end; write one JSON object and a line feed")
+        except TimeoutError:
+            return refusal(f"no command came within {HEARING:g} s; write one JSON object and a line feed")
+        try:
+            command = COMMAND.validate_json(line)
+        except ValidationError as error:
+            return refusal(*_mistakes(error))
+        try:
+            with self._busy():
+                answer = await self._execute(command, by)
+        except Exception as error:  # noqa: BLE001 - nothing is committed, and who asked must hear of it
+            _log.exception("%s: %s failed", by, command.verb)
+            return refusal(f"the daemon could not carry it out ({error}); its log says more")
+        _log.info("%s: %s: %s", by, command.verb, f"{len(answer.changes)} changed" if answer.ok else "refused")
+        return answer
+
+
+def author(connection: socket.socket) -> str:
+    """Who is at the other end: the user's name; a container may have none."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(credentials)
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid-{user}"
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    found = error.errors(include_url=False, include_input=False)
+    return [f"the command is refused: {dotted(one['loc'])}: {one['msg']}" for one in found[:MAX_TOLD]]
+
+
+def ask(path: Path, command: Command) -> Answer | None:
+    """The daemon's answer to a command; None where no daemon listens. ControlError where it cannot be asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWERING)
+        try:
+            connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except PermissionError as error:
+            group = path.stat().st_gid
+            message = (
+                f"{path}: the daemon may be told what to do by its own user and by group {group}: use sudo or join"
+            )
+            raise ControlError(message) from error
+        except OSError as error:
+            message = f"{path}: the daemon cannot be reached ({error}): choose a shorter path for the store"
+            raise ControlError(message) from error
+        return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n")
+
+
+def _answered(connection: socket.socket, line: bytes) -> Answer:
+    try:
+        with suppress(BrokenPipeError):  # it has stopped listening, but it may have said why
+            connection.sendall(line)
+        with connection.makefile("rb") as answer:
+            return Answer.model_validate_json(answer.readline(LIMIT))
+    except (OSError, ValidationError) as error:
+        message = "the daemon has not answered: `submeter audit` tells whether the change was made; try again"
+        raise ControlError(message) from error
+
+
+def socket_path(store: str, config: Path) -> Path:
+    """Where the daemon of a store listens: beside an SQLite file, else beside the settings."""
+    beside = Path(store.removeprefix(_SQLITE)) if store.startswith(_SQLITE) else config.resolve()
+    return beside.with_name(beside.name + ".sock")

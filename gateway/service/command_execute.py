@@ -1,0 +1,163 @@
+"""Carries out one command after the other, whoever gives it: the daemon for the command line, or the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.problem import Problem
+from gateway.service import property_schema as schema
+from gateway.service.command import Plan, PropertyStore, plan, record
+from gateway.service.command_edits import Edit, added, changed, ended, taken_over
+from gateway.service.command_moves import exchanged, moved
+from gateway.service.command_schema import (
+    Add,
+    AddReading,
+    Answer,
+    ChangeTold,
+    Command,
+    End,
+    Exchange,
+    Import,
+    Move,
+    ProblemTold,
+    Set,
+    VoidReading,
+    refusal,
+)
+from gateway.service.correct import CorrectionStore, correct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from gateway.ports.clock import Clock
+    from gateway.service.command_edits import Known
+    from gateway.service.records import PropertyRow
+
+Seal = Callable[[str], str]
+"""what is kept of a badge's identifier"""
+
+
+class SealError(Exception):
+    """An identifier cannot be sealed. The text is one sentence."""
+
+
+class CommandStore(PropertyStore, CorrectionStore, Protocol):
+    """What commands need of the store."""
+
+    async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
+        """The property data as known at the instant; None: now."""
+
+
+class Commander:
+    """Gives every command the entries as the one before has left them."""
+
+    def __init__(
+        self, *, store: CommandStore, clock: Clock, seal: Seal, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`changed` is called after each change: what was settled may have to be settled again."""
+        self._store = store
+        self._clock = clock
+        self._seal = seal
+        self._changed = changed
+        self._one_at_a_time = asyncio.Lock()
+
+    async def execute(self, command: Command, by: str) -> Answer:
+        """What became of the command; `by` is kept with what it changed."""
+        try:
+            async with self._one_at_a_time:
+                answer = await self._execute(command, by)
+        except SealError as error:
+            return refusal(str(error))
+        if answer.applied and answer.changes:
+            self._changed()
+        return answer
+
+    async def _execute(self, command: Command, by: str) -> Answer:
+        current = schema.entities(await self._store.property_rows(None))
+        now = self._clock.now()
+        if isinstance(command, AddReading | VoidReading):
+            return await correct(self._store, by_name(current), command, by, now)
+        planned = prepare(current, command, now, self._seal)
+        if not isinstance(planned, Plan):
+            return refused(planned)
+        only_plan = isinstance(command, Import) and command.plan
+        if not only_plan:
+            await record(self._store, planned, by=by, at=now)
+        return told(planned, applied=not only_plan)
+
+
+def by_name(entities: Iterable[schema.Entity]) -> Known:
+    """The entries by kind and id."""
+    return {(one.table, one.id): one for one in entities}
+
+
+def prepare(
+    current: Sequence[schema.Entity],
+    command: Import | Add | Set | End | Move | Exchange,
+    now: datetime,
+    seal: Seal,
+) -> Plan | tuple[Problem, ...]:
+    """What the command would change, or everything that speaks against it."""
+    known = by_name(current)
+    edit = _edit(known, command, now)
+    sealed = [_sealed(known, one, seal) for one in edit.told]
+    edit_problems = (*edit.problems, *(one for one in sealed if isinstance(one, Problem)))
+    entities = [one for one in sealed if not isinstance(one, Problem)]
+    lost = {(one.kind, one.id) for one in edit_problems}
+    planned = plan(current, entities, {*edit.refused, *lost} if isinstance(command, Import) else (), edit.ended)
+    if edit_problems and not isinstance(command, Import):
+        return edit_problems  # what is wrong with the whole would only repeat it
+    problems = (*edit_problems, *planned.problems)
+    return problems or planned
+
+
+def _edit(known: Known, command: Import | Add | Set | End | Move | Exchange, now: datetime) -> Edit:
+    match command:
+        case Import():
+            return taken_over(command)
+        case Add():
+            return added(known, command)
+        case Set():
+            return changed(known, command)
+        case End():
+            return ended(known, command)
+        case Move():
+            return moved(known, command)
+        case Exchange():
+            return exchanged(known, command, now)
+
+
+def _sealed(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Problem:
+    """A badge without its identifier; one that is known keeps what was made of it."""
+    if not isinstance(told, schema.Badge) or told.digest is not None:
+        return told
+    if told.identifier is not None:
+        return told.sealed(seal(told.identifier))
+    before = known.get(("badge", told.id))
+    if isinstance(before, schema.Badge) and before.digest is not None:
+        return told.sealed(before.digest)
+    text = 'is missing; write e.g. identifier = "04A1B2C3"'
+    return Problem(code="refused", kind="badge", id=told.id, text=text, field="identifier")
+
+
+def told(planned: Plan, *, applied: bool) -> Answer:
+    """The plan as it is answered."""
+    changes = (
+        ChangeTold(
+            kind=change.kind,
+            id=change.id,
+            before=None if change.before is None else change.before.given(),
+            after=None if change.after is None else change.after.given(),
+        )
+        for change in planned.changes
+    )
+    return Answer(ok=True, applied=applied, changes=tuple(changes), unchanged=planned.unchanged)
+
+
+def refused(problems: Iterable[Problem]) -> Answer:
+    """Nothing was done, for these reasons."""
+    found = (ProblemTold(kind=one.kind, id=one.id, field=one.field, text=one.text) for one in problems)
+    return Answer(ok=False, problems=tuple(found))

@@ -1,0 +1,136 @@
+"""A move and an exchange: one command, several entries."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from gateway.service import property_schema as schema
+from gateway.service.command_edits import Edit, entry, fault, free_id, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date
+
+    from gateway.service.command_edits import Known
+    from gateway.service.command_schema import Exchange, Move
+
+_DAY = timedelta(days=1)
+
+
+def moved(known: Known, command: Move) -> Edit:
+    """The stay that ends on the day before, and the one that begins; without a new user the point is vacant."""
+    for kind, named in (("point", command.point), ("user", command.to)):
+        if named is not None and (kind, named) not in known:
+            return missing(kind, named)
+    stays = [one for one in known.values() if isinstance(one, schema.Stay) and one.point == command.point]
+    there = next((one for one in stays if _there(one, command.day)), None)
+    later = min((one for one in stays if one.entry > command.day), key=lambda one: one.entry, default=None)
+    wrong = _wrong_move(command, there, later)
+    if wrong:
+        return fault("point", command.point, wrong)
+    left = [] if there is None else [_with(there, "exit", command.day - _DAY)]
+    return Edit.of([*left, *([] if command.to is None else [_entered(known, command, command.to, later)])])
+
+
+def _there(stay: schema.Stay, day: date) -> bool:
+    return stay.entry <= day and (stay.exit is None or stay.exit >= day)
+
+
+def _wrong_move(command: Move, there: schema.Stay | None, later: schema.Stay | None) -> str:
+    if there is None and command.to is None:
+        return f"nobody is there on {command.day}: it is vacant already"
+    if there is not None and there.user == command.to:
+        return f"{there.user} is there on {command.day} already ({there.id}): name somebody else, or leave out --to"
+    if there is not None and there.entry == command.day:
+        correct = f"correct that with `submeter occupancy set {there.id}`, or end it as mistaken"
+        return f"{there.user} enters on {command.day} ({there.id}): {correct}"
+    if command.to is not None and later is not None and later.user != command.to:
+        correct = f"correct that first with `submeter occupancy set {later.id}`"
+        return f"{later.user} enters on {later.entry} ({later.id}): {correct}"
+    return ""
+
+
+def _entered(known: Known, command: Move, user: str, later: schema.Stay | None) -> schema.Entity | Edit:
+    """The new stay; the one of the same user that was to begin later begins on the day instead."""
+    if later is not None:
+        return _with(later, "entry", command.day)
+    stay = free_id(known, "occupancy", f"{command.point}-{command.day}")
+    return entry("occupancy", {"id": stay, "point": command.point, "user": user, "entry": command.day.isoformat()})
+
+
+def _with(stay: schema.Stay, key: str, day: date) -> schema.Entity | Edit:
+    return entry("occupancy", stay.given() | {key: day.isoformat()})
+
+
+def exchanged(known: Known, command: Exchange, now: datetime) -> Edit:
+    """Every register of the meter with the last index of the old one and the first of the new one."""
+    meter = known.get(("meter", command.meter))
+    if not isinstance(meter, schema.Meter):
+        return missing("meter", command.meter)
+    at = instant(command.at, zone_of(known, meter), now)
+    if isinstance(at, str):
+        return fault("meter", meter.id, at, "at")
+    registers = registers_of(known, meter.id)
+    final, start = _by_register(registers, command.final), _by_register(registers, command.start)
+    wrong = _wrong_indexes(registers, command)
+    if wrong:
+        return Edit.of(fault("meter", meter.id, text, field) for field, text in wrong)
+    new = {"at": at.isoformat(), **({} if command.serial is None else {"serial": command.serial})}
+    entries: list[schema.Entity | Edit] = []
+    for one in registers:
+        value = one.given()
+        steps = [*value.get("exchanges", ()), {**new, "final": final[one.id], "start": start[one.id]}]
+        value["exchanges"] = sorted(steps, key=lambda step: datetime.fromisoformat(step["at"]))
+        entries.append(entry("register", value))
+    if meter.serial is not None and command.serial is not None:
+        entries.append(entry("meter", meter.given() | {"serial": command.serial}))
+    return Edit.of(entries)
+
+
+def registers_of(known: Known, meter: str) -> list[schema.Register]:
+    """The registers of a meter, by id."""
+    found = [one for one in known.values() if isinstance(one, schema.Register) and one.meter == meter]
+    return sorted(found, key=lambda one: one.id)
+
+
+def register_named(registers: Iterable[schema.Register], name: str) -> schema.Register | None:
+    """The register of this id, or of this key at its meter."""
+    return next((one for one in registers if name in (one.id, one.key)), None)
+
+
+def _by_register(registers: Iterable[schema.Register], given: Mapping[str, str]) -> dict[str, str]:
+    named = ((register_named(registers, name), value) for name, value in given.items())
+    return {one.id: value for one, value in named if one is not None}
+
+
+def _wrong_indexes(registers: list[schema.Register], command: Exchange) -> list[tuple[str, str]]:
+    """Every register needs both indexes, once each."""
+    found = []
+    known = ", ".join(one.id for one in registers) or "none: add its registers first"
+    for field, given in (("final", command.final), ("start", command.start)):
+        strangers = [name for name in given if register_named(registers, name) is None]
+        named = _by_register(registers, given)
+        without = [one.id for one in registers if one.id not in named]
+        if strangers:
+            found.append((field, f"{command.meter} has no register {', '.join(strangers)}; it has: {known}"))
+        if without:
+            found.append((field, f"the index of {', '.join(without)} is missing; give --{field} {without[0]}=VALUE"))
+    return found if registers else [("", f"has no register that could be exchanged; it has: {known}")]
+
+
+def zone_of(known: Known, meter: schema.Meter) -> str:
+    """The time zone of the meter's facility."""
+    facility = known.get(("facility", meter.facility))
+    return facility.time_zone if isinstance(facility, schema.Facility) else "UTC"
+
+
+def instant(text: str, zone: str, now: datetime) -> datetime | str:
+    """The instant, in the time zone where it names none; what is wrong with it."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return f'"{text}" is no instant; write e.g. 2026-03-12T10:30 (local) or 2026-03-12T10:30:00+01:00'
+    local = found if found.tzinfo is not None else found.replace(tzinfo=ZoneInfo(zone))
+    return f"{text} is still to come; write an instant that has passed" if local > now else local

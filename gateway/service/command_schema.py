@@ -1,0 +1,163 @@
+"""Commands that change something, as they travel: strict models, read at the edge and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from gateway.service.property_fields import Day, Id, Strict, Text
+
+Value = dict[str, Any]
+"""an entry as in property.toml, its dates as text; which keys it may have, its table says"""
+Kind = Literal[
+    "facility", "building", "point", "user", "owner", "occupancy", "meter", "register", "link", "rate", "badge"
+]
+
+
+class Named(Strict):
+    """An entry and its table."""
+
+    kind: Kind
+    value: Value
+
+
+class Import(Strict):
+    """Take over entries, all or nothing; what is not mentioned stays."""
+
+    verb: Literal["import"] = "import"
+    entries: tuple[Named, ...] = Field(strict=False)
+    refused: tuple[tuple[str, str], ...] = Field(default=(), strict=False)
+    """kind and id of what its file holds but nobody can read: it gives rise to no other problem"""
+    plan: bool = False
+    """say what would change, and change nothing"""
+
+
+class Add(Strict):
+    """One new entry, for a link also the point that it is linked to."""
+
+    verb: Literal["add"] = "add"
+    kind: Kind
+    value: Value
+    """without id: one is made of what it names, where the table allows it"""
+    new_point: Value | None = None
+
+
+class Set(Strict):
+    """Other values of one entry; None removes a key."""
+
+    verb: Literal["set"] = "set"
+    kind: Kind
+    id: Id
+    value: Value
+    since: Day | None = None
+    """the day from which a dated value holds"""
+
+
+class End(Strict):
+    """One entry ends on a day; or was a mistake and never held."""
+
+    verb: Literal["end"] = "end"
+    kind: Kind
+    id: Id
+    day: Day | None = None
+    """as its table writes it: of a stay the last day, else the first day without it"""
+    mistaken: bool = False
+
+
+class Move(Strict):
+    """Who lives at a point from a day on; nobody: the owner pays."""
+
+    verb: Literal["move"] = "move"
+    point: Id
+    day: Day
+    to: Id | None = None
+
+
+class Exchange(Strict):
+    """One meter ends and another begins on the same links."""
+
+    verb: Literal["exchange"] = "exchange"
+    meter: Id
+    at: Text
+    final: dict[str, str]
+    """register (its id, or its key at the meter) -> last index of the old meter"""
+    start: dict[str, str]
+    serial: Text | None = None
+
+
+class AddReading(Strict):
+    """An index that a person read."""
+
+    verb: Literal["reading add"] = "reading add"
+    meter: Id
+    register_: Text = Field(alias="register")
+    at: Text
+    value: Text
+    reason: Text
+
+
+class VoidReading(Strict):
+    """A reading that does not count."""
+
+    verb: Literal["reading void"] = "reading void"
+    meter: Id
+    register_: Text = Field(alias="register")
+    at: Text
+    reason: Text
+
+
+Command = Import | Add | Set | End | Move | Exchange | AddReading | VoidReading
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="verb")])
+
+
+class ChangeTold(Strict):
+    """One entry before and after; None where it was not there, or is not there any more."""
+
+    kind: str
+    id: str
+    before: Value | None
+    after: Value | None
+
+
+class ProblemTold(Strict):
+    """One thing that speaks against a command."""
+
+    kind: str = ""
+    id: str = ""
+    field: str = ""
+    text: str
+
+    def __str__(self) -> str:
+        place = " ".join(part for part in (self.kind, self.id) if part)
+        return ": ".join(part for part in (place, self.field, self.text) if part)
+
+
+class Answer(Strict):
+    """What became of a command."""
+
+    ok: bool
+    applied: bool = False
+    changes: tuple[ChangeTold, ...] = Field(default=(), strict=False)
+    unchanged: int = 0
+    problems: tuple[ProblemTold, ...] = Field(default=(), strict=False)
+
+    @property
+    def added(self) -> int:
+        """How many entries are new."""
+        return sum(change.before is None for change in self.changes)
+
+    @property
+    def ended(self) -> int:
+        """How many entries are not there any more."""
+        return sum(change.after is None for change in self.changes)
+
+    @property
+    def changed(self) -> int:
+        """How many entries have other values."""
+        return len(self.changes) - self.added - self.ended
+
+
+def refusal(*texts: str) -> Answer:
+    """Nothing was done, for these reasons."""
+    return Answer(ok=False, problems=tuple(ProblemTold(text=text) for text in texts))
