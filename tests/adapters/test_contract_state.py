@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FLAT = "state/accruals/flat-1"
 HEAT = "state/meters/heat-01"
+PATIENCE = 60.0
+"""seconds after which something that never comes fails a test instead of hanging it"""
 
 
 @asynccontextmanager
@@ -33,7 +35,7 @@ async def showing(broker: Broker, clock: StillClock | None = None) -> AsyncItera
     """The worker, and the connection that it shares with the events."""
     client = MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=())
     state = State(outlet=client, clock=clock or StillClock(), beat=lambda: None)
-    async with client.open(lambda _: None, ()):
+    async with asyncio.timeout(PATIENCE), client.open(lambda _: None, ()):
         task = asyncio.create_task(state.run())
         try:
             yield state, client
@@ -230,7 +232,8 @@ async def test_a_connection_lost_while_the_next_is_there_already_leaves_nothing_
     state.put(FLAT, {})
     task = asyncio.create_task(state.run())
     outlet.connected()
-    await outlet.done.wait()
+    async with asyncio.timeout(PATIENCE):
+        await outlet.done.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
