@@ -1,0 +1,98 @@
+"""Commands while the daemon runs: through its socket, and closed months follow at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.scenarios.plant import BUILDING, START, Plant, running, submeter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.broker import Broker
+
+BEGIN = datetime(2026, 10, 31, 18, tzinfo=UTC)
+NOVEMBER = datetime(2026, 10, 31, 23, 30, tzinfo=UTC)
+"""half an hour after the end of October in Zurich"""
+FIRST, LAST = ((instant - START) // timedelta(minutes=1) for instant in (BEGIN, NOVEMBER))
+
+Charges = dict[str, list[dict[str, Any]]]
+"""register -> the charges of October that stand for it"""
+
+
+async def ok(plant: Plant, *arguments: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    code, out, err = await submeter("--config", plant.config, "--json", *arguments)
+    assert (code, err) == (0, ""), (out, err)
+    return json.loads(out)
+
+
+async def standing(plant: Plant) -> Charges:
+    """Once everything that was asked for is settled."""
+    await plant.clock.step(NOVEMBER)  # answered when all that is due is done
+    found: Charges = {}
+    for charge in await ok(plant, "charges", "--month", "2026-10", "--standing"):
+        found.setdefault(charge["register"], []).append(charge)
+    return found
+
+
+async def total(plant: Plant) -> Fraction:
+    """What all charges add up to, reversals included."""
+    charges = await ok(plant, "charges", "--month", "2026-10")
+    return sum((Fraction(charge["amount"]) for charge in charges), Fraction(0))
+
+
+@pytest.fixture
+async def plant(tmp_path: Path, broker: Broker) -> AsyncIterator[Plant]:
+    """The last five hours of October, imported while the daemon runs; the month is closed, and November has begun."""
+    file = tmp_path / "property.toml"
+    text = (BUILDING / "property.toml").read_text(encoding="utf-8")
+    file.write_text(text.replace('currency = "CHF"\n', 'currency = "CHF"\ngrace_hours = 0\n', 1), encoding="utf-8")
+    async with running(tmp_path, (broker.host, broker.port)) as one:
+        for minutes in (FIRST, FIRST + 15):
+            await one.step(minutes)
+        told = await ok(one, "import", str(file))
+        assert told["added"] == text.count("\n[["), told["added"]
+        for minutes in range(FIRST + 30, LAST + 1, 15):
+            await one.step(minutes)
+        yield one
+
+
+async def test_a_closed_month_is_revised_after_each_command_through_the_socket(plant: Plant) -> None:
+    first = await standing(plant)
+    assert {charge["payer"]["id"] for charge in first["heat-1-heat"]} == {"blumer"}
+
+    await ok(plant, "move", "flat-1", "2026-10-31", "--to", "weber")
+    moved = await standing(plant)
+    (old,), (new,) = first["heat-1-heat"], moved["heat-1-heat"]
+    assert (new["payer"]["id"], new["revision"], new["reason"]) == ("weber", 2, "move")
+    assert (new["quantity"], new["amount"]) == (old["quantity"], old["amount"])
+    assert moved["heat-2-heat"] == first["heat-2-heat"]
+
+    await ok(plant, "rate", "set", "heating", "--price", "0.2360", "--from", "2026-10-31")
+    dearer = await standing(plant)
+    (charge,) = dearer["heat-2-heat"]
+    assert (charge["unit_price"], charge["rate"]["version"], charge["reason"]) == ("0.2360", 2, "rate")
+    assert dearer["water-1-volume"] == moved["water-1-volume"]
+
+    await ok(plant, "reading", "void", "heat-3", "heat", "2026-11-01T00:00", "--reason", "the display was misread")
+    voided = await standing(plant)
+    (before,), (after,) = dearer["heat-3-heat"], voided["heat-3-heat"]
+    assert before["evidence"]["segments"][-1]["until"]["quality"] == "measured"
+    assert after["evidence"]["segments"][-1]["until"]["quality"] == "bracketed"
+    assert after["revision"] == before["revision"] + 1
+
+    segment = voided["heat-4-heat"][0]["evidence"]["segments"][0]
+    index = f"heat={segment['from']['value']}"
+    await ok(plant, "exchange", "heat-4", "--at", "2026-10-31T19:05", "--final", index, "--start", index)
+    exchanged = await standing(plant)
+    assert len(exchanged["heat-4-heat"][0]["evidence"]["segments"]) == 2
+
+    assert await total(plant) == sum(
+        (Fraction(charge["amount"]) for charges in exchanged.values() for charge in charges), Fraction(0)
+    )
