@@ -30,11 +30,11 @@ def migrate(options: Options) -> None:
         raise Refused(str(error)) from error
     _make_pepper(options.config)
     if options.json:
-        click.echo(json.dumps({"store": str(done.path), "before": done.before, "now": done.now}))
+        click.echo(json.dumps({"store": done.name, "before": done.before, "now": done.now}))
     elif done.before == done.now:
-        click.echo(f"{done.path}: at revision {done.now}, nothing to do")
+        click.echo(f"{done.name}: at revision {done.now}, nothing to do")
     else:
-        click.echo(f"{done.path}: brought from {done.before or 'nothing'} to revision {done.now}")
+        click.echo(f"{done.name}: brought from {done.before or 'nothing'} to revision {done.now}")
 
 
 def _make_pepper(config: Path) -> None:

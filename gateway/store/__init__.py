@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.store.errors import StoreError, StoreInUseError
+from gateway.store.errors import StorageError, StoreError, StoreInUseError
 from gateway.store.store import Store
 from gateway.store.view import StoreView
 
-__all__ = ["Store", "StoreError", "StoreInUseError", "StoreView"]
+__all__ = ["StorageError", "Store", "StoreError", "StoreInUseError", "StoreView"]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.service.records import Correction
 from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, streams
-from gateway.store.engine import database_path, require_file, writing_engine
-from gateway.store.lock import Lock
+from gateway.store.database import database, usable
 from gateway.store.view import StoreView
 from gateway.store.writer import Priority, Writer
 
@@ -26,25 +25,60 @@ if TYPE_CHECKING:
     from gateway.service.records import DirtyMonth, NewCharge, PropertyChange, SessionRecord
 
 
+class _Health:
+    """Tells those who watch, in their event loop, when storing begins to fail and when it succeeds again."""
+
+    def __init__(self) -> None:
+        self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[str], None], Callable[[], None]]] = []
+        self._reason: str | None = None
+
+    def watch(self, failing: Callable[[str], None], well: Callable[[], None]) -> None:
+        self._watchers.append((asyncio.get_running_loop(), failing, well))
+        if self._reason is not None:
+            failing(self._reason)
+
+    def failing(self, reason: str) -> None:
+        if self._reason != reason:
+            self._reason = reason
+            for loop, failing, _ in self._watchers:
+                loop.call_soon_threadsafe(failing, reason)
+
+    def well(self) -> None:
+        if self._reason is not None:
+            self._reason = None
+            for loop, _, well in self._watchers:
+                loop.call_soon_threadsafe(well)
+
+
 class Store(StoreView):
     """A store that this process alone writes. What a method has returned from is durable."""
 
-    def __init__(self, url: str, *, boot: str = "") -> None:
-        """Lock and open the store; events made here carry the boot id.
+    def __init__(self, url: str, *, boot: str = "", ballast: int = 0) -> None:
+        """Lock and open the store; events made here carry the boot id; `ballast` bytes are kept free on its disk.
 
         StoreInUseError where another process writes it, StoreError where it is missing or of another release.
         """
-        path = database_path(url)
-        require_file(path)
-        self._lock = Lock(path)
+        base = database(url)
+        base.require()
+        self._health = _Health()
         with ExitStack() as opened:
-            opened.callback(self._lock.release)
-            super().__init__(url)
-            opened.callback(self.reader.close)
-            self.writer = Writer(writing_engine(path))
-            opened.pop_all()
+            engine = opened.enter_context(base.exclusive())
+            self._open(base)
+            with ExitStack() as begun:
+                begun.callback(self.reader.close)
+                with usable(base):
+                    self.writer = Writer(engine, base.guard(ballast), base.trouble, self._health)
+                begun.pop_all()
+            self._exclusive = opened.pop_all()
         self._boot = boot
         self._listeners: list[Callable[[], None]] = []
+
+    def watch(self, failing: Callable[[str], None], well: Callable[[], None]) -> None:
+        """From now on call `failing` in the event loop when a write fails for want of a disk, `well` when one succeeds.
+
+        Each is called when it changes; the reason of `failing` is a sentence.
+        """
+        self._health.watch(failing, well)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the event loop whenever there are new events."""
@@ -54,7 +88,7 @@ class Store(StoreView):
         """Finish what is queued, let go of the files, then of the lock."""
         await super().close()  # readers first: the last connection to close checkpoints
         await asyncio.to_thread(self.writer.close)
-        self._lock.release()
+        self._exclusive.close()
 
     async def keep(self, polls: Sequence[Poll]) -> readings.Kept:
         """Keep the polls of a round in one transaction. What is known already changes nothing."""

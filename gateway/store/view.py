@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from gateway.service.deliver import Stream
 from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, streams
-from gateway.store.engine import database_path, reading_engine, require_file, require_revision, usable
+from gateway.store.database import database, require_revision, usable
 from gateway.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.core.event import Alarm, Event
     from gateway.core.metering import Reading
     from gateway.service.records import ClosedMonth, Correction, DirtyMonth, PropertyRow, SessionRecord
+    from gateway.store.database import Database
 
 READERS = 2
 
@@ -30,15 +31,17 @@ class StoreView:
 
     def __init__(self, url: str) -> None:
         """Open the store at an SQLAlchemy URL. StoreError where it is missing or of another release."""
-        path = database_path(url)
-        require_file(path)
-        engine = reading_engine(path, READERS)
+        self._open(database(url))
+
+    def _open(self, base: Database) -> None:
+        base.require()
+        engine = base.reading(READERS)
         with ExitStack() as opened:
             opened.callback(engine.dispose)
-            with usable(path), engine.connect() as connection:
-                require_revision(connection, path)
+            with usable(base), engine.connect() as connection:
+                require_revision(connection, base)
             opened.pop_all()
-        self.reader = Reader(engine, READERS)
+        self.reader = Reader(engine, READERS, partial(base.trouble, reading=True))
 
     async def __aenter__(self) -> Self:
         return self

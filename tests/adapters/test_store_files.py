@@ -88,8 +88,10 @@ def test_a_missing_folder_is_told_and_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "missing").exists()
 
 
-@pytest.mark.parametrize("url", ["postgresql://box/gateway", "sqlite://", "gateway.db", "sqlite:///:memory:"])
-def test_a_url_that_names_no_file_is_refused_with_an_example(url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["mysql://box/gateway", "sqlite://", "gateway.db", "sqlite:///:memory:", "postgresql://box"]
+)
+def test_a_url_that_names_no_store_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(StoreError, match=r"write sqlite:////folder/gateway\.db"):
         migrate(url)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.core.units import Scaled
 from gateway.store import Store, readings, schema, streams
-from gateway.store.engine import writing_engine
+from gateway.store.database import database
 from gateway.store.readings import Kept
 from gateway.store.writer import Priority
 from tests.adapters.stores import QUARTER, START, new_store, poll, reading
@@ -139,12 +139,9 @@ async def test_after_an_exchange_the_old_meter_is_no_neighbour_any_more(tmp_path
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    folder = tmp_path_factory.mktemp("span")
-    new_store(folder)
-    engine = writing_engine(folder / "gateway.db")
-    with engine.connect() as one:
+    url = new_store(tmp_path_factory.mktemp("span"))
+    with database(url).exclusive() as engine, engine.connect() as one:
         yield one
-    engine.dispose()
 
 
 answers = st.tuples(
