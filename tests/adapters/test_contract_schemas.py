@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gateway.core.canonical import canonical
+from gateway.core.charge import body, charge_id
+from gateway.core.charge.line import SessionRef, reversal
 from gateway.core.units import UNITS
 from gateway.mqtt.state import schemas, state_topic
 from gateway.mqtt.topics import Gateway, parse
 from gateway.service.deliver import Ack, Problem, Resend
 from gateway.service.property_fields import CYCLE
 from tests.contract import SCHEMAS, broken, schema
+from tests.core.worlds import MONTH, World, worlds
 from tests.delivery import ROOT, delivering, listening
 from tests.outbox import Outbox, stream
 
@@ -80,6 +84,15 @@ def test_a_command_with_one_mistake_is_refused_by_the_schema_and_by_the_gateway(
         if not (name == "resend" and wrong.get("from_seq") == 7):  # as a person types it
             assert not schema(name).is_valid(wrong), where
             assert isinstance(parse(GATEWAY, f"{ROOT}/{end}", json.dumps(wrong).encode()), Problem), where
+
+
+@given(worlds())
+def test_every_charge_that_can_come_about_is_as_its_schema_says(world: World) -> None:
+    session = SessionRef(id="s-1", badge="b-1", start=MONTH.start, end=MONTH.until, witness="tap")
+    for charge in world.charges():
+        of_session = replace(charge, session=session, component="cycle", unit="cycle", allocation=None, segments=())
+        for one in (charge, reversal(charge, charge_id(charge), 2, "rate"), of_session):
+            assert schema("charge").is_valid(body(one)), body(one)
 
 
 async def test_every_answer_to_a_resend_is_as_its_schema_says(broker: Broker) -> None:

@@ -57,6 +57,16 @@ class Witness:
         while sum(self.next.values()) < events(plant):
             await self._news()
 
+    async def until_shown(self, ends: set[str]) -> None:
+        """Return once something was heard at all these ends of topics."""
+        while not ends <= {end for end, *_ in self.heard}:
+            await self._news()
+
+    def state(self) -> set[str]:
+        """The ends of the topics whose last payload is kept for who comes later."""
+        last = {end: payload for end, payload, _ in self.heard if not end.startswith(EVENTS)}
+        return {end for end, payload in last.items() if payload}
+
     def payloads(self, branch: str) -> list[Any]:
         """What was heard in a branch, without what is empty."""
         return [json.loads(held) for topic, held, _ in self.heard if topic.startswith(f"{branch}/") and held]
@@ -147,8 +157,10 @@ async def run(folder: Path, broker: Broker) -> tuple[Witness, Witness]:
             await plant.step(CLOSED + HALF_A_DAY)
             await witness.until_all(plant)
             await witness.until_said("rates/heating", b'"price":"0.1280"')
+            assert (await submeter("--config", plant.config, "move", "flat-3", "2026-11-02", "--to", "rossi"))[0] == 0
+            await witness.until_said("state/accruals/flat-3", b'"id":"rossi"')
         async with witnessing(broker, "late") as late:
-            await late.until_said("state/meters/heat-1", b"")
+            await late.until_shown(witness.state())
         return witness, late
 
 
@@ -242,12 +254,19 @@ def test_a_new_subscriber_finds_schemas_rates_every_meter_and_the_accruals(heard
     assert (november["month"], november["payer"]["id"]) == ("2026-11", "blumer")
 
 
-def test_at_a_move_the_accrual_is_cleared_before_that_of_the_next_payer(heard: tuple[Witness, Witness]) -> None:
+@pytest.mark.parametrize(
+    ("flat", "first", "second"),
+    [("flat-2", "rossi", "meier"), ("flat-3", "dubois", "rossi")],
+    ids=["known before", "told of while the gateway runs"],
+)
+def test_at_a_move_the_accrual_is_cleared_before_that_of_the_next_payer(
+    heard: tuple[Witness, Witness], flat: str, first: str, second: str
+) -> None:
     witness, _ = heard
     payers: list[str | None] = []
     for end, payload, _ in witness.heard:
-        if end == "state/accruals/flat-2":
+        if end == f"state/accruals/{flat}":
             payer = json.loads(payload)["payer"]["id"] if payload else None
             payers += [payer] if payers[-1:] != [payer] else []
-    first, second = [payer for payer in dict.fromkeys(payers) if payer]
-    assert payers[payers.index(first) : payers.index(second) + 1] == [first, None, second]
+    last = len(payers) - 1 - payers[::-1].index(first)
+    assert payers[last : last + 3] == [first, None, second]
