@@ -17,7 +17,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
-from gateway.core.period import local_date, midnight
+from gateway.core.period import Period, local_date, midnight
 from gateway.core.track import track
 from gateway.core.units import UnitError
 from gateway.service.property import book_of
@@ -74,13 +74,10 @@ class Progress:
 
 
 class RetainStore(Protocol):
-    """What retention needs of the store."""
+    """What retention asks of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
         """The property data as known at the instant; None: now."""
-
-    async def metered(self) -> Collection[str]:
-        """Every meter that has a reading."""
 
     async def first_reading(self) -> datetime | None:
         """The instant of the oldest reading."""
@@ -94,20 +91,27 @@ class RetainStore(Protocol):
     async def dirty(self) -> Sequence[DirtyMonth]:
         """The months to be settled again."""
 
-    async def retained(self, facility: str) -> Progress:
+
+class OldRows(Protocol):
+    """What retention does to the store. Every change is durable on return."""
+
+    async def metered(self) -> Collection[str]:
+        """Every meter that has a reading."""
+
+    async def progress(self, facility: str) -> Progress:
         """How far the work for this facility is."""
 
-    async def roll_up(self, facility: str, rollups: Sequence[Rollup], until: datetime) -> None:
-        """Keep the roll-ups, in place of earlier ones, and that the facility is rolled up to `until`."""
+    async def roll_up(self, facility: str, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
+        """Keep the roll-ups of the meters' day in place of earlier ones, and that the facility is rolled up so far."""
 
     async def thin(self, facility: str, spare: Sequence[Reading], until: datetime) -> None:
         """Delete these readings; keep that the facility is thinned up to `until`."""
 
     async def forget_raw(self, before: datetime, limit: int) -> int:
-        """Empty the raw answers of at most `limit` polls before the instant; how many."""
+        """Empty the raw answers of at most `limit` polls before the instant; how many polls were looked through."""
 
     async def forget_polls(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` polls before the instant that are delivered; how many. The newest stays."""
+        """Delete at most `limit` polls before the instant that are delivered; how many were looked through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,7 @@ class Retain:
         self,
         *,
         store: RetainStore,
+        old: OldRows,
         clock: SettleClock,
         bell: Bell,
         settings: RetainSettings,
@@ -135,6 +140,7 @@ class Retain:
     ) -> None:
         """`beat` is called at every sign of life."""
         self._store = store
+        self._old = old
         self._clock = clock
         self._bell = bell
         self._settings = settings
@@ -150,19 +156,19 @@ class Retain:
         now = self._clock.now()
         if not self._clock.trusted():
             return now + UNTRUSTED
-        first = await self._store.first_reading()
         groups = await self._groups()
+        first = await self._store.first_reading()
         if first is not None:
             for group in groups:
                 await self._roll_up(group, first, now)
                 await self._thin(group, first, now)
-        await self._in_batches(self._store.forget_raw, now - self._settings.raw_days * DAY)
-        await self._in_batches(self._store.forget_polls, months_before(now, self._settings.readings_months))
+        await self._in_batches(self._old.forget_raw, now - self._settings.raw_days * DAY)
+        await self._in_batches(self._old.forget_polls, months_before(now, self._settings.readings_months))
         return min((next_quiet(now, group.time_zone) for group in groups), default=now + DAY)
 
     async def _groups(self) -> list[_Group]:
         book = book_of(await self._store.property_rows(None))
-        metered = await self._store.metered()
+        metered = await self._old.metered()
         of = {meter: book.meters[meter].facility if meter in book.meters else NOBODY for meter in metered}
         zones = {facility.id: facility.time_zone for facility in book.facilities.values()}
         registers = {(register.meter, register.key): register for register in book.registers.values()}
@@ -177,29 +183,25 @@ class Retain:
         ]
 
     async def _roll_up(self, group: _Group, first: datetime, now: datetime) -> None:
-        progress = await self._store.retained(group.facility)
-        for day in days(progress.rolled_until or first, now, group.time_zone):
-            start, until = midnight(day, group.time_zone), midnight(day + DAY, group.time_zone)
-            if until > now:
-                return
+        progress = await self._old.progress(group.facility)
+        start = max(progress.rolled_until or first, progress.thinned_until or first)  # what is thinned says too little
+        for day in whole_days(start, now, group.time_zone):
             self._beat()
-            found = await self._store.readings(group.meters, start, until)
-            rollups = await asyncio.to_thread(partial(rolled_up, found, start, until))
-            await self._store.roll_up(group.facility, rollups, until)
+            found = await self._store.readings(group.meters, day.start, day.until)
+            rollups = await asyncio.to_thread(partial(rolled_up, found, day))
+            await self._old.roll_up(group.facility, group.meters, day, rollups)
 
     async def _thin(self, group: _Group, first: datetime, now: datetime) -> None:
-        progress = await self._store.retained(group.facility)
-        horizon = months_before(now, self._settings.readings_months)
-        rolled = progress.rolled_until or first
+        progress = await self._old.progress(group.facility)
+        horizon = min(months_before(now, self._settings.readings_months), progress.rolled_until or first)
         unsettled = await self._unsettled(group.facility)
-        for day in days(progress.thinned_until or first, min(horizon, rolled), group.time_zone):
-            start, until = midnight(day, group.time_zone), midnight(day + DAY, group.time_zone)
-            if until > min(horizon, rolled) or unsettled(day):
+        for day in whole_days(progress.thinned_until or first, horizon, group.time_zone):
+            if unsettled(local_date(day.start, group.time_zone)):
                 return
             self._beat()
-            found = await self._store.readings(group.meters, start - ROOM, until + ROOM)
-            going = await asyncio.to_thread(partial(_spare_of_all, found, group.registers, start, until))
-            await self._store.thin(group.facility, going, until)
+            found = await self._store.readings(group.meters, day.start - ROOM, day.until + ROOM)
+            going = await asyncio.to_thread(partial(_spare_of_all, found, group.registers, day))
+            await self._old.thin(group.facility, going, day.until)
 
     async def _unsettled(self, facility: str) -> Callable[[date], bool]:
         """Whether a day's month may still be settled for the first time, or is to be settled again."""
@@ -214,12 +216,12 @@ class Retain:
             self._beat()
 
 
-def days(start: datetime, until: datetime, zone: str) -> Iterator[date]:
-    """The local days from the one that `start` lies in to the one that `until` lies in."""
-    day, last = local_date(start, zone), local_date(until, zone)
-    while day <= last:
-        yield day
-        day += DAY
+def whole_days(start: datetime, until: datetime, zone: str) -> Iterator[Period]:
+    """The local days, from the one that `start` lies in, that have ended at `until`."""
+    date = local_date(start, zone)
+    while (end := midnight(date + DAY, zone)) <= until:
+        yield Period(midnight(date, zone), end)
+        date += DAY
 
 
 def next_quiet(now: datetime, zone: str) -> datetime:
@@ -235,16 +237,16 @@ def months_before(now: datetime, months: int) -> datetime:
     return datetime(year, index + 1, 1, tzinfo=UTC)
 
 
-def rolled_up(found: Mapping[tuple[str, str], Sequence[Reading]], start: datetime, until: datetime) -> list[Rollup]:
-    """The roll-ups of the hours of the day [start, until) and of the day itself. Untrusted times count for none."""
+def rolled_up(found: Mapping[tuple[str, str], Sequence[Reading]], day: Period) -> list[Rollup]:
+    """The roll-ups of the hours of the day and of the day itself. Untrusted times count for none."""
     made = []
     for readings in found.values():
-        inside = [reading for reading in readings if start <= reading.at < until and reading.clock_trusted]
+        inside = [reading for reading in readings if reading.at in day and reading.clock_trusted]
         for _, same in groupby(sorted(inside, key=_counter), key=_counter):
             of_one = sorted(same, key=_at)
-            made.append(_rollup(start, of_one, whole_day=True))
-            for hour, in_hour in groupby(of_one, key=lambda reading: (reading.at - start) // HOUR):
-                made.append(_rollup(start + hour * HOUR, list(in_hour), whole_day=False))
+            made.append(_rollup(day.start, of_one, whole_day=True))
+            for hour, in_hour in groupby(of_one, key=lambda reading: (reading.at - day.start) // HOUR):
+                made.append(_rollup(day.start + hour * HOUR, list(in_hour), whole_day=False))
     return made
 
 
@@ -252,8 +254,8 @@ def _rollup(start: datetime, readings: Sequence[Reading], *, whole_day: bool) ->
     return Rollup(start=start, whole_day=whole_day, first=readings[0], last=readings[-1], count=len(readings))
 
 
-def spare(readings: Sequence[Reading], register: Register | None, start: datetime, until: datetime) -> list[Reading]:
-    """The readings of a register in the local day [start, until) that no later settlement can need.
+def spare(readings: Sequence[Reading], register: Register | None, day: Period) -> list[Reading]:
+    """The readings of a register in the local day that no later settlement can need.
 
     Moves, prices, links and values change at local midnight, so an index is asked for there only: what stays are
     the readings at a midnight and the last and the first beside it. A day with anything that a person may have to
@@ -265,14 +267,12 @@ def spare(readings: Sequence[Reading], register: Register | None, start: datetim
         return []
     if register is not None and _doubtful(register, by_time):
         return []
-    kept = {beside for edge in (start, until) for beside in _beside(by_time, edge)}
-    return [reading for reading in by_time if start <= reading.at < until and reading.at not in kept]
+    kept = {beside for edge in (day.start, day.until) for beside in _beside(by_time, edge)}
+    return [reading for reading in by_time if reading.at in day and reading.at not in kept]
 
 
-def _spare_of_all(
-    found: Registers, registers: Mapping[tuple[str, str], Register], start: datetime, until: datetime
-) -> list[Reading]:
-    return [reading for key, readings in found.items() for reading in spare(readings, registers.get(key), start, until)]
+def _spare_of_all(found: Registers, registers: Mapping[tuple[str, str], Register], day: Period) -> list[Reading]:
+    return [reading for key, readings in found.items() for reading in spare(readings, registers.get(key), day)]
 
 
 def _doubtful(register: Register, readings: Sequence[Reading]) -> bool:

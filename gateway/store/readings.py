@@ -109,7 +109,7 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
     """Whether the poll has anything new; its readings go to the rows, conflicting ones apart."""
     new = not poll.readings
     for reading in poll.readings:
-        channel = numbers[_channel(reading)]
+        channel = numbers[channel_of(reading)]
         values = held[reading.meter, reading.register, micros(reading.at)]
         if any((value.channel, value.index) == (channel, reading.index) for value in values):
             continue
@@ -127,7 +127,8 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
     return new
 
 
-def _channel(reading: Reading) -> Channel:
+def channel_of(reading: Reading) -> Channel:
+    """What it has in common with the other readings of its channel."""
     return Channel(reading.meter, reading.serial, reading.register, reading.unit, reading.obis)
 
 
@@ -167,7 +168,7 @@ def channels(connection: Connection) -> dict[int, Channel]:
 def _numbers(connection: Connection, polls: Iterable[Poll]) -> dict[Channel, int]:
     """Every channel's number; those that are missing are added."""
     numbers = {channel: no for no, channel in channels(connection).items()}
-    missing = dict.fromkeys(_channel(reading) for poll in polls for reading in poll.readings)
+    missing = dict.fromkeys(channel_of(reading) for poll in polls for reading in poll.readings)
     added = [channel for channel in missing if channel not in numbers]
     for channel in added:
         numbers[channel] = len(numbers) + 1
@@ -329,7 +330,7 @@ def counting(connection: Connection, meter: str, register: str, at: int) -> list
 
 def voided(connection: Connection, reading: Reading) -> list[dict[str, int]]:
     """The keys of the rows in `void` that leave exactly this reading out."""
-    channel = next((no for no, known in channels(connection).items() if known == _channel(reading)), None)
+    channel = next((no for no, known in channels(connection).items() if known == channel_of(reading)), None)
     voids = _voids(connection, schema.void.c.at == micros(reading.at))
     return [
         dict(zip(_COLUMNS[:4], row, strict=True))

@@ -37,7 +37,7 @@ def reading(at: datetime, index: str = "1.000") -> Reading:
 def thinned(readings: list[Reading], register: Register | None = REGISTER) -> list[Reading]:
     """What is left of the readings after each of the days was thinned, one after the other."""
     for start, until in pairwise(MIDNIGHTS):
-        going = spare(readings, register, start, until)
+        going = spare(readings, register, Period(start, until))
         readings = [each for each in readings if each not in going]
     return readings
 
@@ -117,7 +117,7 @@ def test_a_day_is_rolled_up_by_hour_and_as_a_whole_also_with_25_hours() -> None:
     start, until = MIDNIGHTS[1], MIDNIGHTS[2]
     quarters = [start + timedelta(minutes=15 * number) for number in range(-1, 101)]
     readings = [reading(at, str(number)) for number, at in enumerate(quarters)]
-    made = rolled_up({("heat-01", "heat"): readings}, start, until)
+    made = rolled_up({("heat-01", "heat"): readings}, Period(start, until))
     (whole,) = [each for each in made if each.whole_day]
     assert (whole.start, whole.first.at, whole.last.at, whole.count) == (start, start, quarters[-2], 100)
     hours = [each for each in made if not each.whole_day]
@@ -132,7 +132,7 @@ def test_two_meters_of_one_register_and_untrusted_times_are_not_mixed_into_one_r
     readings = day("1", "2", "3", "4")
     readings[1] = replace(readings[1], clock_trusted=False)
     readings[3] = replace(readings[3], serial="4712")
-    made = rolled_up({("heat-01", "heat"): readings}, MIDNIGHTS[0], MIDNIGHTS[1])
+    made = rolled_up({("heat-01", "heat"): readings}, Period(MIDNIGHTS[0], MIDNIGHTS[1]))
     wholes = [(each.first.serial, each.count) for each in made if each.whole_day]
     assert wholes == [("4711", 2), ("4712", 1)]
 

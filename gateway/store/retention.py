@@ -1,0 +1,167 @@
+"""What the store forgets, and what it keeps of it: roll-ups by hour and day."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, insert, select, update
+
+from gateway.service.retain import Progress
+from gateway.store import readings, schema, streams
+from gateway.store.instants import micros
+from gateway.store.writer import Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Connection
+
+    from gateway.core.metering import Reading
+    from gateway.core.period import Period
+    from gateway.service.retain import Rollup
+    from gateway.store.store import Store
+
+_ROLLED = "rolled_until/"
+_THINNED = "thinned_until/"
+_RAW = "raw_forgotten"
+_POLLS = "polls_forgotten"
+
+
+class Retention:
+    """The roll-ups of a store, and its old rows."""
+
+    def __init__(self, store: Store) -> None:
+        self._reader = store.reader
+        self._writer = store.writer
+
+    async def metered(self) -> Collection[str]:
+        """Every meter that has a reading."""
+        return await self._reader.run(_metered)
+
+    async def progress(self, facility: str) -> Progress:
+        """How far the work for this facility is."""
+        return await self._reader.run(partial(_progress, facility=facility))
+
+    async def roll_up(self, facility: str, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
+        """Keep the roll-ups of the meters' day in place of earlier ones, and that the facility is rolled up so far."""
+        work = partial(_roll_up, facility=facility, meters=meters, day=day, rollups=rollups)
+        await self._writer.submit(Priority.RETAIN, work)
+
+    async def thin(self, facility: str, spare: Sequence[Reading], until: datetime) -> None:
+        """Delete these readings; keep that the facility is thinned up to `until`."""
+        await self._writer.submit(Priority.RETAIN, partial(_thin, facility=facility, spare=spare, until=until))
+
+    async def forget_raw(self, before: datetime, limit: int) -> int:
+        """Empty the raw answers of at most `limit` polls before the instant; how many polls were looked through."""
+        return await self._writer.submit(Priority.RETAIN, partial(_forget_raw, before=before, limit=limit))
+
+    async def forget_polls(self, before: datetime, limit: int) -> int:
+        """Delete at most `limit` polls before the instant that are delivered; how many were looked through.
+
+        What stays: the newest, which carries the numbering, and those that gave a conflicting value.
+        """
+        return await self._writer.submit(Priority.RETAIN, partial(_forget_polls, before=before, limit=limit))
+
+
+def touched(connection: Connection, at: datetime) -> None:
+    """A person has changed what counts at this instant: its day is rolled up anew."""
+    table = schema.meta
+    rows = connection.execute(select(table).where(table.c.key.startswith(_ROLLED, autoescape=True)))
+    for key, value in rows.all():
+        if datetime.fromisoformat(value) > at:
+            _mark(connection, key, at.isoformat())
+
+
+def _metered(connection: Connection) -> list[str]:
+    return sorted(set(connection.scalars(select(schema.channel.c.meter))))
+
+
+def _progress(connection: Connection, facility: str) -> Progress:
+    rolled, thinned = (_marked(connection, prefix + facility) for prefix in (_ROLLED, _THINNED))
+    return Progress(
+        rolled_until=datetime.fromisoformat(rolled) if rolled else None,
+        thinned_until=datetime.fromisoformat(thinned) if thinned else None,
+    )
+
+
+def _roll_up(
+    connection: Connection, facility: str, meters: Collection[str], day: Period, rollups: Sequence[Rollup]
+) -> None:
+    numbers = {channel: no for no, channel in readings.channels(connection).items()}
+    own = [no for channel, no in numbers.items() if channel.meter in meters]
+    for table, whole_day in ((schema.daily, True), (schema.hourly, False)):
+        inside = (table.c.bucket >= micros(day.start), table.c.bucket < micros(day.until))
+        connection.execute(delete(table).where(table.c.channel.in_(own), *inside))
+        rows = [_row(one, numbers[readings.channel_of(one.first)]) for one in rollups if one.whole_day == whole_day]
+        if rows:
+            connection.execute(insert(table), rows)
+    _mark(connection, _ROLLED + facility, day.until.isoformat())
+
+
+def _row(rollup: Rollup, channel: int) -> dict[str, Any]:
+    exponent = min(rollup.first.index.exponent, rollup.last.index.exponent)
+    return {
+        "channel": channel,
+        "bucket": micros(rollup.start),
+        "first_at": micros(rollup.first.at),
+        "first_digits": rollup.first.index.at(exponent).digits,
+        "last_at": micros(rollup.last.at),
+        "last_digits": rollup.last.index.at(exponent).digits,
+        "exponent": exponent,
+        "count": rollup.count,
+    }
+
+
+def _thin(connection: Connection, facility: str, spare: Sequence[Reading], until: datetime) -> None:
+    numbers = {channel: no for no, channel in readings.channels(connection).items()}
+    table = schema.reading
+    for reading in spare:
+        row = (table.c.at == micros(reading.at), table.c.channel == numbers[readings.channel_of(reading)])
+        connection.execute(delete(table).where(*row))
+    _mark(connection, _THINNED + facility, until.isoformat())
+
+
+def _forget_raw(connection: Connection, before: datetime, limit: int) -> int:
+    table = schema.poll
+    numbers = _next_polls(connection, _RAW, before, limit)
+    if numbers:
+        rows = (table.c.seq.in_(numbers), table.c.raw != b"")
+        connection.execute(update(table).where(*rows).values(raw=b""))
+        _mark(connection, _RAW, str(numbers[-1]))
+    return len(numbers)
+
+
+def _forget_polls(connection: Connection, before: datetime, limit: int) -> int:
+    table = schema.poll
+    stream = streams.current(connection, "reading")
+    newest = connection.scalar(select(func.max(table.c.seq))) or 0
+    numbers = _next_polls(connection, _POLLS, before, limit)
+    numbers = [seq for seq in numbers if seq <= stream.base + stream.finished and seq < newest]
+    if numbers:
+        needed = select(schema.conflict.c.poll).where(schema.conflict.c.poll.in_(numbers))
+        connection.execute(delete(table).where(table.c.seq.in_(numbers), table.c.seq.not_in(needed)))
+        _mark(connection, _POLLS, str(numbers[-1]))
+    return len(numbers)
+
+
+def _next_polls(connection: Connection, mark: str, before: datetime, limit: int) -> list[int]:
+    """The numbers of the polls before the instant among the next `limit`.
+
+    Polls lie in the order of their times but for a clock that was set, so more than that need not be looked at.
+    """
+    table = schema.poll
+    done = int(_marked(connection, mark) or 0)
+    query = select(table.c.seq, table.c.at).where(table.c.seq > done).order_by(table.c.seq).limit(limit)
+    return [seq for seq, at in connection.execute(query) if at < micros(before)]
+
+
+def _marked(connection: Connection, key: str) -> str | None:
+    return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == key))
+
+
+def _mark(connection: Connection, key: str, value: str) -> None:
+    table = schema.meta
+    if not connection.execute(update(table).where(table.c.key == key).values(value=value)).rowcount:
+        connection.execute(insert(table).values(key=key, value=value))
