@@ -24,6 +24,7 @@ from gateway.service.deliver import Deliver
 from gateway.service.poll import Line, Poller
 from gateway.service.settle import Settler
 from gateway.service.state import Shown, State
+from gateway.service.storing import Backlog, enduring
 from gateway.store import Store
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ CLOCK = "SUBMETER_CLOCK"
 """names the socket of the simulation that steps the clock"""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """names the folder of the secrets that systemd hands over: systemd.exec(5)"""
+BALLAST = 1_000_000
+"""bytes that are kept free on the disk of the store"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger(__name__)
@@ -52,22 +55,24 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
     async with AsyncExitStack() as opened:
         clock = await _clock(environment.get(CLOCK, ""), opened)
         boot = _boot_id()
-        store = Store(settings.store, boot=boot)
+        store = Store(settings.store, boot=boot, ballast=BALLAST)
         opened.push_async_callback(store.close)
-        readings: ReadingStore = store
+        backlog = Backlog(store, beat)
+        readings: ReadingStore = backlog
         bells = [clock.bell(), clock.bell()]
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         workers = [_clocked("settle", settler.run, clock), _control(settings, clock, store, bells, opened)]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
-            readings = Shown(store, state)
-            workers.append(_delivery(settings.mqtt, client, clock, store))
+            readings = Shown(backlog, state)
+            workers.append(_delivery(settings.mqtt, client, clock, store, backlog))
             workers.append(Worker(name="state", run=state.run))
             workers.append(_accruals(settings, state, clock, store, bells[1]))
         for bus in settings.buses:
-            poller = _poller(bus, clock, readings, store, boot, opened)
+            poller = _poller(bus, clock, readings, backlog, boot, opened)
             workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
+        workers.append(Worker(name="backlog", run=backlog.run))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
@@ -120,10 +125,10 @@ def _state(client: MqttClient, clock: DaemonClock) -> State:
     return state
 
 
-def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store) -> Worker:
+def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store, alarms: AlarmSink) -> Worker:
     deliver = Deliver(
         store=store,
-        alarms=store,
+        alarms=alarms,
         outlet=client,
         clock=clock,
         consumers=mqtt.consumers,
@@ -184,6 +189,6 @@ def _clocked(name: str, run: Run, clock: DaemonClock) -> Worker:
 def _once_started(run: Run, clock: DaemonClock) -> Run:
     async def begun() -> None:
         await clock.started()
-        await run()
+        await enduring(run, beat)()
 
     return begun

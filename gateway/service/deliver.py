@@ -27,6 +27,7 @@ from gateway.service.reports import (
     AlarmSink,
     Reports,
 )
+from gateway.service.storing import AGAIN, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -194,7 +195,8 @@ class Deliver:
                     while True:
                         await self._serve(group)
             finally:
-                await self._book()  # acks that have just arrived: the consumer need not repeat them
+                with suppress(StoreUnavailableError):
+                    await self._book()  # acks that have just arrived: the consumer need not repeat them
 
     async def _load(self) -> None:
         acks = await self._store.acks()
@@ -324,7 +326,10 @@ class Deliver:
         while True:
             await self._mail.wait()
             self._mail.clear()
-            await self._book()
+            try:
+                await self._book()
+            except StoreUnavailableError:  # what is not booked is booked with the next acks, or a little later
+                asyncio.get_running_loop().call_later(AGAIN, self._mail.set)
             await self._reports.flush()
             while self._requests:
                 await self._carry_out(self._requests.popleft())

@@ -107,6 +107,7 @@ class Backlog:
 
     async def _catch_up(self) -> bool:
         """Whether nothing waits any more."""
+        count = len(self._waiting)
         while self._waiting:
             write = self._waiting[0]
             try:
@@ -117,6 +118,8 @@ class Backlog:
                 self._waiting.popleft()
             self._beat()
         self._filled.clear()
+        if count:
+            _log.warning("Stored what had waited: %d writes", count)
         return True
 
 

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from tests.scenarios.plant import running
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+    from tests.broker import Broker
+
+
+async def said(daemon: asyncio.subprocess.Process, words: str) -> None:
+    """Return once the daemon has logged the words."""
+    assert daemon.stderr is not None
+    while words not in (line := (await daemon.stderr.readline()).decode()):
+        assert line, "the daemon has ended"
+
+
+async def test_rounds_that_cannot_be_stored_wait_and_the_daemon_goes_on(tmp_path: Path, broker: Broker) -> None:
+    async with running(tmp_path, (broker.host, broker.port)) as plant:
+        await plant.step(0)
+        with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await plant.step(15)
+            assert {minute for _, minute in await plant.polls()} == {0}
+            other.execute("ROLLBACK")
+        await said(plant.daemon, "Stored what had waited")
+        await plant.step(30)
+        expected = [(meter, minute) for minute in (0, 15, 30) for meter in plant.meters]
+        assert await plant.polls() == expected
+        code, _ = await plant.end()
+        assert code == 0
