@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from gateway.settings_access import (
+    MachineSettings,
+    MachineTable,
+    ReaderSettings,
+    ReaderTable,
+    machine_settings,
+    wrong_pairs,
+    wrong_wiring,
+)
+from gateway.settings_fields import DRIVER_KEYS, STRICT, Duration, Id, duration, tables
 from gateway.tomlfile import Document, FileProblem, Lines, Loaded, in_order, read, schema_problems, validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
     from pathlib import Path
 
-    from gateway.ports.field import Driver
+    from gateway.ports.field import Driver, MachineDriver, ReaderDriver
     from gateway.schema_errors import Place
     from gateway.tomlfile import Problems
 
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
-_DRIVER_KEYS = ConfigDict(strict=True, extra="allow", frozen=True)
-_POLL = re.compile(r"([1-9][0-9]{0,5})(s|min|h)")
-_SECONDS = {"s": 1, "min": 60, "h": 3600}
 _SQLITE = "sqlite:///"
+_Kind = TypeVar("_Kind")
 CREDENTIAL = "credential:"
 """begins the name of a systemd credential, where a file can be named"""
 MQTT_PORT, MQTTS_PORT = 1883, 8883
@@ -33,22 +40,6 @@ _MQTT_NEEDS = (
     ("cert_file", "ca_file"),
     ("password_file", "user"),
 )
-MAX_POLL = timedelta(days=1)
-
-
-def duration(text: str) -> timedelta:
-    """Text such as "15min", "1h" or "90s" as a duration of at most a day; ValueError otherwise."""
-    match = _POLL.fullmatch(text)
-    found = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
-    if found is None or found > MAX_POLL:
-        message = f'"{text}" is no time from 1s to 24h; write e.g. "15min", "1h" or "90s"'
-        raise ValueError(message)
-    return found
-
-
-def _poll(text: str) -> str:
-    duration(text)
-    return text
 
 
 def _store(url: str) -> str:
@@ -66,9 +57,6 @@ def _file(text: str) -> str:
     return text
 
 
-Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["haus-1"])]
-
-
 SecretFile = Annotated[str, AfterValidator(_file)]
 """a path, relative ones beside the settings file, or credential:<name>"""
 
@@ -76,17 +64,17 @@ SecretFile = Annotated[str, AfterValidator(_file)]
 class MeterTable(BaseModel):
     """One meter on a line; the rest of its keys is the driver's: model, address, serial."""
 
-    model_config = _DRIVER_KEYS
+    model_config = DRIVER_KEYS
     id: Id = Field(description="id of the meter; the property data and the topics use the same", examples=["heat-01"])
 
 
 class BusTable(BaseModel):
     """One line with its meters; the rest of its keys is the driver's: host, port and the like."""
 
-    model_config = _DRIVER_KEYS
+    model_config = DRIVER_KEYS
     id: Id = Field(description="id of the line", examples=["mbus-1"])
     driver: str = Field(description="name of an installed driver", examples=["mbus"])
-    poll: Annotated[str, AfterValidator(_poll)] = Field(
+    poll: Duration = Field(
         description="every meter is read at multiples of this time since midnight UTC", examples=["15min"]
     )
     meter: list[MeterTable] = Field(min_length=1)
@@ -95,14 +83,14 @@ class BusTable(BaseModel):
 class ConsumerTable(BaseModel):
     """A receiver that acknowledges what it has taken over."""
 
-    model_config = _STRICT
+    model_config = STRICT
     name: Id = Field(description="publishes its acknowledgements on ack/<name>", examples=["billing"])
 
 
 class MqttTable(BaseModel):
     """The broker that charges and readings are delivered to."""
 
-    model_config = _STRICT
+    model_config = STRICT
     host: str = Field(min_length=1, description="with TLS, a name in the broker's certificate", examples=["127.0.0.1"])
     port: int | None = Field(default=None, ge=1, le=65535, description="8883 with ca_file, else 1883", examples=[1883])
     ca_file: SecretFile | None = Field(
@@ -133,7 +121,7 @@ class MqttTable(BaseModel):
 class SettingsFile(BaseModel):
     """Settings of a Submeter Gateway."""
 
-    model_config = _STRICT
+    model_config = STRICT
     site: Id = Field(description="first part of the topics", examples=["sonnenhof"])
     gateway: Id = Field(description="second part of the topics", examples=["gw-01"])
     store: Annotated[str, AfterValidator(_store)] = Field(
@@ -142,6 +130,8 @@ class SettingsFile(BaseModel):
     )
     mqtt: MqttTable | None = None
     bus: list[BusTable] = []
+    reader: list[ReaderTable] = []
+    machine: list[MachineTable] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,18 +174,33 @@ class Settings:
     """SQLAlchemy URL with an absolute path"""
     mqtt: MqttSettings | None
     buses: tuple[BusSettings, ...]
+    readers: tuple[ReaderSettings, ...] = ()
+    machines: tuple[MachineSettings, ...] = ()
 
 
-def load(path: Path, find: Callable[[str], Driver]) -> Settings | Problems:
-    """Read the settings, or all of their mistakes.
+class Drivers(Protocol):
+    """Gives the driver of a name; LookupError, whose text is one sentence, where there is none."""
 
-    `find` gives the driver of a name; LookupError, whose text is one sentence, where there is none.
-    """
+    @property
+    def find(self) -> Callable[[str], Driver]:
+        """Of lines with meters."""
+
+    @property
+    def find_reader(self) -> Callable[[str], ReaderDriver]:
+        """Of badge readers."""
+
+    @property
+    def find_machine(self) -> Callable[[str], MachineDriver]:
+        """Of permits of machines."""
+
+
+def load(path: Path, drivers: Drivers) -> Settings | Problems:
+    """Read the settings, or all of their mistakes."""
     document = read(path)
     if not isinstance(document, Document):
         return document
     loaded = validated(document, SettingsFile)
-    wiring = _Wiring(document.lines, find)
+    wiring = _Wiring(document.lines, drivers)
     wiring.check(document.table)
     problems = wiring.problems if isinstance(loaded, Loaded) else [*loaded, *wiring.problems]
     if problems or not isinstance(loaded, Loaded):
@@ -224,6 +229,19 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
         store=f"{_SQLITE}{database}",
         mqtt=mqtt,
         buses=buses,
+        readers=tuple(
+            ReaderSettings(
+                id=one.id,
+                driver=wiring.readers[one.driver],
+                access_point=one.access_point,
+                wiring=wiring.parts["reader", index],
+            )
+            for index, one in enumerate(file.reader)
+        ),
+        machines=tuple(
+            machine_settings(one, wiring.machines[one.driver], wiring.parts["machine", index])
+            for index, one in enumerate(file.machine)
+        ),
     )
 
 
@@ -245,61 +263,33 @@ def _beside(file: str | None, folder: Path) -> str | None:
     return file if file is None or file.startswith(CREDENTIAL) else str(folder / file)
 
 
-def json_schema(drivers: Iterable[Driver]) -> dict[str, Any]:
-    """JSON Schema of the file for editors, with the keys of these drivers."""
-    schema = SettingsFile.model_json_schema()
-    shapes = schema["$defs"]
-    meter, bus = shapes.pop("MeterTable"), shapes.pop("BusTable")
-    kinds = []
-    for driver in drivers:
-        inner = _joined(meter, driver.meter_schema, shapes)
-        outer = _joined(bus, driver.bus_schema, shapes)
-        outer["properties"] |= {
-            "driver": {**outer["properties"]["driver"], "const": driver.name},
-            "meter": {"type": "array", "minItems": 1, "items": inner},
-        }
-        kinds.append(outer)
-    schema["properties"]["bus"]["items"] = {"oneOf": kinds}
-    return schema
-
-
-def _joined(ours: dict[str, Any], theirs: type[BaseModel], shapes: dict[str, Any]) -> dict[str, Any]:
-    """One table whose keys are declared by the settings and by a driver."""
-    other = theirs.model_json_schema()
-    shapes |= other.pop("$defs", {})
-    return {
-        **ours,
-        "title": f"{theirs.__name__}",
-        "properties": {**ours["properties"], **other["properties"]},
-        "required": [*ours["required"], *other.get("required", ())],
-        "additionalProperties": False,
-    }
-
-
 class _Wiring:
     """What no schema of the whole file can say: the drivers' own keys, and what occurs twice.
 
     It looks at the file as it is, so that its findings stand beside those of the schema.
     """
 
-    def __init__(self, lines: Lines, find: Callable[[str], Driver]) -> None:
+    def __init__(self, lines: Lines, drivers: Drivers) -> None:
         self.problems: list[FileProblem] = []
         self.drivers: dict[str, Driver] = {}
+        self.readers: dict[str, ReaderDriver] = {}
+        self.machines: dict[str, MachineDriver] = {}
         self.parts: dict[Place, BaseModel] = {}
         """path of a line or a meter -> its settings by the driver's schema"""
         self._lines = lines
-        self._find = find
+        self._installed = drivers
 
     def check(self, table: dict[str, Any]) -> None:
-        buses = _tables((), table, "bus")
-        meters = [each for place, bus in buses for each in _tables(place, bus, "meter")]
+        buses = tables((), table, "bus")
+        meters = [each for place, bus in buses for each in tables(place, bus, "meter")]
         self._once(buses, "id")
         self._once(meters, "id")
-        self._once(_tables(("mqtt",), table.get("mqtt"), "consumer"), "name")
+        self._once(tables(("mqtt",), table.get("mqtt"), "consumer"), "name")
         for place, bus in buses:
-            self._once(_tables(place, bus, "meter"), "address")
+            self._once(tables(place, bus, "meter"), "address")
             self._bus(place, bus)
         self._lines_once()
+        self._access(table)
         self._needs(table.get("mqtt"))
 
     def _needs(self, mqtt: object) -> None:
@@ -311,25 +301,49 @@ class _Wiring:
                 self.problems.append(self._lines.problem(("mqtt", key), text))
 
     def _bus(self, place: Place, bus: dict[str, Any]) -> None:
-        name = bus.get("driver")
-        if not isinstance(name, str):
-            return  # the schema of the file says so
-        try:
-            driver = self.drivers.get(name) or self._find(name)
-        except LookupError as error:
-            self.problems.append(self._lines.problem((*place, "driver"), str(error)))
+        driver = self._driver(place, bus, self.drivers, self._installed.find)
+        if driver is None:
             return
-        self.drivers[name] = driver
         self._part(place, bus, driver.bus_schema, BusTable)
-        for inner, meter in _tables(place, bus, "meter"):
+        for inner, meter in tables(place, bus, "meter"):
             self._part(inner, meter, driver.meter_schema, MeterTable)
 
+    def _access(self, table: dict[str, Any]) -> None:
+        readers, machines = tables((), table, "reader"), tables((), table, "machine")
+        for entries in (readers, machines):
+            self._once(entries, "id")
+            self._once(entries, "access_point")
+        for place, one in readers:
+            reader = self._driver(place, one, self.readers, self._installed.find_reader)
+            if reader is not None:
+                self._part(place, one, reader.schema, ReaderTable)
+        for place, one in machines:
+            machine = self._driver(place, one, self.machines, self._installed.find_machine)
+            if machine is not None:
+                self._part(place, one, machine.schema, MachineTable)
+        wrong = (*wrong_pairs(table), *wrong_wiring(table, self.drivers, self.machines, self.parts))
+        self.problems.extend(self._lines.problem(place, text) for place, text in wrong)
+
+    def _driver(
+        self, place: Place, table: dict[str, Any], known: dict[str, _Kind], find: Callable[[str], _Kind]
+    ) -> _Kind | None:
+        """The driver that the table names; None, and a problem, where there is none."""
+        name = table.get("driver")
+        if not isinstance(name, str):
+            return None  # the schema of the file says so
+        try:
+            return known.setdefault(name, known.get(name) or find(name))
+        except LookupError as error:
+            self.problems.append(self._lines.problem((*place, "driver"), str(error)))
+            return None
+
     def _part(self, place: Place, table: dict[str, Any], schema: type[BaseModel], ours: type[BaseModel]) -> None:
-        theirs = {key: value for key, value in table.items() if key not in ours.model_fields}
+        names = {field.alias or name for name, field in ours.model_fields.items()}
+        theirs = {key: value for key, value in table.items() if key not in names}
         try:
             self.parts[place] = schema.model_validate(theirs)
         except ValidationError as error:
-            self.problems.extend(schema_problems(error, schema, self._lines, place, ours.model_fields))
+            self.problems.extend(schema_problems(error, schema, self._lines, place, names))
 
     def _once(self, tables: Iterable[tuple[Place, dict[str, Any]]], key: str) -> None:
         first: dict[str | int, Place] = {}
@@ -348,10 +362,3 @@ class _Wiring:
             if first.setdefault(part, place) != place:
                 text = f"this is the same line as in line {self._lines.line(first[part])}; list all its meters there"
                 self.problems.append(self._lines.problem(place, text))
-
-
-def _tables(place: Place, table: object, key: str) -> list[tuple[Place, dict[str, Any]]]:
-    """The tables of an array with their paths, as far as they are tables."""
-    items = table.get(key) if isinstance(table, dict) else None
-    found = enumerate(items if isinstance(items, list) else ())
-    return [((*place, key, index), item) for index, item in found if isinstance(item, dict)]

@@ -17,6 +17,9 @@ from simulators.tcp import Port
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
+
+    from simulators.relay import Relay
 
 Fault = Literal["silence", "wrong_unit", "exception"]
 
@@ -90,9 +93,9 @@ class Unit:
 class Line(Port):
     """Several units behind one TCP port, like a gateway to a serial line."""
 
-    def __init__(self, units: list[Unit]) -> None:
+    def __init__(self, units: Sequence[Unit | Relay]) -> None:
         super().__init__()
-        self.units = {unit.address: unit for unit in units}
+        self.units: dict[int, Unit | Relay] = {unit.address: unit for unit in units}
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer every request, as long as the client stays and speaks Modbus."""

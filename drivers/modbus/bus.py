@@ -85,6 +85,11 @@ class ModbusBus:
             raise type(error)(message) from error
         return Answer(meter=meter, serial=serial, status=0, values=values, raw=raw)
 
+    async def ask(self, unit: int, pdu: bytes) -> bytes:
+        """The answer PDU of a unit that is no meter, such as a relay; FieldError otherwise."""
+        exchange, _ = await self._exchange(unit, pdu, self._longest_wait)
+        return exchange.pdu
+
     async def close(self) -> None:
         """See `MeterBus.close`. Readers under way fail with LineDownError."""
         self._closed = True
@@ -127,16 +132,20 @@ class ModbusBus:
             raise
 
     async def _timed(self, partner: _Partner, pdu: bytes, wait: float) -> Exchange:
+        exchange, latency_s = await self._exchange(partner.wired.unit, pdu, wait)
+        partner.learn(latency_s)
+        return exchange
+
+    async def _exchange(self, unit: int, pdu: bytes, wait: float) -> tuple[Exchange, float]:
         await self._turn.acquire()
         if self._closed:
             self._turn.release()
             raise LineDownError(_CLOSED)
         start = self._clock.monotonic()
-        self._question = asyncio.create_task(self._line.ask(partner.wired.unit, pdu, wait))
+        self._question = asyncio.create_task(self._line.ask(unit, pdu, wait))
         self._question.add_done_callback(self._ended)
         exchange = await _outcome(self._question)
-        partner.learn(self._clock.monotonic() - start)
-        return exchange
+        return exchange, self._clock.monotonic() - start
 
     def _ended(self, question: asyncio.Task[Exchange]) -> None:
         self._turn.release()

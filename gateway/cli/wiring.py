@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway import drivers, settings
+from gateway import drivers, settings, settings_schema
 from gateway.cli.exits import REFUSED, Failure, Refused, Unreachable
 from gateway.clock import SystemClock
 from gateway.ports.field import FieldError, WrongAnswerError
@@ -26,7 +26,7 @@ STDIN = "-"
 
 def load_settings(options: Options) -> Settings:
     """The settings that the command line names; Refused with every mistake in them."""
-    loaded = settings.load(options.config, drivers.find)
+    loaded = settings.load(options.config, drivers)
     if isinstance(loaded, settings.Settings):
         return loaded
     raise Refused.all(loaded)
@@ -38,9 +38,14 @@ def load_settings(options: Options) -> Settings:
 def check(options: Options, *, schema: bool) -> None:
     """Check the settings file; tell all of its mistakes at once."""
     if schema:
-        click.echo(json.dumps(settings.json_schema(map(drivers.find, drivers.names())), indent=2))
+        editors = settings_schema.json_schema(
+            map(drivers.find, drivers.names()),
+            map(drivers.find_reader, drivers.names(drivers.READERS)),
+            map(drivers.find_machine, drivers.names(drivers.MACHINES)),
+        )
+        click.echo(json.dumps(editors, indent=2))
         return
-    loaded = settings.load(options.config, drivers.find)
+    loaded = settings.load(options.config, drivers)
     if isinstance(loaded, settings.Settings):
         meters = sum(len(bus.meters) for bus in loaded.buses)
         text = f"{options.config}: ok (lines: {len(loaded.buses)}, meters: {meters})"

@@ -82,3 +82,54 @@ class Driver(Protocol):
 
     def decode(self, frame: bytes) -> dict[str, Any]:
         """One frame as a JSON-ready object for `submeter decode`; {"ok": False, "error": ...} for bad bytes."""
+
+
+class BadgeReader(Protocol):
+    """A badge reader at an access point."""
+
+    async def report(self) -> str:
+        """The identifier that the reader reports next: upper-case hex, in ISO 14443 order.
+
+        A badge that is held may be reported many times. LineDownError while the reader is not there; each call
+        looks for it again.
+        """
+
+    async def show(self, *, accepted: bool) -> None:
+        """Tell the person at the reader; LineDownError where it is not there."""
+
+    async def close(self) -> None:
+        """Let go of the reader."""
+
+
+class ReaderDriver(Protocol):
+    """A kind of badge reader, found by the entry points `submeter.readers`."""
+
+    name: str
+    schema: type[BaseModel]
+    """settings of one reader, without id, driver and access_point"""
+
+    def open(self, settings: BaseModel) -> BadgeReader:
+        """Make the reader; nothing is opened yet."""
+
+
+class Machine(Protocol):
+    """The permit of a machine: a relay that lets it run."""
+
+    async def switch(self, *, on: bool) -> None:
+        """Give or withdraw the permit; FieldError where the relay does not acknowledge it."""
+
+    async def is_on(self) -> bool:
+        """What the relay says it is; FieldError where it says nothing."""
+
+
+class MachineDriver(Protocol):
+    """A kind of permit, found by the entry points `submeter.machines`."""
+
+    name: str
+    bus: str
+    """name of the driver of the lines that it can be on"""
+    schema: type[BaseModel]
+    """settings of one machine, without id, driver, access_point, bus, meter, register, point and times"""
+
+    def open(self, settings: BaseModel, bus: MeterBus) -> Machine:
+        """Make the permit on an open line of the driver `bus`: one master for its meters and its relays."""

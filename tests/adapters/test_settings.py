@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.settings import MqttSettings, Settings, duration, json_schema, load
+from gateway.settings import MqttSettings, Settings, load
+from gateway.settings_fields import duration
+from gateway.settings_schema import json_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gateway.ports.clock import Clock
-    from gateway.ports.field import MeterBus
+    from gateway.ports.field import BadgeReader, Machine, MeterBus
 
 GOOD = """\
 site = "sonnenhof"
@@ -54,6 +56,7 @@ class LineKeys(BaseModel):
 class MeterKeys(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     address: int = Field(ge=0, le=250, examples=[1])
+    model: str = "one"
 
 
 class WireDriver:
@@ -65,23 +68,68 @@ class WireDriver:
         raise NotImplementedError
 
     def models(self) -> Mapping[str, tuple[str, ...]]:
-        return {}
+        return {"one": ("import", "export")}
 
     def decode(self, frame: bytes) -> dict[str, Any]:
         return {"ok": False, "error": frame.hex()}
 
 
-def find(name: str) -> WireDriver:
-    if name != "wire":
-        message = f"no driver {name!r} is installed; installed are: wire"
+class ReaderKeys(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    device: str = Field(examples=["/dev/ttyUSB0"])
+
+
+class PlainReader:
+    name = "plain"
+    schema: type[BaseModel] = ReaderKeys
+
+    def open(self, settings: BaseModel) -> BadgeReader:
+        raise NotImplementedError
+
+
+class RelayKeys(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    coil: int = 0
+
+
+class Relay:
+    name = "relay"
+    bus = "wire"
+    schema: type[BaseModel] = RelayKeys
+
+    def open(self, settings: BaseModel, bus: MeterBus) -> Machine:
+        raise NotImplementedError
+
+
+class OtherRelay(Relay):
+    name = "other-relay"
+    bus = "other"
+
+
+def one_of(*drivers: Any) -> Callable[[str], Any]:  # noqa: ANN401 - of any kind
+    def find(name: str) -> Any:  # noqa: ANN401
+        for driver in drivers:
+            if driver.name == name:
+                return driver
+        message = f"no driver {name!r} is installed; installed are: {', '.join(each.name for each in drivers)}"
         raise LookupError(message)
-    return WireDriver()
+
+    return find
+
+
+class Packages:
+    find = staticmethod(one_of(WireDriver()))
+    find_reader = staticmethod(one_of(PlainReader()))
+    find_machine = staticmethod(one_of(Relay(), OtherRelay()))
+
+
+INSTALLED = Packages()
 
 
 def load_text(folder: Path, text: str) -> Settings | list[str]:
     path = folder / "gateway.toml"
     path.write_text(text, encoding="utf-8")
-    loaded = load(path, find)
+    loaded = load(path, INSTALLED)
     return loaded if isinstance(loaded, Settings) else [str(each).removeprefix(f"{folder}/") for each in loaded]
 
 
@@ -210,11 +258,11 @@ def test_a_meter_that_is_no_table_is_refused_without_a_traceback(tmp_path: Path)
 
 
 def test_a_file_that_is_not_there_or_no_text_is_one_sentence(tmp_path: Path) -> None:
-    missing = load(tmp_path / "none.toml", find)
+    missing = load(tmp_path / "none.toml", INSTALLED)
     assert not isinstance(missing, Settings)
     assert [each.text for each in missing] == ["cannot be read (No such file or directory); name a file that is there"]
     (tmp_path / "bad.toml").write_bytes(b"site = '\xff'\n")
-    bad = load(tmp_path / "bad.toml", find)
+    bad = load(tmp_path / "bad.toml", INSTALLED)
     assert not isinstance(bad, Settings)
     assert [each.text for each in bad] == ["is not UTF-8 text; save it as UTF-8"]
 
@@ -230,4 +278,68 @@ def test_the_editors_schema_has_the_keys_of_the_drivers() -> None:
     (line,) = schema["properties"]["bus"]["items"]["oneOf"]
     assert {"id", "driver", "poll", "host", "port", "meter"} == set(line["properties"])
     assert set(line["required"]) == {"id", "driver", "poll", "meter", "host"}
-    assert set(line["properties"]["meter"]["items"]["properties"]) == {"id", "address"}
+    assert set(line["properties"]["meter"]["items"]["properties"]) == {"id", "address", "model"}
+
+
+LAUNDRY = """\
+[[reader]]
+id = "reader-1"
+driver = "plain"
+device = "/dev/ttyUSB0"
+access_point = "washer-1"
+[[machine]]
+id = "washer-1"
+driver = "relay"
+access_point = "washer-1"
+bus = "mbus-1"
+meter = "heat-01"
+register = "import"
+point = "laundry"
+quiet = "4min"
+coil = 3
+"""
+
+
+def test_an_access_point_is_a_reader_and_a_machine(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, GOOD + LAUNDRY)
+    assert isinstance(loaded, Settings), loaded
+    (reader,), (machine,) = loaded.readers, loaded.machines
+    assert (reader.access_point, reader.wiring) == ("washer-1", ReaderKeys(device="/dev/ttyUSB0"))
+    assert (machine.bus, machine.meter, machine.register, machine.point) == ("mbus-1", "heat-01", "import", "laundry")
+    assert (machine.window, machine.quiet) == (timedelta(minutes=5), timedelta(minutes=4))
+    assert machine.wiring == RelayKeys(coil=3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('driver = "plain"', 'driver = "nfc"', "reader[0].driver: no driver 'nfc' is installed; installed are: plain"),
+        ('device = "/dev/ttyUSB0"', "", 'reader[0].device: is missing; write e.g. "/dev/ttyUSB0"'),
+        ('driver = "relay"', 'driver = "other-relay"', "machine[0].bus: mbus-1 is no line of the driver other"),
+        ('bus = "mbus-1"', 'bus = "mbus-9"', 'machine[0].bus: no [[bus]] has id = "mbus-9"'),
+        ('meter = "heat-01"', 'meter = "heat-09"', 'machine[0].meter: no [[bus.meter]] has id = "heat-09"'),
+        (
+            'register = "import"',
+            'register = "heat"',
+            "machine[0].register: heat-01 has no register 'heat'; it",
+        ),
+        ('quiet = "4min"', 'quiet = "4"', 'machine[0].quiet: "4" is no time from 1s to 24h'),
+        ("coil = 3", "cool = 3", "machine[0].cool: this key is not known; did you mean coil?"),
+    ],
+)
+def test_a_mistake_at_an_access_point_is_one_sentence(tmp_path: Path, old: str, new: str, said: str) -> None:
+    found = load_text(tmp_path, GOOD + LAUNDRY.replace(old, new))
+    assert isinstance(found, list)
+    assert len(found) == 1, found
+    assert said in found[0]
+
+
+def test_a_reader_without_a_machine_and_twice_one_access_point_are_told(tmp_path: Path) -> None:
+    alone = load_text(tmp_path, GOOD + LAUNDRY[: LAUNDRY.index("[[machine]]")])
+    assert isinstance(alone, list)
+    assert alone[0].endswith('no [[machine]] has access_point = "washer-1"; add it, or correct this')
+    twice = load_text(tmp_path, GOOD + LAUNDRY + LAUNDRY)
+    assert isinstance(twice, list)
+    said = "\n".join(twice)
+    assert "reader[1].access_point: washer-1 is already used" in said
+    assert "machine[1]: two machines have the same relay" in said

@@ -1,0 +1,5 @@
+"""Badge readers."""
+
+from drivers.badges.wedge import driver
+
+__all__ = ["driver"]
