@@ -60,9 +60,10 @@ def _add(kind: str) -> click.Command:
     @click.pass_obj
     def add(options: Options, /, named: str | None, **given: object) -> None:
         point = _new_point(given) if kind == "link" else None
+        owner = given.pop("owner", None)
         value = _value(kind, given)
         value |= {} if named is None else {"id": named}
-        tell(options, carry_out(options, command(Add, kind=kind, value=value, new_point=point)))
+        tell(options, carry_out(options, command(Add, kind=kind, value=value, new_point=point, owner=owner)))
 
     return add
 
@@ -222,6 +223,9 @@ def _new_point_options(kind: str) -> Callable[[_F], _F]:
         if kind == "link":
             text = "Make the billing point, too; --point may choose its id."
             function = click.option("--new-point", metavar="NAME", help=text)(function)
+        if kind == "facility":
+            text = "Who pays for what nobody else does; needed."
+            function = click.option("--owner", metavar="USER", help=text)(function)
         return function
 
     return decorate

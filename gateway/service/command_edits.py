@@ -82,8 +82,11 @@ def taken_over(command: Import) -> Edit:
 
 
 def added(known: Known, command: Add) -> Edit:
-    """The new entry, and the new point of a link."""
+    """The new entry, and the new point of a link, the owner of a facility."""
     value, entries = dict(command.value), []
+    if command.kind == "facility" and command.owner is None:
+        text = "is missing; name the user who pays where nobody else does (--owner USER)"
+        return fault("facility", str(value.get("id", "")), text, "owner")
     if command.new_point is not None:
         point = _new_point(known, command)
         entries.append(entry("point", point))
@@ -95,6 +98,9 @@ def added(known: Known, command: Add) -> Edit:
     elif (command.kind, str(value["id"])) in known:
         text = f"this id is taken; `submeter {command.kind} set {value['id']}` changes its entry"
         return fault(command.kind, str(value["id"]), text, "id")
+    if command.owner is not None:
+        owner = {"user": command.owner, "facility": value["id"]}
+        entries.append(entry("owner", {"id": _made_id(known, "owner", owner), **owner}))
     return Edit.of([*entries, entry(command.kind, value)])
 
 
@@ -225,11 +231,13 @@ def ended(known: Known, command: End) -> Edit:
             else ("an entry that never held has no last day; give the day or --mistaken")
         )
         return fault(command.kind, command.id, text)
-    users = [f"{kind} {one}" for (kind, one), entity in known.items() if _names(entity, command.kind, command.id)]
+    naming = [name for name, entity in known.items() if _names(entity, command.kind, command.id)]
+    with_it = [name for name in naming if command.kind == "facility" and name[0] == "owner"]  # it cannot be without
+    users = [" ".join(name) for name in naming if name not in with_it]
     if users:
         shown = ", ".join(users[:5]) + (" ..." if users[5:] else "")
         return fault(command.kind, command.id, f"is still named by {shown}: end or change that first")
-    return Edit(ended=((command.kind, command.id),))
+    return Edit(ended=((command.kind, command.id), *with_it))
 
 
 def _on_day(before: schema.Entity, key: str, command: End) -> Edit:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.period import MAX
 from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
 from gateway.service.command import Plan, PropertyStore, plan, record
@@ -78,15 +79,23 @@ class Commander:
     async def _execute(self, command: Command, by: str) -> Answer:
         current = schema.entities(await self._store.property_rows(None))
         now = self._clock.now()
+        past = await self._past(command, now)
         if isinstance(command, AddReading | VoidReading):
-            return await correct(self._store, by_name(current), command, by, now)
-        planned = prepare(current, command, now, self._seal)
+            return await correct(self._store, by_name(current), command, by, now, past)
+        planned = prepare(current, command, past, self._seal)
         if not isinstance(planned, Plan):
             return refused(planned)
         only_plan = isinstance(command, Import) and command.plan
         if not only_plan:
             await record(self._store, planned, by=by, at=now)
         return told(planned, applied=not only_plan)
+
+    async def _past(self, command: Command, now: datetime) -> datetime:
+        """Until when something may have happened at a meter: a store may have been filled by a clock that is ahead."""
+        if not isinstance(command, AddReading | VoidReading | Exchange):
+            return now
+        last = await self._store.readings({command.meter}, MAX, MAX)
+        return max([now, *(reading.at for found in last.values() for reading in found)])
 
 
 def by_name(entities: Iterable[schema.Entity]) -> Known:
@@ -97,12 +106,12 @@ def by_name(entities: Iterable[schema.Entity]) -> Known:
 def prepare(
     current: Sequence[schema.Entity],
     command: Import | Add | Set | End | Move | Exchange,
-    now: datetime,
+    past: datetime,
     seal: Seal,
 ) -> Plan | tuple[Problem, ...]:
-    """What the command would change, or everything that speaks against it."""
+    """What the command would change, or everything that speaks against it. What happens later than `past` has not."""
     known = by_name(current)
-    edit = _edit(known, command, now)
+    edit = _edit(known, command, past)
     sealed = [_sealed(known, one, seal) for one in edit.told]
     edit_problems = (*edit.problems, *(one for one in sealed if isinstance(one, Problem)))
     entities = [one for one in sealed if not isinstance(one, Problem)]
@@ -114,7 +123,7 @@ def prepare(
     return problems or planned
 
 
-def _edit(known: Known, command: Import | Add | Set | End | Move | Exchange, now: datetime) -> Edit:
+def _edit(known: Known, command: Import | Add | Set | End | Move | Exchange, past: datetime) -> Edit:
     match command:
         case Import():
             return taken_over(command)
@@ -127,7 +136,7 @@ def _edit(known: Known, command: Import | Add | Set | End | Move | Exchange, now
         case Move():
             return moved(known, command)
         case Exchange():
-            return exchanged(known, command, now)
+            return exchanged(known, command, past)
 
 
 def _sealed(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Problem:

@@ -64,12 +64,12 @@ def _with(stay: schema.Stay, key: str, day: date) -> schema.Entity | Edit:
     return entry("occupancy", stay.given() | {key: day.isoformat()})
 
 
-def exchanged(known: Known, command: Exchange, now: datetime) -> Edit:
+def exchanged(known: Known, command: Exchange, past: datetime) -> Edit:
     """Every register of the meter with the last index of the old one and the first of the new one."""
     meter = known.get(("meter", command.meter))
     if not isinstance(meter, schema.Meter):
         return missing("meter", command.meter)
-    at = instant(command.at, zone_of(known, meter), now)
+    at = instant(command.at, zone_of(known, meter), past)
     if isinstance(at, str):
         return fault("meter", meter.id, at, "at")
     registers = registers_of(known, meter.id)
@@ -126,11 +126,11 @@ def zone_of(known: Known, meter: schema.Meter) -> str:
     return facility.time_zone if isinstance(facility, schema.Facility) else "UTC"
 
 
-def instant(text: str, zone: str, now: datetime) -> datetime | str:
-    """The instant, in the time zone where it names none; what is wrong with it."""
+def instant(text: str, zone: str, past: datetime) -> datetime | str:
+    """The instant, in the time zone where it names none; what is wrong with it, also where it is later than `past`."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         return f'"{text}" is no instant; write e.g. 2026-03-12T10:30 (local) or 2026-03-12T10:30:00+01:00'
     local = found if found.tzinfo is not None else found.replace(tzinfo=ZoneInfo(zone))
-    return f"{text} is still to come; write an instant that has passed" if local > now else local
+    return f"{text} is still to come; write an instant that has passed" if local > past else local

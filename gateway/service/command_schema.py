@@ -34,13 +34,15 @@ class Import(Strict):
 
 
 class Add(Strict):
-    """One new entry, for a link also the point that it is linked to."""
+    """One new entry; with a link its point where that is new, with a facility its owner, whom it needs."""
 
     verb: Literal["add"] = "add"
     kind: Kind
     value: Value
     """without id: one is made of what it names, where the table allows it"""
     new_point: Value | None = None
+    owner: Id | None = None
+    """user who owns a new facility"""
 
 
 class Set(Strict):

@@ -84,10 +84,13 @@ class _Place:
 
 
 async def correct(
-    store: CorrectionStore, known: Known, command: AddReading | VoidReading, by: str, now: datetime
+    store: CorrectionStore, known: Known, command: AddReading | VoidReading, by: str, now: datetime, past: datetime
 ) -> Answer:
-    """Add or void a reading, and have the closed months settled again whose charges it has a part in."""
-    place = await _place(store, known, command, now)
+    """Add or void a reading, and have the closed months settled again whose charges it has a part in.
+
+    It was not taken later than `past`.
+    """
+    place = await _place(store, known, command, past)
     if isinstance(place, str):
         return _refused(command, place)
     if isinstance(command, AddReading):
@@ -96,7 +99,7 @@ async def correct(
 
 
 async def _place(
-    store: CorrectionStore, known: Known, command: AddReading | VoidReading, now: datetime
+    store: CorrectionStore, known: Known, command: AddReading | VoidReading, past: datetime
 ) -> _Place | str:
     meter = known.get(("meter", command.meter))
     if not isinstance(meter, schema.Meter):
@@ -107,7 +110,7 @@ async def _place(
         has = ", ".join(one.id for one in registers) or "none"
         return f"{meter.id} has no register {command.register_}; it has: {has}"
     zone = zone_of(known, meter)
-    at = instant(command.at, zone, now)
+    at = instant(command.at, zone, past)
     if isinstance(at, str):
         return at
     at = at.astimezone(UTC)
