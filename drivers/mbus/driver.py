@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from drivers import serial
 from drivers.mbus.bus import MBusBus, Wired, answer
 from drivers.mbus.frame import FrameError
 from drivers.mbus.link import Timing, split
@@ -15,17 +17,21 @@ from drivers.mbus.report import describe
 from drivers.mbus.telegram import decode
 from drivers.mbus.transport import tcp
 from drivers.model import Strict, mismatches
+from drivers.wire import WireSettings
 from gateway.ports.field import WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from pydantic import BaseModel
 
+    from drivers.mbus.transport import Connect
     from gateway.ports.clock import Clock
     from gateway.ports.field import MeterBus
 
 _CONNECT_SECONDS = 5.0
+_TCP_LATENCY, _SERIAL_LATENCY = 0.1, 0.02
 _BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
 
 
@@ -43,22 +49,42 @@ def _known_baud_rate(baud: int) -> int:
     return baud
 
 
-class BusSettings(Strict):
-    """A level converter behind a TCP port."""
+class BusSettings(WireSettings):
+    """A level converter behind a TCP port or at a serial line."""
 
-    host: Annotated[str, Field(min_length=1, examples=["192.168.1.20"])]
-    port: Annotated[int, Field(ge=1, le=65535, examples=[10001])]
     baud: Annotated[int, AfterValidator(_known_baud_rate)] = Field(
-        default=2400, description="speed of the M-Bus line behind the converter; the time-outs follow from it"
+        default=2400, description="speed of the M-Bus line; the time-outs follow from it"
     )
-    latency: Annotated[float, Field(ge=0, le=10)] = Field(
-        default=0.1, description="seconds that network and converter add to an answer"
+    latency: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        default=None,
+        description="seconds that network, adapter and converter add to an answer; 0.1 over TCP, 0.02 at a device",
     )
     timeout: Annotated[float, Field(gt=0, le=30)] | None = Field(
         default=None,
         description="seconds to wait for an answer to begin, instead of 330 bit times, 50 ms and the latency; for a"
         " converter that hands over whole telegrams only (1.6 at 2400 baud)",
     )
+
+    @model_validator(mode="after")
+    def _has_its_port(self) -> Self:
+        if self.host is not None and self.port is None:
+            message = "port is missing beside host; write the TCP port of the level converter, e.g. port = 10001"
+            raise ValueError(message)
+        return self
+
+    @property
+    def timing(self) -> Timing:
+        """How long things take on this line."""
+        usual = _TCP_LATENCY if self.device is None else _SERIAL_LATENCY
+        return Timing(baud=self.baud, latency=usual if self.latency is None else self.latency, timeout=self.timeout)
+
+    def connect(self) -> Connect:
+        """How to open this line."""
+        if self.device is not None:
+            return partial(serial.connect, serial.LineSettings(device=self.device, baud=self.baud, parity="even"))
+        if self.host is None or self.port is None:  # only for the type checker: the validators saw to it
+            raise TypeError(self)
+        return tcp(self.host, self.port, _CONNECT_SECONDS)
 
 
 class MeterSettings(Strict):
@@ -81,12 +107,8 @@ class MBusDriver:
     def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:  # noqa: ARG002
         """The line; its time-outs run on the event loop's clock, which is never accelerated."""
         line = BusSettings.model_validate(bus)
-        timing = Timing(baud=line.baud, latency=line.latency, timeout=line.timeout)
-        return MBusBus(
-            tcp(line.host, line.port, _CONNECT_SECONDS),
-            timing,
-            {meter: _wired(MeterSettings.model_validate(settings)) for meter, settings in meters.items()},
-        )
+        wired = {meter: _wired(MeterSettings.model_validate(settings)) for meter, settings in meters.items()}
+        return MBusBus(line.connect(), line.timing, wired)
 
     def models(self) -> dict[str, tuple[str, ...]]:
         """Model name -> register keys."""
