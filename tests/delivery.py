@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gateway.mqtt.client import MqttClient
+from gateway.mqtt.client import PLAIN, MqttClient
 from gateway.mqtt.topics import Gateway
 from gateway.service.deliver import Deliver
 from tests.outbox import HANGS, NOON, Outbox
@@ -22,6 +22,10 @@ from tests.outbox import HANGS, NOON, Outbox
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from gateway.mqtt.security import Security
 
 GATEWAY = Gateway(site="sonnenhof", name="gw-01")
 ROOT = "submeter/v0/sonnenhof/gw-01"
@@ -48,8 +52,9 @@ async def delivering(
     consumers: Sequence[str] = (),
     clock: StillClock | None = None,
     backfill: int = 10_000,
+    security: Security = PLAIN,
 ) -> AsyncIterator[Deliver]:
-    client = MqttClient(GATEWAY, host=host, port=port, consumers=consumers)
+    client = MqttClient(GATEWAY, host=host, port=port, consumers=consumers, security=security)
     deliver = Deliver(
         store=outbox,
         alarms=outbox,
@@ -71,8 +76,10 @@ async def delivering(
 class Ear:
     """A client of the broker that hears the gateway's whole tree."""
 
-    def __init__(self, host: str, port: int, name: str) -> None:
+    def __init__(self, host: str, port: int, name: str, prepare: Callable[[Client], None] | None = None) -> None:
         self.heard: list[MQTTMessage] = []
+        self.answers: list[str] = []
+        """what the broker said to each message of ours"""
         self._changed = asyncio.Condition()
         self._ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -80,6 +87,9 @@ class Ear:
         self._client.on_connect = lambda client, *_: client.subscribe([(f"{ROOT}/#", 1), ("elsewhere/#", 1)])
         self._client.on_subscribe = self._subscribed
         self._client.on_message = self._message
+        self._client.on_publish = self._answered
+        if prepare is not None:
+            prepare(self._client)
         self._client.reconnect_delay_set(1, 1)
         self._client.connect(host, port)
         self._client.loop_start()
@@ -120,18 +130,23 @@ class Ear:
             await self._changed.wait_for(true)
 
     def close(self) -> None:
-        self._client.on_connect = self._client.on_subscribe = self._client.on_message = None  # paho closes its sockets
+        self._client.on_connect = self._client.on_subscribe = None  # paho closes its sockets
+        self._client.on_message = self._client.on_publish = None
         self._client.disconnect()
         self._client.loop_stop()
 
     def _subscribed(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._ready.set)
 
-    def _message(self, _: Client, __: object, message: MQTTMessage) -> None:
-        self._loop.call_soon_threadsafe(self._hear, message)
+    def _answered(self, *args: Any) -> None:  # noqa: ANN401 - paho's own
+        reason: ReasonCode = args[3]
+        self._loop.call_soon_threadsafe(self._note, self.answers, str(reason))
 
-    def _hear(self, message: MQTTMessage) -> None:
-        self.heard.append(message)
+    def _message(self, _: Client, __: object, message: MQTTMessage) -> None:
+        self._loop.call_soon_threadsafe(self._note, self.heard, message)
+
+    def _note(self, notes: list[Any], note: object) -> None:
+        notes.append(note)
         task = asyncio.ensure_future(self._tell())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -142,8 +157,10 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(host: str, port: int, name: str = "ear") -> AsyncIterator[Ear]:
-    ear = Ear(host, port, name)
+async def listening(
+    host: str, port: int, name: str = "ear", prepare: Callable[[Client], None] | None = None
+) -> AsyncIterator[Ear]:
+    ear = Ear(host, port, name, prepare)
     try:
         await ear.ready()
         yield ear

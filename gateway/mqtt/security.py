@@ -19,6 +19,7 @@ CREDENTIAL = "credential:"
 """begins the name of a systemd credential"""
 _NO_PASSWORD = ""
 """for an encrypted key: without one, OpenSSL asks at the terminal"""
+_NO_TLS = "it does not answer in TLS; correct the port, or take ca_file out of the settings"
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _NAMES = {62, 64}  # another host name, another address
 """X509_V_ERR_... of openssl-verification-options"""
@@ -36,9 +37,12 @@ class _Socket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's own
         try:
             super().do_handshake(block)
-        except OSError:
+        except ssl.SSLError:
             self.close()
             raise
+        except OSError as error:  # silence, or the end of the connection
+            self.close()
+            raise FaultError(_NO_TLS) from error
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         try:
@@ -139,8 +143,8 @@ def fault(error: BaseException | None, host: str) -> str | None:
             return str(error)
         case ssl.SSLCertVerificationError():
             return _distrust(error, host)
-        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "HTTP_REQUEST"):
-            return "it does not speak TLS on this port; correct the port, or take ca_file out of the settings"
+        case ssl.SSLEOFError() | ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return _NO_TLS
         case ssl.SSLError():
             return f"no TLS connection can be made ({_reason(error)}); look into the log of the broker"
     return None
