@@ -118,6 +118,29 @@ class MqttTable(BaseModel):
     consumer: list[ConsumerTable] = []
 
 
+class MetricsTable(BaseModel):
+    """Numbers about the gateway for Prometheus: http://127.0.0.1:<port>/metrics."""
+
+    model_config = STRICT
+    port: int = Field(ge=1, le=65535, description="on this machine only", examples=[9435])
+
+
+class RetentionTable(BaseModel):
+    """How long what is kept. Charges stay for good."""
+
+    model_config = STRICT
+    raw_days: int = Field(
+        default=30, ge=1, le=3650, description="meters' answers as they came; their readings stay", examples=[30]
+    )
+    readings_months: int = Field(
+        default=36,
+        ge=14,  # receivers may ask for 400 days once more
+        le=1200,
+        description="every reading; later those around each midnight, and what each hour and day counted",
+        examples=[36],
+    )
+
+
 class SettingsFile(BaseModel):
     """Settings of a Submeter Gateway."""
 
@@ -132,6 +155,8 @@ class SettingsFile(BaseModel):
     bus: list[BusTable] = []
     reader: list[ReaderTable] = []
     machine: list[MachineTable] = []
+    metrics: MetricsTable | None = None
+    retention: RetentionTable = RetentionTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +201,9 @@ class Settings:
     buses: tuple[BusSettings, ...]
     readers: tuple[ReaderSettings, ...] = ()
     machines: tuple[MachineSettings, ...] = ()
+    metrics_port: int | None = None
+    raw_days: int = 30
+    readings_months: int = 36
 
 
 class Drivers(Protocol):
@@ -242,6 +270,9 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
             machine_settings(one, wiring.machines[one.driver], wiring.parts["machine", index])
             for index, one in enumerate(file.machine)
         ),
+        metrics_port=None if file.metrics is None else file.metrics.port,
+        raw_days=file.retention.raw_days,
+        readings_months=file.retention.readings_months,
     )
 
 

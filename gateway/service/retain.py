@@ -44,14 +44,6 @@ ROOM = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetainSettings:
-    """How long what is kept."""
-
-    raw_days: int = 30
-    readings_months: int = 36
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
     """One counter of one physical meter over an hour or a local day."""
 
@@ -135,15 +127,17 @@ class Retain:
         old: OldRows,
         clock: SettleClock,
         bell: Bell,
-        settings: RetainSettings,
+        raw_days: int,
+        readings_months: int,
         beat: Callable[[], None],
     ) -> None:
-        """`beat` is called at every sign of life."""
+        """How long raw answers and how long all readings are kept; `beat` is called at every sign of life."""
         self._store = store
         self._old = old
         self._clock = clock
         self._bell = bell
-        self._settings = settings
+        self._raw = raw_days * DAY
+        self._readings_months = readings_months
         self._beat = beat
 
     async def run(self) -> None:
@@ -162,8 +156,8 @@ class Retain:
             for group in groups:
                 await self._roll_up(group, first, now)
                 await self._thin(group, first, now)
-        await self._in_batches(self._old.forget_raw, now - self._settings.raw_days * DAY)
-        await self._in_batches(self._old.forget_polls, months_before(now, self._settings.readings_months))
+        await self._in_batches(self._old.forget_raw, now - self._raw)
+        await self._in_batches(self._old.forget_polls, months_before(now, self._readings_months))
         return min((next_quiet(now, group.time_zone) for group in groups), default=now + DAY)
 
     async def _groups(self) -> list[_Group]:
@@ -193,7 +187,7 @@ class Retain:
 
     async def _thin(self, group: _Group, first: datetime, now: datetime) -> None:
         progress = await self._old.progress(group.facility)
-        horizon = min(months_before(now, self._settings.readings_months), progress.rolled_until or first)
+        horizon = min(months_before(now, self._readings_months), progress.rolled_until or first)
         unsettled = await self._unsettled(group.facility)
         for day in whole_days(progress.thinned_until or first, horizon, group.time_zone):
             if unsettled(local_date(day.start, group.time_zone)):

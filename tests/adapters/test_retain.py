@@ -11,7 +11,7 @@ from sqlalchemy import select
 from gateway.core.period import Period
 from gateway.service.deliver import Ack
 from gateway.service.records import DirtyMonth
-from gateway.service.retain import Retain, RetainSettings
+from gateway.service.retain import Retain
 from gateway.store import Store, retention, schema
 from gateway.store.instants import micros
 from gateway.store.retention import Retention
@@ -49,7 +49,8 @@ def retain(house: House) -> Retain:
         old=Retention(house.store),
         clock=house.clock,
         bell=house.clock,  # type: ignore[arg-type]  # nobody waits
-        settings=RetainSettings(readings_months=1),
+        raw_days=30,
+        readings_months=1,
         beat=lambda: None,
     )
 
