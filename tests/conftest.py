@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.adapters.stores import new_store
 from tests.broker import Broker
+from tests.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -26,6 +28,23 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     one.start()
     yield one
     one.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL."""
+    one = Postgres()
+    yield one
+    one.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new store, once in each of the databases that are supported."""
+    if request.param == "sqlite":
+        return new_store(tmp_path)
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new()
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from gateway.store.errors import StoreError, StoreInUseError
@@ -38,8 +39,9 @@ class Lock:
                 f"{database}: process {holder or '?'} is using the store: stop it first (is `submeter run` active?)"
             )
             raise StoreInUseError(message) from error
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk nobody is told who holds it; held it is
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file: int | None = file
 
     def release(self) -> None:

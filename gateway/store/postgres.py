@@ -99,7 +99,7 @@ class PostgresDatabase:
         arguments = {
             "options": options,
             "connect_timeout": PATIENCE,
-            "application_name": f"submeter, process {os.getpid()}",
+            "application_name": f"submeter process {os.getpid()}",
         }
         try:
             return create_engine(self._url, connect_args=arguments, **settings)

@@ -11,11 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from gateway.store import Store, StoreError, StoreView, streams
 from gateway.store.charges import ChargeFilter
 from gateway.store.writer import Priority
-from tests.adapters.stores import START, charge, new_store
+from tests.adapters.stores import START, charge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from gateway.core.event import Event
 
@@ -26,9 +25,9 @@ async def told(store: StoreView) -> Sequence[Event]:
     return await store.events((await store.streams())[0].name, 0, 1000)
 
 
-async def test_a_charge_and_its_event_are_made_together(tmp_path: Path) -> None:
+async def test_a_charge_and_its_event_are_made_together(store_url: str) -> None:
     new = [charge(1), charge(2, point=None)]
-    async with Store(new_store(tmp_path), boot="boot-7") as store:
+    async with Store(store_url, boot="boot-7") as store:
         assert await store.publish(new, START) == 2
         first, second = await told(store)
         assert await store.standing_charges("sonnenhof", "2026-10") == [new[0].data, new[1].data]
@@ -38,20 +37,19 @@ async def test_a_charge_and_its_event_are_made_together(tmp_path: Path) -> None:
     assert (second.seq, second.subject) == (2, "charges/_remainder")
 
 
-async def test_publishing_the_same_charge_again_changes_nothing(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_publishing_the_same_charge_again_changes_nothing(store_url: str) -> None:
+    async with Store(store_url) as store:
         assert await store.publish([charge(1), charge(1)], START) == 1
         once = await told(store)
         assert await store.publish([charge(1)], START) == 0
         assert await told(store) == once
 
 
-async def test_the_chain_is_a_hash_over_the_hash_before_and_the_body(tmp_path: Path) -> None:
-    url = new_store(tmp_path)
+async def test_the_chain_is_a_hash_over_the_hash_before_and_the_body(store_url: str) -> None:
     for no in range(1, 4):  # also across restarts
-        async with Store(url) as store:
+        async with Store(store_url) as store:
             await store.publish([charge(no), charge(no + 10)], START)
-    async with StoreView(url) as view:
+    async with StoreView(store_url) as view:
         events = await told(view)
     previous = "0" * 64
     for event in events:
@@ -61,8 +59,8 @@ async def test_the_chain_is_a_hash_over_the_hash_before_and_the_body(tmp_path: P
     assert len(events) == 6
 
 
-async def test_a_reversed_charge_and_its_reversal_do_not_stand(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_reversed_charge_and_its_reversal_do_not_stand(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.publish([charge(1), charge(2)], START)
         await store.publish([charge(3, replaces=1, revision=2), charge(4, revision=2)], START)
         assert await store.standing_charges("sonnenhof", "2026-10") == [charge(2).data, charge(4).data]
@@ -71,8 +69,8 @@ async def test_a_reversed_charge_and_its_reversal_do_not_stand(tmp_path: Path) -
     assert [(one.seq, one.standing) for one in found] == [(1, False), (2, True), (3, False), (4, True)]
 
 
-async def test_reversing_what_does_not_stand_publishes_nothing_at_all(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_reversing_what_does_not_stand_publishes_nothing_at_all(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.publish([charge(1)], START)
         await store.publish([charge(2, replaces=1)], START)
         with pytest.raises(StoreError, match="does not stand: nothing was published"):
@@ -84,17 +82,17 @@ async def test_reversing_what_does_not_stand_publishes_nothing_at_all(tmp_path: 
         assert [event.seq for event in await told(store)] == [1, 2, 3]
 
 
-async def test_a_charge_whose_row_is_refused_leaves_neither_number_nor_event(tmp_path: Path) -> None:
+async def test_a_charge_whose_row_is_refused_leaves_neither_number_nor_event(store_url: str) -> None:
     nameless = replace(charge(2), line_id=None)  # type: ignore[arg-type] # the database must refuse it
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         with pytest.raises(IntegrityError):
             await store.publish([charge(1), nameless], START)
         assert await told(store) == []
         assert await store.all_charges(ALL) == []
 
 
-async def test_numbers_have_no_gaps_when_many_publish_at_once_and_some_fail(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_numbers_have_no_gaps_when_many_publish_at_once_and_some_fail(store_url: str) -> None:
+    async with Store(store_url) as store:
         batches = [[charge(no), charge(no + 1000, replaces=9999 if no % 3 == 0 else None)] for no in range(60)]
         results = await asyncio.gather(*(store.publish(each, START) for each in batches), return_exceptions=True)
         events = await told(store)
@@ -103,8 +101,8 @@ async def test_numbers_have_no_gaps_when_many_publish_at_once_and_some_fail(tmp_
     assert [event.prevhash for event in events[1:]] == [event.hash for event in events[:-1]]
 
 
-async def test_charges_are_found_by_what_is_asked(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_charges_are_found_by_what_is_asked(store_url: str) -> None:
+    async with Store(store_url) as store:
         new = [charge(1), charge(2, point="flat-2"), charge(3, point=None), charge(4, closing="2026-11")]
         await store.publish(new, START)
 
@@ -121,8 +119,8 @@ async def test_charges_are_found_by_what_is_asked(tmp_path: Path) -> None:
         assert await found(ChargeFilter(id_prefix="%")) == []
 
 
-async def test_a_new_epoch_begins_its_own_chain(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_new_epoch_begins_its_own_chain(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.publish([charge(1)], START)
         await store.writer.submit(Priority.SETTLE, streams.renew)
         await store.publish([charge(2)], START)
@@ -131,9 +129,9 @@ async def test_a_new_epoch_begins_its_own_chain(tmp_path: Path) -> None:
         assert [one.charge_id for one in await store.all_charges(ALL)] == [charge(1).charge_id, charge(2).charge_id]
 
 
-async def test_who_listens_hears_of_new_events(tmp_path: Path) -> None:
+async def test_who_listens_hears_of_new_events(store_url: str) -> None:
     heard: list[str] = []
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         store.listen(lambda: heard.append("new"))
         await store.publish([charge(1)], START)
     assert heard == ["new"]

@@ -9,11 +9,9 @@ import pytest
 from gateway.core.units import Scaled
 from gateway.service.records import Correction, DirtyMonth
 from gateway.store import Store, StoreError, StoreView
-from tests.adapters.stores import QUARTER, START, new_store, poll, reading
+from tests.adapters.stores import QUARTER, START, poll, reading
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.core.metering import Reading
 
 LATER = START + 40 * QUARTER
@@ -38,13 +36,12 @@ async def add(store: Store, one: Reading) -> bool:
     return await store.add_reading(one, "read by eye", "meier", LATER, [OCTOBER])
 
 
-async def test_a_voided_reading_is_left_out_with_its_reason_kept(tmp_path: Path) -> None:
-    url = new_store(tmp_path)
-    async with Store(url) as store:
+async def test_a_voided_reading_is_left_out_with_its_reason_kept(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"), reading(index="5", register="volume"))])
         assert await void(store) == ["1.000"]
         assert await indexes(store) == []
-    async with StoreView(url) as view:
+    async with StoreView(store_url) as view:
         assert (await view.readings(["heat-01"], START, LATER)).keys() == {("heat-01", "volume")}
         assert await view.corrections() == [
             Correction(
@@ -61,23 +58,23 @@ async def test_a_voided_reading_is_left_out_with_its_reason_kept(tmp_path: Path)
         assert [(one.month, one.reason) for one in await view.dirty()] == [("2026-10", "void")]
 
 
-async def test_a_voided_value_stays_out_when_it_is_polled_again(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_voided_value_stays_out_when_it_is_polled_again(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"))])
         await void(store)
         assert (await store.keep([poll(reading(index="1.0"))])).repeated == 1
         assert await indexes(store) == []
 
 
-async def test_all_values_of_a_conflict_are_voided(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_all_values_of_a_conflict_are_voided(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1")), poll(reading(index="2")), poll(reading(serial="4712"))])
         assert sorted(await void(store)) == ["1", "1.000", "2"]
         assert await indexes(store) == []
 
 
-async def test_voiding_what_is_not_there_or_voided_already_keeps_nothing(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_voiding_what_is_not_there_or_voided_already_keeps_nothing(store_url: str) -> None:
+    async with Store(store_url) as store:
         assert await void(store) == []
         await store.keep([poll(reading())])
         assert await void(store, register="volume") == []
@@ -86,16 +83,16 @@ async def test_voiding_what_is_not_there_or_voided_already_keeps_nothing(tmp_pat
         assert len(await store.corrections()) == 1
 
 
-async def test_the_neighbour_of_a_span_is_the_last_that_was_not_voided(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_the_neighbour_of_a_span_is_the_last_that_was_not_voided(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(START + no * QUARTER, str(no))) for no in range(9)])
         for no in (2, 6):
             await void(store, no)
         assert await indexes(store, 3, 5) == ["1", "3", "4", "5", "7"]
 
 
-async def test_the_neighbour_of_a_span_may_stand_beside_a_voided_one(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_the_neighbour_of_a_span_may_stand_beside_a_voided_one(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(START + no * QUARTER, str(no))) for no in range(5)])
         for no in (1, 3):
             await void(store, no)
@@ -103,8 +100,8 @@ async def test_the_neighbour_of_a_span_may_stand_beside_a_voided_one(tmp_path: P
         assert await indexes(store, 2, 2) == ["1.5", "2", "3.5"]
 
 
-async def test_a_reading_by_hand_is_kept_with_its_reason_and_told(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path), boot="boot-7") as store:
+async def test_a_reading_by_hand_is_kept_with_its_reason_and_told(store_url: str) -> None:
+    async with Store(store_url, boot="boot-7") as store:
         assert await add(store, by_hand("7.25"))
         (found,) = (await store.readings(["heat-01"], START, LATER))["heat-01", "heat"]
         assert found == by_hand("7.25")
@@ -116,15 +113,15 @@ async def test_a_reading_by_hand_is_kept_with_its_reason_and_told(tmp_path: Path
     assert (correction.kind, correction.values, correction.reason) == ("added", ("7.25 kWh",), "read by eye")
 
 
-async def test_a_known_value_added_by_hand_keeps_nothing(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_known_value_added_by_hand_keeps_nothing(store_url: str) -> None:
+    async with Store(store_url) as store:
         assert await add(store, by_hand("7.25"))
         assert not await add(store, by_hand("7.250"))
         assert len(await store.corrections()) == 1
 
 
-async def test_after_a_void_a_reading_by_hand_is_no_conflict(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_after_a_void_a_reading_by_hand_is_no_conflict(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"))])
         await void(store)
         assert await add(store, by_hand("2"))
@@ -133,8 +130,8 @@ async def test_after_a_void_a_reading_by_hand_is_no_conflict(tmp_path: Path) -> 
         assert (replaced.stored, replaced.conflicts) == (0, 1)
 
 
-async def test_a_new_measured_value_after_a_void_is_no_conflict_either(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_new_measured_value_after_a_void_is_no_conflict_either(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"))])
         await void(store)
         kept = await store.keep([poll(reading(index="2"))])
@@ -142,8 +139,8 @@ async def test_a_new_measured_value_after_a_void_is_no_conflict_either(tmp_path:
         assert await indexes(store) == ["2"]
 
 
-async def test_a_voided_value_that_is_added_by_hand_counts_again(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_voided_value_that_is_added_by_hand_counts_again(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"))])
         await void(store)
         assert await add(store, replace(reading(index="1"), origin="manual"))
@@ -151,8 +148,8 @@ async def test_a_voided_value_that_is_added_by_hand_counts_again(tmp_path: Path)
         assert [one.kind for one in await store.corrections()] == ["voided", "added"]
 
 
-async def test_a_value_too_large_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_value_too_large_is_refused_and_leaves_nothing(store_url: str) -> None:
+    async with Store(store_url) as store:
         with pytest.raises(StoreError, match="too large"):
             await add(store, replace(by_hand("1"), index=Scaled(2**64, 0)))
         assert await store.corrections() == []

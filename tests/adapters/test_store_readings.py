@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Event
     from gateway.core.metering import Reading
+    from tests.postgres import Postgres
 
 KEY = ("heat-01", "heat")
 MONTH = (START, START + timedelta(days=31))
@@ -40,27 +41,27 @@ async def events(store: Store, after: int = 0, limit: int = 100) -> Sequence[Eve
     return await store.events((await store.streams())[-1].name, after, limit)
 
 
-async def test_a_reading_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+async def test_a_reading_comes_back_as_it_was_kept(store_url: str) -> None:
     one = reading(START + timedelta(microseconds=1), "-123456789012.123457")
     other = replace(one, register="volume", index=Scaled(12, 3), status=255, origin="substituted", clock_trusted=False)
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         assert await store.keep([poll(one, other)]) == Kept(stored=2, repeated=0, conflicts=0, too_large=0)
-    async with Store(f"sqlite:///{tmp_path / 'gateway.db'}") as store:
+    async with Store(store_url) as store:
         found = await store.readings(["heat-01"], *MONTH)
         assert found == {KEY: (one,), ("heat-01", "volume"): (other,)}
         assert str(found["heat-01", "volume"][0].index) == "12000"
         assert await store.first_reading() == one.at
 
 
-async def test_an_instant_in_another_zone_is_the_same_instant(tmp_path: Path) -> None:
+async def test_an_instant_in_another_zone_is_the_same_instant(store_url: str) -> None:
     local = START.astimezone(timezone(timedelta(hours=2)))
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(local))])
         assert (await store.keep([poll(reading(START))])).repeated == 1
 
 
-async def test_the_same_value_again_changes_nothing(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_the_same_value_again_changes_nothing(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"))])
         again = [poll(reading(index="1.0")), poll(reading(index="1.000"))]
         assert await store.keep(again) == Kept(stored=0, repeated=2, conflicts=0, too_large=0)
@@ -68,8 +69,8 @@ async def test_the_same_value_again_changes_nothing(tmp_path: Path) -> None:
         assert len(await events(store)) == 1
 
 
-async def test_a_second_different_value_is_counted_and_both_are_returned(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_second_different_value_is_counted_and_both_are_returned(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1.000"))])
         assert (await store.keep([poll(reading(index="2.000"))])).conflicts == 1
         assert (await store.keep([poll(reading(index="2.000"))])).repeated == 1
@@ -81,16 +82,16 @@ async def test_a_second_different_value_is_counted_and_both_are_returned(tmp_pat
 
 @pytest.mark.parametrize("other", [reading(serial="4712"), reading(unit="GJ")])
 async def test_the_same_number_from_another_meter_or_in_another_unit_is_a_conflict(
-    tmp_path: Path, other: Reading
+    store_url: str, other: Reading
 ) -> None:
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         assert (await store.keep([poll(reading()), poll(other)])).conflicts == 1
         assert len(await stored(store)) == 2
 
 
-async def test_a_round_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+async def test_a_round_is_kept_whole_or_not_at_all(store_url: str) -> None:
     nameless = replace(poll(reading(START + QUARTER)), boot=None)  # type: ignore[arg-type] # the database must refuse it
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         with pytest.raises(IntegrityError):
             await store.keep([poll(reading()), nameless])
         assert await stored(store) == ()
@@ -98,17 +99,17 @@ async def test_a_round_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
         assert len(await stored(store)) == 1
 
 
-async def test_a_number_too_large_for_the_table_costs_nobody_else_a_reading(tmp_path: Path) -> None:
+async def test_a_number_too_large_for_the_table_costs_nobody_else_a_reading(store_url: str) -> None:
     huge = replace(reading(register="volume"), index=Scaled(2**64 - 1, 0))
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         assert await store.keep([poll(huge, reading())]) == Kept(stored=1, repeated=0, conflicts=0, too_large=1)
         assert (await store.readings(["heat-01"], *MONTH)).keys() == {KEY}
         assert len(await events(store)) == 1
 
 
-async def test_the_neighbours_of_the_month_are_there_and_nothing_else(tmp_path: Path) -> None:
+async def test_the_neighbours_of_the_month_are_there_and_nothing_else(store_url: str) -> None:
     start, until = START + 4 * QUARTER, START + 6 * QUARTER
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         for no in range(11):
             at = START + no * QUARTER
             await store.keep([poll(reading(at)), poll(reading(at, meter="heat-02"))])
@@ -118,8 +119,8 @@ async def test_the_neighbours_of_the_month_are_there_and_nothing_else(tmp_path: 
         assert await store.readings([], start, until) == {}
 
 
-async def test_the_last_reading_before_may_be_a_conflict_long_ago(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_the_last_reading_before_may_be_a_conflict_long_ago(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(index="1")), poll(reading(index="2"))])
         for no in range(1, 50):
             await store.keep([poll(reading(START + no * QUARTER, meter="heat-02"))])
@@ -127,8 +128,8 @@ async def test_the_last_reading_before_may_be_a_conflict_long_ago(tmp_path: Path
         assert [str(one.index) for one in (await store.readings(["heat-01"], late, late))[KEY]] == ["1", "2"]
 
 
-async def test_after_an_exchange_the_old_meter_is_no_neighbour_any_more(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_after_an_exchange_the_old_meter_is_no_neighbour_any_more(store_url: str) -> None:
+    async with Store(store_url) as store:
         for no, serial in enumerate(("4711", "4711", "4712", "4712")):
             await store.keep([poll(reading(START + no * QUARTER, serial=serial))])
         found = await store.readings(["heat-01"], START + 3 * QUARTER, START + 9 * QUARTER)
@@ -137,9 +138,13 @@ async def test_after_an_exchange_the_old_meter_is_no_neighbour_any_more(tmp_path
         assert [one.serial for one in found[KEY]] == ["4711", "4711"]
 
 
-@pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    url = new_store(tmp_path_factory.mktemp("span"))
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    if request.param == "sqlite":
+        url = new_store(tmp_path_factory.mktemp("span"))
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.new()
     with database(url).exclusive() as engine, engine.connect() as one:
         yield one
 
@@ -180,9 +185,9 @@ def picked(heard: list[Reading], low: datetime, high: datetime) -> dict[tuple[st
     return {key: values for key, values in chosen.items() if values}
 
 
-async def test_a_poll_is_told_as_one_event_with_all_its_registers(tmp_path: Path) -> None:
+async def test_a_poll_is_told_as_one_event_with_all_its_registers(store_url: str) -> None:
     answer = poll(reading(index="8502.700"), replace(reading(register="volume"), unit="m3", origin="stored"))
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         await store.keep([answer, poll(reading(meter="heat-02"))])
         first, second = await events(store)
         stream = (await store.streams())[-1]
@@ -197,18 +202,18 @@ async def test_a_poll_is_told_as_one_event_with_all_its_registers(tmp_path: Path
     )
 
 
-async def test_events_of_readings_are_read_on_from_a_number_and_outlive_a_restart(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_events_of_readings_are_read_on_from_a_number_and_outlive_a_restart(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(START + no * QUARTER)) for no in range(7)])
         once = await events(store)
-    async with Store(f"sqlite:///{tmp_path / 'gateway.db'}") as store:
+    async with Store(store_url) as store:
         assert [event.seq for event in await events(store, after=2, limit=3)] == [3, 4, 5]
         assert await events(store) == once
         assert (await store.streams())[-1].head == 7
 
 
-async def test_a_new_epoch_counts_from_one_again_and_the_old_stream_stays_readable(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_new_epoch_counts_from_one_again_and_the_old_stream_stays_readable(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(START)), poll(reading(START + QUARTER))])
         old = (await store.streams())[-1]
         await store.writer.submit(Priority.SETTLE, streams.renew)
@@ -230,9 +235,9 @@ async def test_reading_a_month_back_changes_no_row(tmp_path: Path) -> None:
         assert (tmp_path / "gateway.db-wal").read_bytes() == before
 
 
-async def test_a_month_of_thirty_registers_is_one_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_month_of_thirty_registers_is_one_scan(store_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     meters = [f"heat-{no:02}" for no in range(15)]
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         for day in range(31):
             instants = [START + timedelta(days=day) + no * QUARTER for no in range(96)]
             pairs = ((at, meter) for at in instants for meter in meters)

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.service.records import SessionRecord
 from gateway.store import Store, StoreError
 from gateway.store.charges import ChargeFilter
-from tests.adapters.stores import QUARTER, START, charge, new_store
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.adapters.stores import QUARTER, START, charge
 
 RUNNING = SessionRecord(
     id="s-1", facility="sonnenhof", access_point="laundry-1", started_at=START, ended_at=None, data='{"state":"armed"}'
@@ -25,21 +21,20 @@ async def end(store: Store, *costs: int) -> None:
     await store.end_session(ENDED, "sessions/flat-1", '{"session_id":"s-1"}', new, START + 4 * QUARTER)
 
 
-async def test_a_running_session_is_known_after_a_restart_as_it_was_last(tmp_path: Path) -> None:
-    url = new_store(tmp_path)
+async def test_a_running_session_is_known_after_a_restart_as_it_was_last(store_url: str) -> None:
     later = replace(RUNNING, data='{"state":"running"}')
-    async with Store(url) as store:
+    async with Store(store_url) as store:
         await store.keep_session(RUNNING)
         await store.keep_session(replace(RUNNING, id="s-0", started_at=START - QUARTER))
         await store.keep_session(later)
-    async with Store(url) as store:
+    async with Store(store_url) as store:
         assert [one.id for one in await store.open_sessions()] == ["s-0", "s-1"]
         assert (await store.open_sessions())[1] == later
         assert await store.sessions("sonnenhof", START, START + QUARTER) == []
 
 
-async def test_a_session_ends_with_its_event_and_its_charges(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path), boot="boot-7") as store:
+async def test_a_session_ends_with_its_event_and_its_charges(store_url: str) -> None:
+    async with Store(store_url, boot="boot-7") as store:
         await store.keep_session(RUNNING)
         await end(store, 1, 2)
         assert await store.open_sessions() == []
@@ -50,8 +45,8 @@ async def test_a_session_ends_with_its_event_and_its_charges(tmp_path: Path) -> 
     assert (event.time, event.bootid, event.id) == (END["at"], "boot-7", f"{sessions.name}:1")
 
 
-async def test_ending_a_session_again_changes_nothing(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_ending_a_session_again_changes_nothing(store_url: str) -> None:
+    async with Store(store_url) as store:
         await end(store, 1)
         await end(store, 2)
         await store.keep_session(RUNNING)
@@ -59,8 +54,8 @@ async def test_ending_a_session_again_changes_nothing(tmp_path: Path) -> None:
         assert [stream.head for stream in await store.streams()] == [1, 1, 0, 0]
 
 
-async def test_a_charge_that_is_refused_leaves_the_session_running_and_nothing_told(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_charge_that_is_refused_leaves_the_session_running_and_nothing_told(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep_session(RUNNING)
         impossible = charge(2, replaces=99)
         with pytest.raises(StoreError, match="does not stand"):
@@ -69,16 +64,16 @@ async def test_a_charge_that_is_refused_leaves_the_session_running_and_nothing_t
         assert [stream.head for stream in await store.streams()] == [0, 0, 0, 0]
 
 
-async def test_settling_never_sees_the_charges_of_sessions(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_settling_never_sees_the_charges_of_sessions(store_url: str) -> None:
+    async with Store(store_url) as store:
         await end(store, 1)
         await store.publish([charge(2)], START)
         assert await store.standing_charges("sonnenhof", "2026-10") == [charge(2).data]
         assert len(await store.all_charges(ChargeFilter(closing="2026-10"))) == 2
 
 
-async def test_sessions_are_found_by_facility_and_time(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_sessions_are_found_by_facility_and_time(store_url: str) -> None:
+    async with Store(store_url) as store:
         await end(store)
         elsewhere = replace(ENDED, id="s-2", facility="lindenhof")
         await store.end_session(elsewhere, "sessions/flat-1", "{}", [], START)

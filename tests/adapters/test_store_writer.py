@@ -2,23 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, create_engine, event, insert, text
 
 from gateway.store import Store, schema
 from gateway.store.writer import GROUP, Priority
-from tests.adapters.stores import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 CYCLES = 5
 WRITER = """
@@ -43,9 +39,17 @@ def put(key: str) -> Callable[[Connection], None]:
     return work
 
 
-def kept(folder: Path) -> list[str]:
-    with closing(sqlite3.connect(folder / "gateway.db")) as connection:
-        return [key for (key,) in connection.execute("SELECT key FROM meta WHERE value = '' ORDER BY key")]
+def rows(url: str, query: str) -> list[Any]:
+    """What another connection sees."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    return found
+
+
+def kept(url: str) -> list[str]:
+    return [key for (key,) in rows(url, "SELECT key FROM meta WHERE value = '' ORDER BY key")]
 
 
 class Gate:
@@ -72,50 +76,50 @@ async def queue(store: Store, *works: tuple[Priority, Callable[[Connection], obj
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_what_was_awaited_is_committed(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_what_was_awaited_is_committed(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.writer.submit(Priority.POLL, put("a"))
-        assert kept(tmp_path) == ["a"]
+        assert kept(store_url) == ["a"]
 
 
-async def test_an_exception_in_the_middle_leaves_nothing_and_reaches_the_caller(tmp_path: Path) -> None:
+async def test_an_exception_in_the_middle_leaves_nothing_and_reaches_the_caller(store_url: str) -> None:
     def fail(connection: Connection) -> None:
         put("half")(connection)
         message = "the second half"
         raise LookupError(message)
 
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         with pytest.raises(LookupError, match="the second half"):
             await store.writer.submit(Priority.POLL, fail)
         await store.writer.submit(Priority.POLL, put("next"))
-    assert kept(tmp_path) == ["next"]
+    assert kept(store_url) == ["next"]
 
 
-async def test_one_that_fails_in_a_shared_commit_takes_down_nobody_else(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_one_that_fails_in_a_shared_commit_takes_down_nobody_else(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.writer.submit(Priority.POLL, put("b"))
         results = await queue(store, *((Priority.POLL, put(key)) for key in "abc"))
     assert [type(result).__name__ for result in results] == ["NoneType", "IntegrityError", "NoneType"]
-    assert kept(tmp_path) == ["a", "b", "c"]
+    assert kept(store_url) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("writes", "commits"), [(30, 1), (GROUP, 1), (GROUP + 1, 2)])
-async def test_small_writes_that_wait_together_share_a_commit(tmp_path: Path, writes: int, commits: int) -> None:
+async def test_small_writes_that_wait_together_share_a_commit(store_url: str, writes: int, commits: int) -> None:
     seen: list[object] = []
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         event.listen(store.writer._engine, "commit", seen.append)  # noqa: SLF001 - counted where it happens
         await queue(store, *((Priority.POLL, put(f"{no:03}")) for no in range(writes)))
     assert len(seen) == 1 + commits  # the gate before them has its own
-    assert len(kept(tmp_path)) == writes
+    assert len(kept(store_url)) == writes
 
 
-async def test_the_urgent_goes_first_and_equals_in_order(tmp_path: Path) -> None:
+async def test_the_urgent_goes_first_and_equals_in_order(store_url: str) -> None:
     order: list[str] = []
 
     def note(name: str) -> Callable[[Connection], None]:
         return lambda _: order.append(name)
 
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         await queue(
             store,
             (Priority.SETTLE, note("settle")),
@@ -127,8 +131,8 @@ async def test_the_urgent_goes_first_and_equals_in_order(tmp_path: Path) -> None
     assert order == ["tap", "poll 1", "poll 2", "ack", "settle"]
 
 
-async def test_closing_writes_what_is_queued_and_then_refuses(tmp_path: Path) -> None:
-    store = Store(new_store(tmp_path))
+async def test_closing_writes_what_is_queued_and_then_refuses(store_url: str) -> None:
+    store = Store(store_url)
     gate = Gate()
     tasks = [asyncio.create_task(store.writer.submit(Priority.TAP, gate))]
     await asyncio.to_thread(gate.reached.wait)
@@ -138,13 +142,13 @@ async def test_closing_writes_what_is_queued_and_then_refuses(tmp_path: Path) ->
     gate.open.set()
     await closing_store
     await asyncio.gather(*tasks)
-    assert kept(tmp_path) == ["a", "b"]
+    assert kept(store_url) == ["a", "b"]
     with pytest.raises(RuntimeError, match="closed"):
         await store.writer.submit(Priority.TAP, put("c"))
 
 
-async def test_what_is_cancelled_in_the_queue_is_not_written(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_what_is_cancelled_in_the_queue_is_not_written(store_url: str) -> None:
+    async with Store(store_url) as store:
         gate = Gate()
         first = asyncio.create_task(store.writer.submit(Priority.TAP, gate))
         await asyncio.to_thread(gate.reached.wait)
@@ -155,14 +159,13 @@ async def test_what_is_cancelled_in_the_queue_is_not_written(tmp_path: Path) -> 
         gate.open.set()
         await first
         await store.writer.submit(Priority.SETTLE, put("after"))
-    assert kept(tmp_path) == ["after"]
+    assert kept(store_url) == ["after"]
 
 
-def test_kill_9_of_the_writing_process_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    url = new_store(tmp_path)
+def test_kill_9_of_the_writing_process_loses_nothing_that_was_acknowledged(store_url: str) -> None:
     last = 0
     for _ in range(CYCLES):
-        command = [sys.executable, "-c", WRITER, url, str(last + 1)]
+        command = [sys.executable, "-c", WRITER, store_url, str(last + 1)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             for line in child.stdout:
@@ -171,19 +174,18 @@ def test_kill_9_of_the_writing_process_loses_nothing_that_was_acknowledged(tmp_p
                     child.send_signal(signal.SIGKILL)
                     break
             last = max([last, *(int(line) for line in child.stdout)])  # acknowledged while the signal was on its way
-        last = check_kept(tmp_path, last)
+        last = check_kept(store_url, last)
 
 
-def check_kept(folder: Path, acknowledged: int) -> int:
+def check_kept(url: str, acknowledged: int) -> int:
     """Up to which number both a poll and a charge are kept: at least all acknowledged ones, numbered without a gap."""
-    with closing(sqlite3.connect(folder / "gateway.db")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        numbers = [seq for (seq,) in connection.execute("SELECT seq FROM event ORDER BY seq")]
-        polls = [seq for (seq,) in connection.execute("SELECT seq FROM poll ORDER BY seq")]
-        readings = connection.execute("SELECT count(*) FROM reading").fetchone()[0]
+    if url.startswith("sqlite"):
+        assert rows(url, "PRAGMA integrity_check") == [("ok",)]
+    numbers = [seq for (seq,) in rows(url, "SELECT seq FROM event ORDER BY seq")]
+    polls = [seq for (seq,) in rows(url, "SELECT seq FROM poll ORDER BY seq")]
     assert numbers == list(range(1, len(numbers) + 1))
     assert polls == list(range(1, len(polls) + 1))
-    assert readings == len(polls)
+    assert rows(url, "SELECT count(*) FROM reading") == [(len(polls),)]
     both = min(len(numbers), len(polls))
     assert both >= acknowledged
     return both
