@@ -39,6 +39,8 @@ MODE = 0o660
 BEAT = 2.0
 _CREDENTIALS = struct.Struct("3i")
 MAX_TOLD = 5
+RUNTIME = Path("/run/submeter")
+"""RuntimeDirectory= of the unit"""
 _SQLITE = "sqlite:///"
 
 _log = logging.getLogger(__name__)
@@ -179,6 +181,9 @@ def _answered(connection: socket.socket, line: bytes) -> Answer:
 
 
 def socket_path(store: str, config: Path) -> Path:
-    """Where the daemon of a store listens: beside an SQLite file, else beside the settings."""
-    beside = Path(store.removeprefix(_SQLITE)) if store.startswith(_SQLITE) else config.resolve()
-    return beside.with_name(beside.name + ".sock")
+    """Where the daemon of a store listens: beside an SQLite file, else in systemd's place or beside the settings."""
+    if store.startswith(_SQLITE):
+        database = Path(store.removeprefix(_SQLITE))
+        return database.with_name(database.name + ".sock")
+    folder = RUNTIME if RUNTIME.is_dir() else config.resolve().parent
+    return folder / f"{config.name}.sock"

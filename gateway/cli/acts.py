@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.ask import carry_out
-from gateway.cli.entries import command
-from gateway.cli.exits import Refused
+from gateway.cli.entries import command, pairs
 from gateway.cli.tell import tell
 from gateway.service.command_schema import AddReading, Exchange, Move, VoidReading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.cli import Options
 
+_INDEX = "REGISTER=VALUE"
 _AT = "Instants are local to the facility, such as 2026-03-12T10:30, or have their offset: 2026-03-12T10:30+01:00."
 
 
@@ -33,27 +31,16 @@ def move(options: Options, point: str, date: str, to: str | None) -> None:
 @click.command(help=f"One meter ends and another begins on the same links. {_AT}")
 @click.argument("meter")
 @click.option("--at", required=True, metavar="INSTANT", help="When.")
-@click.option("--final", multiple=True, metavar="REGISTER=VALUE", help="Last index of the old meter, of each register.")
-@click.option("--start", multiple=True, metavar="REGISTER=VALUE", help="First index of the new one, of each register.")
+@click.option("--final", multiple=True, metavar=_INDEX, help="Last index of the old meter, of each register.")
+@click.option("--start", multiple=True, metavar=_INDEX, help="First index of the new one, of each register.")
 @click.option("--serial", help="Serial number of the new meter.")
 @click.pass_obj
 def exchange(
     options: Options, meter: str, at: str, final: tuple[str, ...], start: tuple[str, ...], serial: str | None
 ) -> None:
     """Record an exchange."""
-    indexes = {"final": _indexes("final", final), "start": _indexes("start", start)}
+    indexes = {"final": pairs("final", _INDEX, final), "start": pairs("start", _INDEX, start)}
     tell(options, carry_out(options, command(Exchange, meter=meter, at=at, serial=serial, **indexes)))
-
-
-def _indexes(option: str, given: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in given:
-        register, sign, value = text.partition("=")
-        if not sign or register in found:
-            message = f"--{option} {text[:60]}: write REGISTER=VALUE, once for each register"
-            raise Refused(message)
-        found[register] = value
-    return found
 
 
 @click.group

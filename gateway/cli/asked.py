@@ -1,4 +1,4 @@
-"""Questions: who changed what, how registers are shared, what the open month has cost so far."""
+"""Who changed what, how registers are shared, what the open month has cost so far."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from gateway.cli.ask import carry_out
+from gateway.cli.entries import command, pairs
 from gateway.cli.exits import Refused
-from gateway.cli.tell import change_text
+from gateway.cli.tell import change_text, tell
 from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
 from gateway.core.metering import EnergySource
 from gateway.core.period import MAX, local_date, midnight, rfc3339
 from gateway.service import query
 from gateway.service.accruals import accrual_body, accrued
-from gateway.service.command_schema import ChangeTold
+from gateway.service.command_schema import ChangeTold, Share
 from gateway.service.property import book_of
 from gateway.service.settle import Month
 
@@ -70,6 +72,22 @@ def show_allocation(options: Options, facility: str, energy_source: str, day: st
     rows = query.shared(book, facility, energy_source, at)
     told = {"facility": facility, "energy_source": energy_source, "at": rfc3339(at), "registers": rows}
     click.echo(json.dumps(told, ensure_ascii=False) if options.json else "\n".join(map(_sharing, rows)))
+
+
+@allocation.command(name="set")
+@click.argument("register")
+@click.option("--scope", required=True, help="building: of the whole building; unit: of the linked points.")
+@click.option("--key", required=True, help="percentage, volume, surface, quotity or people.")
+@click.option("--value", multiple=True, metavar="POINT=VALUE", help="A point's value for this register only.")
+@click.option("--from", "since", metavar="DATE", help="The first day of the rule; without: since ever.")
+@click.pass_obj
+def set_allocation(
+    options: Options, register: str, scope: str, key: str, value: tuple[str, ...], since: str | None
+) -> None:
+    """Let all points that REGISTER is linked to share it by this scope and key."""
+    values = pairs("value", "POINT=VALUE", value)
+    told = command(Share, register=register, scope=scope, key=key, values=values, since=since)
+    tell(options, carry_out(options, told))
 
 
 def _sharing(row: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from gateway.service.command_schema import Add, End, Set
 from gateway.service.property_schema import TABLES, Entity, entities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -174,6 +174,18 @@ def command(model: type[_C], **given: object) -> _C:
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise Refused.all(f"{dotted(one['loc'])}: {sentence(one, model)}" for one in found) from error
+
+
+def pairs(option: str, form: str, given: Iterable[str]) -> dict[str, str]:
+    """What was given as NAME=VALUE; Refused where one has another form or a name comes twice."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or name in found:
+            message = f"--{option} {text[:60]}: write {form}, once for each"
+            raise Refused(message)
+        found[name] = value
+    return found
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

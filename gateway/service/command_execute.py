@@ -11,11 +11,12 @@ from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
 from gateway.service.command import Plan, PropertyStore, plan, record
 from gateway.service.command_edits import Edit, added, changed, ended, taken_over
-from gateway.service.command_moves import exchanged, moved
+from gateway.service.command_moves import exchanged, moved, shared
 from gateway.service.command_schema import (
     Add,
     AddReading,
     Answer,
+    Change,
     ChangeTold,
     Command,
     End,
@@ -24,6 +25,7 @@ from gateway.service.command_schema import (
     Move,
     ProblemTold,
     Set,
+    Share,
     VoidReading,
     refusal,
 )
@@ -105,7 +107,7 @@ def by_name(entities: Iterable[schema.Entity]) -> Known:
 
 def prepare(
     current: Sequence[schema.Entity],
-    command: Import | Add | Set | End | Move | Exchange,
+    command: Change,
     past: datetime,
     seal: Seal,
 ) -> Plan | tuple[Problem, ...]:
@@ -123,7 +125,18 @@ def prepare(
     return problems or planned
 
 
-def _edit(known: Known, command: Import | Add | Set | End | Move | Exchange, past: datetime) -> Edit:
+def _edit(known: Known, command: Change, past: datetime) -> Edit:
+    match command:
+        case Move():
+            return moved(known, command)
+        case Share():
+            return shared(known, command)
+        case Exchange():
+            return exchanged(known, command, past)
+    return _edit_entry(known, command)
+
+
+def _edit_entry(known: Known, command: Import | Add | Set | End) -> Edit:
     match command:
         case Import():
             return taken_over(command)
@@ -133,10 +146,6 @@ def _edit(known: Known, command: Import | Add | Set | End | Move | Exchange, pas
             return changed(known, command)
         case End():
             return ended(known, command)
-        case Move():
-            return moved(known, command)
-        case Exchange():
-            return exchanged(known, command, past)
 
 
 def _sealed(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Problem:

@@ -1,4 +1,4 @@
-"""A move and an exchange: one command, several entries."""
+"""A move, a rule of sharing and an exchange: one command, several entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from gateway.service.command_edits import Known
-    from gateway.service.command_schema import Exchange, Move
+    from gateway.service.command_schema import Exchange, Move, Share
 
 _DAY = timedelta(days=1)
 
@@ -62,6 +62,32 @@ def _entered(known: Known, command: Move, user: str, later: schema.Stay | None) 
 
 def _with(stay: schema.Stay, key: str, day: date) -> schema.Entity | Edit:
     return entry("occupancy", stay.given() | {key: day.isoformat()})
+
+
+def shared(known: Known, command: Share) -> Edit:
+    """Every link of the register with the rule; from a day on, the links end and others begin."""
+    links = [one for one in known.values() if isinstance(one, schema.Link) and one.register_ == command.register_]
+    if ("register", command.register_) not in known:
+        return missing("register", command.register_)
+    held = [one for one in links if command.since is None or one.until is None or one.until > command.since]
+    strangers = sorted(command.values.keys() - {one.point for one in held})
+    if not held or strangers:
+        who = ", ".join(strangers) or "any point"
+        return fault("register", command.register_, f"is not linked to {who}; link it first (`submeter link add`)")
+    entries: list[schema.Entity | Edit] = []
+    for one in held:
+        rule = {"scope": command.scope, "key": command.key, "value": command.values.get(one.point)}
+        value = {key: given for key, given in (one.given() | rule).items() if given is not None}
+        if command.since is None or (one.from_ is not None and one.from_ >= command.since):
+            entries.append(entry("link", value))
+            continue
+        since = command.since.isoformat()
+        follower = free_id(known, "link", f"{one.register_}-{one.point}-{since}")
+        entries += [
+            entry("link", one.given() | {"until": since}),
+            entry("link", value | {"id": follower, "from": since}),
+        ]
+    return Edit.of(entries)
 
 
 def exchanged(known: Known, command: Exchange, past: datetime) -> Edit:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from gateway.core.building import Key, Scope  # noqa: TC001 - pydantic reads the annotations
 from gateway.service.property_fields import Day, Id, Strict, Text
 
 Value = dict[str, Any]
@@ -76,6 +77,18 @@ class Move(Strict):
     to: Id | None = None
 
 
+class Share(Strict):
+    """How all points that a register is linked to share it, from a day on or since ever."""
+
+    verb: Literal["allocation set"] = "allocation set"
+    register_: Id = Field(alias="register")
+    scope: Scope
+    key: Key
+    values: dict[Id, str] = Field(default_factory=dict)
+    """point -> its own value of the key; without: the point's"""
+    since: Day | None = None
+
+
 class Exchange(Strict):
     """One meter ends and another begins on the same links."""
 
@@ -109,7 +122,9 @@ class VoidReading(Strict):
     reason: Text
 
 
-Command = Import | Add | Set | End | Move | Exchange | AddReading | VoidReading
+Change = Import | Add | Set | End | Move | Share | Exchange
+"""a command that changes entries"""
+Command = Change | AddReading | VoidReading
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="verb")])
 
 

@@ -277,7 +277,7 @@ def test_every_mistake_in_an_exchange_is_told(desk: Desk) -> None:
     (sentence,) = refused(desk, "exchange", "power", "--at", "2199-01-01T12:00")
     assert sentence == "meter power: at: 2199-01-01T12:00 is still to come; write an instant that has passed"
     (sentence,) = refused(desk, "exchange", "power", "--at", "2024-10-03T12:00", "--final", "import")
-    assert sentence == "--final import: write REGISTER=VALUE, once for each register"
+    assert sentence == "--final import: write REGISTER=VALUE, once for each"
 
 
 def test_a_reading_is_added_and_voided_and_both_are_kept(desk: Desk) -> None:
@@ -380,11 +380,9 @@ def test_allocation_shows_every_register(desk: Desk) -> None:
         {"point": "flat-2", "link": "lift-2", "numerator": "400", "denominator": "1000", "coefficient": "0.4"},
     ]
     assert told[2]["remainder"] == {"numerator": "0", "coefficient": "0"}
-    for link in ("lift-1", "lift-2"):  # two keys at one time would be refused: both go, then both come
-        done(desk, "link", "end", link, "--mistaken")
-    for point, people in (("flat-1", "20"), ("flat-2", "40")):
-        done(desk, "point", "set", point, "--surface", people)
-        done(desk, "link", "add", "--register", "power-lift", "--point", point, "--scope", "unit", "--key", "surface")
+    for point, surface in (("flat-1", "20"), ("flat-2", "40")):
+        done(desk, "point", "set", point, "--surface", surface)
+    done(desk, "allocation", "set", "power-lift", "--scope", "unit", "--key", "surface")
     shares = done(desk, *asked)["registers"][2]["points"]
     assert [one["coefficient"] for one in shares] == ["1/3", "2/3"]
     text = desk.submeter(*asked).stdout
@@ -436,3 +434,24 @@ def test_a_change_marks_the_closed_months_that_it_touches(
     desk.close("sonnenhof", ["2026-08", "2026-09", "2026-10"], NOVEMBER)
     done(desk, *arguments)
     assert [(one.month, one.reason) for one in desk.dirty()] == [(month, reason) for month in months]
+
+
+def test_a_rule_of_sharing_holds_from_its_day_on(desk: Desk) -> None:
+    rule = ("--scope", "building", "--key", "percentage", "--from", "2026-10-15")
+    values = ("--value", "flat-1=12.5", "--value", "flat-2=50")
+    told = done(desk, "allocation", "set", "power-lift", *rule, *values)["changes"]
+    assert [(one["id"], one["after"].get("until"), one["after"].get("value")) for one in told] == [
+        ("lift-1", "2026-10-15", None),
+        ("power-lift-flat-1-2026-10-15", None, "12.5"),
+        ("lift-2", "2026-10-15", None),
+        ("power-lift-flat-2-2026-10-15", None, "50"),
+    ]
+    shown = ("allocation", "show", "--facility", "sonnenhof", "--energy-source", "electricity", "--at")
+    before, after = (done(desk, *shown, day)["registers"][1] for day in ("2026-10-14", "2026-10-15"))
+    assert (before["key"], after["key"]) == ("quotity", "percentage")
+    assert after["remainder"] == {"numerator": "37.5", "coefficient": "0.375"}
+    assert refused(desk, "allocation", "set", "power-lift", *rule, "--value", "cottage=1") == [
+        "register power-lift: is not linked to cottage; link it first (`submeter link add`)"
+    ]
+    (sentence, _) = refused(desk, "allocation", "set", "power-lift", *rule)
+    assert "a link by percentage has its own value" in sentence
