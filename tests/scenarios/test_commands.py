@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.scenarios.plant import BUILDING, START, Plant, running, submeter
+from simulators.clock import Clock
+from tests.scenarios.plant import BUILDING, START, Plant, begin, running, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -96,3 +99,43 @@ async def test_a_closed_month_is_revised_after_each_command_through_the_socket(p
     assert await total(plant) == sum(
         (Fraction(charge["amount"]) for charges in exchanged.values() for charge in charges), Fraction(0)
     )
+
+
+async def test_what_the_daemon_was_told_is_audited_with_its_time_and_the_kernels_word(plant: Plant) -> None:
+    await ok(plant, "meter", "set", "heat-1", "--name", "Heat, cellar")
+    (*_, last) = await ok(plant, "audit", "--kind", "meter", "--id", "heat-1")
+    assert (last["before"]["name"], last["after"]["name"]) == ("Heat flat 1", "Heat, cellar")
+    assert (last["at"], last["by"]) == ("2026-10-31T23:30:00Z", pwd.getpwuid(os.getuid()).pw_name)
+    _, log = await plant.end()
+    assert [line.partition(": ")[2] for line in log if ": set: " in line] == ["set: 1 changed"]
+
+
+async def test_accruals_are_what_the_open_month_has_cost_whoever_is_there_now(plant: Plant) -> None:
+    await ok(plant, "move", "flat-1", "2026-11-01", "--to", "weber")
+    (one,) = await ok(plant, "accruals", "--point", "flat-1")
+    assert (one["month"], one["payer"]["id"], one["from"]) == ("2026-11", "weber", "2026-10-31T23:00:00Z")
+    totals = {total["energy_source"]: total for total in one["totals"]}
+    assert totals.keys() == {"heating", "electricity", "cold_water"}
+    assert {total["until"] for total in one["totals"]} == {"2026-10-31T23:30:00Z"}
+    assert Fraction(totals["electricity"]["amount"]) > 0
+
+
+async def test_commands_go_on_after_the_daemon_was_killed_and_when_it_is_back(plant: Plant) -> None:
+    first = await standing(plant)
+    plant.daemon.kill()
+    await plant.daemon.communicate()
+    assert (plant.folder / "gateway.db.sock").exists(), "it had no time to tidy up"
+    await ok(plant, "rate", "set", "heating", "--price", "0.2360", "--from", "2026-10-31")
+
+    await plant.clock.close()
+    again = {"SUBMETER_CLOCK": str(plant.folder / "clock")}
+    plant.daemon, plant.clock = await begin("--config", plant.config, "run", **again), Clock(plant.folder / "clock")
+    dearer = await standing(plant)
+    assert {charge["unit_price"] for charge in dearer["heat-1-heat"]} == {"0.2360"}
+    await ok(plant, "move", "flat-1", "2026-10-31", "--to", "weber")
+    moved = await standing(plant)
+    assert [charge["payer"]["id"] for charge in moved["heat-1-heat"]] == ["weber"]
+    assert moved["heat-1-heat"][0]["revision"] == first["heat-1-heat"][0]["revision"] + 2
+    code, log = await plant.end()
+    assert code == 0, log
+    assert not (plant.folder / "gateway.db.sock").exists()
