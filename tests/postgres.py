@@ -30,12 +30,13 @@ USER = "nobody"
 def programs() -> Path:
     """The folder of the server's programs; skips the test where there is none that can be run."""
     unpacked = ROOT / ".tools" / "postgresql" / "bin"
-    for folder in (unpacked, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)):
-        program = folder / "postgres"
-        if program.exists():
-            if subprocess.run([*as_user(), str(program), "--version"], check=False, capture_output=True).returncode:
-                pytest.skip(f"{USER} may not run {program}: sudo apt install postgresql")
-            return folder
+    found = [unpacked, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)]
+    programs = [folder / "postgres" for folder in found if (folder / "postgres").exists()]
+    for program in programs:
+        if not subprocess.run([*as_user(), str(program), "--version"], check=False, capture_output=True).returncode:
+            return program.parent
+    if programs:
+        pytest.skip(f"{USER} may not run {programs[0]}, and root may not run PostgreSQL: sudo apt install postgresql")
     pytest.skip("PostgreSQL is missing: scripts/get-postgresql, or sudo apt install postgresql")
 
 
