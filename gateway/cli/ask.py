@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import time
 from typing import TYPE_CHECKING
 
 from gateway import control
@@ -29,37 +30,31 @@ PAUSE = 0.05
 
 def carry_out(options: Options, command: Command) -> Answer:
     """What became of the command; Refused where the store or the daemon cannot be used."""
-    settings = load_settings(options)
-    try:
-        return asyncio.run(_carry_out(settings, command))
-    except control.ControlError as error:
-        raise Failure(str(error)) from error
-
-
-async def _carry_out(settings: Settings, command: Command) -> Answer:
     from gateway.store import StoreError, StoreInUseError
 
-    path, clock = control.socket_path(settings.store, settings.file), SystemClock()
-    end = clock.monotonic() + PATIENCE
+    settings = load_settings(options)
+    path = control.socket_path(settings.store, settings.file)
+    end = time.monotonic() + PATIENCE
     while True:
-        answer = await asyncio.to_thread(control.ask, path, command)
-        if answer is not None:
-            return answer
         try:
-            return await _alone(settings.store, command, seal(settings.file))
+            answer = control.ask(path, command)
+            return answer or asyncio.run(_alone(settings, command))
         except StoreInUseError as error:
-            if clock.monotonic() > end:
+            if time.monotonic() > end:
                 raise Refused(str(error)) from error
         except StoreError as error:
             raise Refused(str(error)) from error
-        await asyncio.sleep(PAUSE)
+        except control.ControlError as error:
+            raise Failure(str(error)) from error
+        time.sleep(PAUSE)
 
 
-async def _alone(url: str, command: Command, sealing: Seal) -> Answer:
+async def _alone(settings: Settings, command: Command) -> Answer:
     from gateway.store import Store
 
-    async with Store(url) as store:
-        return await Commander(store=store, clock=SystemClock(), seal=sealing).execute(command, user())
+    async with Store(settings.store) as store:
+        commander = Commander(store=store, clock=SystemClock(), seal=seal(settings.file))
+        return await commander.execute(command, user())
 
 
 def user() -> str:
