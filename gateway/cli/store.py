@@ -30,11 +30,14 @@ def migrate(options: Options) -> None:
         raise Refused(str(error)) from error
     _make_pepper(options.config)
     if options.json:
-        click.echo(json.dumps({"store": done.name, "before": done.before, "now": done.now}))
+        told = {"store": done.name, "before": done.before, "now": done.now, "new_epoch": done.new_epoch}
+        click.echo(json.dumps(told))
     elif done.before == done.now:
         click.echo(f"{done.name}: at revision {done.now}, nothing to do")
     else:
         click.echo(f"{done.name}: brought from {done.before or 'nothing'} to revision {done.now}")
+    if done.new_epoch and not options.json:
+        click.echo(f"{done.name}: lies elsewhere than before, so all streams begin anew")
 
 
 def _make_pepper(config: Path) -> None:

@@ -47,6 +47,9 @@ class Database(Protocol):
     def guard(self, ballast: int) -> Guard:
         """What is done about trouble with the disk; `ballast` in bytes."""
 
+    def home(self, connection: Connection) -> str | None:
+        """Where the database lies, so that it shows when it was restored to another place; None: that is not known."""
+
     def trouble(self, error: Exception, *, reading: bool = False) -> str | None:
         """One sentence where an error means that nothing can be kept just now, None for any other error.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.config import Config
 
+from gateway.store import epochs
 from gateway.store.database import database, revision, usable
 from gateway.store.errors import StoreError
 from gateway.store.schema import REVISION
@@ -34,6 +35,8 @@ class Migrated:
     before: str | None
     """None: the store is new"""
     now: str
+    new_epoch: bool
+    """the database lies elsewhere than it did: all streams begin anew"""
 
 
 def migrate(url: str) -> Migrated:
@@ -44,11 +47,10 @@ def migrate(url: str) -> Migrated:
     base = database(url)
     base.create()
     with base.exclusive() as engine, usable(base), engine.connect() as connection:
-        before = _upgrade(connection, base)
-    return Migrated(name=base.name, before=before, now=REVISION)
+        return _upgrade(connection, base)
 
 
-def _upgrade(connection: Connection, base: Database) -> str | None:
+def _upgrade(connection: Connection, base: Database) -> Migrated:
     with connection.begin():
         before = revision(connection)
         if before is not None and before > REVISION:
@@ -61,4 +63,5 @@ def _upgrade(connection: Connection, base: Database) -> str | None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         establish(connection)
-    return before
+        moved = epochs.settle_in(connection, base.home(connection))
+    return Migrated(name=base.name, before=before, now=REVISION, new_epoch=moved)

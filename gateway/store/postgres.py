@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -76,6 +76,14 @@ class PostgresDatabase:
         """Nothing is kept on a server's disk."""
         del ballast
         return Patience()
+
+    def home(self, connection: Connection) -> str | None:
+        """The server's own number and the database's: a restored or copied database has others."""
+        if not connection.scalar(text("SELECT has_function_privilege('pg_control_system()', 'execute')")):
+            return None
+        server = connection.scalar(text("SELECT system_identifier FROM pg_control_system()"))
+        database = connection.scalar(text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+        return f"{server}/{database}"
 
     def trouble(self, error: Exception, *, reading: bool = False) -> str | None:
         """One sentence where an error means that the server refuses or is away, None for any other error."""

@@ -86,6 +86,9 @@ class SqliteDatabase:
         """A file beside the database that is given up when the disk is full."""
         return DiskGuard(self.path, ballast)
 
+    def home(self, connection: Connection) -> None:
+        """A file does not show that it was copied: `submeter restore` says so."""
+
     def trouble(self, error: Exception, *, reading: bool = False) -> str | None:
         """One sentence where an error means that the disk refuses, None for any other error."""
         code = primary_code(error) or 0

@@ -49,10 +49,15 @@ def establish(connection: Connection) -> None:
 
 
 def renew(connection: Connection) -> None:
-    """Begin a new epoch: every stream counts from 1 again."""
+    """Begin the streams of a new epoch: every one counts from 1 again.
+
+    The polls that were not finished are the first of the new stream of readings.
+    """
     epoch = secrets.token_hex(_EPOCH_BYTES)
-    last = connection.scalar(select(func.coalesce(func.max(schema.stream.c.no), 0))) or 0
-    base = connection.scalar(select(func.coalesce(func.max(schema.poll.c.seq), 0))) or 0
+    table = schema.stream
+    last = connection.scalar(select(func.coalesce(func.max(table.c.no), 0))) or 0
+    finished = select(func.max(table.c.base + table.c.finished)).where(table.c.kind == "reading")
+    base = connection.scalar(finished) or 0
     rows = [
         {"no": no, "name": f"{kind}s-{epoch}", "kind": kind, "base": base if kind == "reading" else 0, "finished": 0}
         for no, kind in enumerate(ORDER, last + 1)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from gateway.store import Store, StoreError, StoreView, streams
+from gateway.store import Store, StoreError, StoreView
 from gateway.store.charges import ChargeFilter
-from gateway.store.writer import Priority
 from tests.adapters.stores import START, charge
 
 if TYPE_CHECKING:
@@ -117,16 +116,6 @@ async def test_charges_are_found_by_what_is_asked(store_url: str) -> None:
         assert await found(ChargeFilter(register="heat-01-heat")) == [1, 2, 3, 4]
         assert await found(ChargeFilter(id_prefix="0" * 39 + "3")) == [3]
         assert await found(ChargeFilter(id_prefix="%")) == []
-
-
-async def test_a_new_epoch_begins_its_own_chain(store_url: str) -> None:
-    async with Store(store_url) as store:
-        await store.publish([charge(1)], START)
-        await store.writer.submit(Priority.SETTLE, streams.renew)
-        await store.publish([charge(2)], START)
-        (event,) = await told(store)
-        assert (event.seq, event.prevhash) == (1, "0" * 64)
-        assert [one.charge_id for one in await store.all_charges(ALL)] == [charge(1).charge_id, charge(2).charge_id]
 
 
 async def test_who_listens_hears_of_new_events(store_url: str) -> None:

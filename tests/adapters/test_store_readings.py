@@ -13,10 +13,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.units import Scaled
-from gateway.store import Store, readings, schema, streams
+from gateway.store import Store, readings, schema
 from gateway.store.database import database
 from gateway.store.readings import Kept
-from gateway.store.writer import Priority
 from tests.adapters.stores import QUARTER, START, new_store, poll, reading
 
 if TYPE_CHECKING:
@@ -210,19 +209,6 @@ async def test_events_of_readings_are_read_on_from_a_number_and_outlive_a_restar
         assert [event.seq for event in await events(store, after=2, limit=3)] == [3, 4, 5]
         assert await events(store) == once
         assert (await store.streams())[-1].head == 7
-
-
-async def test_a_new_epoch_counts_from_one_again_and_the_old_stream_stays_readable(store_url: str) -> None:
-    async with Store(store_url) as store:
-        await store.keep([poll(reading(START)), poll(reading(START + QUARTER))])
-        old = (await store.streams())[-1]
-        await store.writer.submit(Priority.SETTLE, streams.renew)
-        new = (await store.streams())[-1]
-        assert (new.head, new.finished) == (0, 0)
-        assert new.name != old.name
-        await store.keep([poll(reading(START + 2 * QUARTER))])
-        assert [(event.seq, event.time) for event in await events(store)] == [(1, START + 2 * QUARTER)]
-        assert [event.seq for event in await store.events(old.name, 0, 100)] == [1, 2]
 
 
 async def test_reading_a_month_back_changes_no_row(tmp_path: Path) -> None:
