@@ -68,6 +68,8 @@ class ControlServer:
         self._beat = beat
         self._room = asyncio.Semaphore(TALKERS)
         self._conversations: set[asyncio.Task[None]] = set()
+        self._silent: set[asyncio.Task[None] | None] = set()
+        """conversations in which no command has come yet: nothing is lost where they end"""
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
@@ -85,7 +87,8 @@ class ControlServer:
         """Let go of the socket and its place."""
         if self._socket is not None:
             self._socket.close()
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # on a disk that has become read-only it stays: the next daemon takes its place
+                self._path.unlink()
 
     async def run(self) -> None:
         """Answer commands until cancelled; those that were begun are finished."""
@@ -96,34 +99,28 @@ class ControlServer:
                 await asyncio.sleep(BEAT)
         finally:
             server.close()
-            await asyncio.gather(*self._conversations)
+            for conversation in self._conversations & self._silent:
+                conversation.cancel()
+            await asyncio.gather(*self._conversations, return_exceptions=True)
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
         self._conversations.add(conversation)
+        self._silent.add(conversation)
         conversation.add_done_callback(self._conversations.discard)
+        conversation.add_done_callback(self._silent.discard)
 
     async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
         async with self._room:
             with closing(writer), suppress(ConnectionError):  # who has gone needs no answer
-                answer = await self._heard(reader, author(writer.get_extra_info("socket")))
+                heard = await _heard(reader)
+                self._silent.discard(asyncio.current_task())
+                by = author(writer.get_extra_info("socket"))
+                answer = heard if isinstance(heard, Answer) else await self._carried_out(heard, by)
                 writer.write(answer.model_dump_json().encode() + b"\n")
                 await writer.drain()
 
-    async def _heard(self, reader: StreamReader, by: str) -> Answer:
-        try:
-            async with asyncio.timeout(HEARING):
-                line = await reader.readuntil(b"\n")
-        except asyncio.LimitOverrunError:
-            return refusal(f"the command is longer than {LIMIT} bytes; give it in parts")
-        except asyncio.IncompleteReadError:
-            return refusal("the command has no end; write one JSON object and a line feed")
-        except TimeoutError:
-            return refusal(f"no command came within {HEARING:g} s; write one JSON object and a line feed")
-        try:
-            command = COMMAND.validate_json(line)
-        except ValidationError as error:
-            return refusal(*_mistakes(error))
+    async def _carried_out(self, command: Command, by: str) -> Answer:
         try:
             with self._busy():
                 answer = await self._execute(command, by)
@@ -132,6 +129,23 @@ class ControlServer:
             return refusal(f"the daemon could not carry it out ({error}); its log says more")
         _log.info("%s: %s: %s", by, command.verb, f"{len(answer.changes)} changed" if answer.ok else "refused")
         return answer
+
+
+async def _heard(reader: StreamReader) -> Command | Answer:
+    """The command that comes, or why there is none."""
+    try:
+        async with asyncio.timeout(HEARING):
+            line = await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError:
+        return refusal(f"the command is longer than {LIMIT} bytes; give it in parts")
+    except asyncio.IncompleteReadError:
+        return refusal("the command has no end; write one JSON object and a line feed")
+    except TimeoutError:
+        return refusal(f"no command came within {HEARING:g} s; write one JSON object and a line feed")
+    try:
+        return COMMAND.validate_json(line)
+    except ValidationError as error:
+        return refusal(*_mistakes(error))
 
 
 def author(connection: socket.socket) -> str:
