@@ -250,6 +250,8 @@ def _on_day(before: schema.Entity, key: str, command: End) -> Edit:
         kept = [step for step in value["prices"] if str(step.get("from", "")) < day]
         if not kept:
             return fault("rate", command.id, f"has no price before {day}: end it later, or --mistaken", key)
+        if kept[-1].get("until", day) < day:
+            return fault("rate", command.id, f"has ended on {kept[-1]['until']} already", key)
         value["prices"] = [*kept[:-1], {**kept[-1], "until": day}]
     else:
         value[key] = day

@@ -234,6 +234,9 @@ def test_a_price_holds_from_its_day_until_the_next(desk: Desk) -> None:
         {"from": "2026-06-01", "price": "0.26"},
         {"from": "2026-09-01", "price": "0.30", "until": "2026-10-01"},
     ]
+    assert refused(desk, "rate", "end", "electricity", "--until", "2027-01-01") == [
+        "rate electricity: until: has ended on 2026-10-01 already"
+    ]
     assert refused(desk, "rate", "set", "electricity", "--price", "0.30") == [
         "rate electricity: from: say from which day the price holds (--from DATE)"
     ]

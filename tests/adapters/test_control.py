@@ -110,6 +110,15 @@ def test_those_who_say_nothing_are_in_nobodys_way(served: Path) -> None:
         connection.close()
 
 
+def test_those_who_say_nothing_do_not_hold_up_the_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "HEARING", 3600.0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
+        with serving(desk) as path:
+            idle.connect(str(path))
+            assert said(path, VACANT)["ok"]
+        assert not idle.recv(1)
+
+
 def test_the_socket_is_for_its_user_and_group_only(served: Path) -> None:
     assert stat.S_IMODE(served.stat().st_mode) == 0o660
 
