@@ -7,7 +7,7 @@ BIN := .venv/bin
 LOCKED := install --quiet --disable-pip-version-check --require-hashes
 export PYTHON
 
-.PHONY: demo test check cases lock clean help run-tools test-tools
+.PHONY: demo test torture check cases lock clean help run-tools test-tools
 
 demo: run-tools ## a simulated building month, billed by the real daemon [DEMO_SECONDS=60] [BROKER=host:port] [BUILDING=folder]
 	@[ -n "$(BROKER)" ] || scripts/get-mosquitto || { echo "Taking amqtt (MQTT 3.1.1) instead."; $(MAKE) .tools/amqtt/.done; }
@@ -17,6 +17,10 @@ test: test-tools ## all tests [STRICT=1: a skipped test fails]
 	@scripts/get-mosquitto || true
 	@scripts/get-postgresql || true
 	$(BIN)/python -m pytest
+
+torture: test-tools ## kills, power cuts and failing disks by the hundred, as root [LIVES=200] [STRICT=1]
+	@scripts/get-mosquitto || true
+	$(BIN)/python -m pytest tests/torture
 
 check: test-tools ## lint, types, imports, fast tests
 	$(BIN)/ruff check .

@@ -1,9 +1,9 @@
 """The gateway's program with a moment of death: `MORTAL="HOW WHERE COUNT" python -m tests.mortal ARGUMENT ...`.
 
-WHERE is poll, settle, deliver, migrate or any: at the COUNT-th thing of this kind that it is about to do (a statement
-that writes, a commit, telling who waits for a commit, a publish) it dies. HOW is kill (SIGKILL) or cut (first the
-file system that holds the store loses its power, all that was not flushed is gone). The last line that it writes
-says where it died. With CARELESS=1 the store does not flush: the control of a power cut.
+WHERE is poll, settle, deliver or any: at the COUNT-th thing of this kind that it is about to do (a statement that
+writes, a commit, telling who waits for a commit, a publish; with poll/COMMIT a commit only) it dies. HOW is kill
+(SIGKILL) or cut (first the file system that holds the store loses its power: all that was not flushed is gone). The
+last line that it writes says where it died. With CARELESS=1 the store does not flush: the control of a power cut.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN of linux/fs/ext4"""
 WITHOUT_FLUSH = 2
+COMMIT = "COMMIT"
+SLOW = 0.05
+"""seconds that a commit takes before it fails: who calls something done before it is committed has time to do so"""
 KINDS = {
     "poll": ("poll", "reading", "channel", "source", "conflict"),
     "settle": ("charge", "event", "closing", "dirty", "property"),
@@ -41,7 +45,7 @@ class Fate:
 
     def __init__(self, how: str, where: str, count: str) -> None:
         self._how = how
-        self._where = where
+        self._kind, _, self._place = where.partition("/")
         self._left = int(count)
         self._lock = threading.Lock()
         self._doing = "nothing"
@@ -54,19 +58,23 @@ class Fate:
             self.meet(self._doing, found[0])
 
     def commit(self, _: object) -> None:
-        self.meet(self._doing, "COMMIT")
+        self.meet(self._doing, COMMIT)
 
     def told(self) -> None:
         self.meet(self._doing, "after the commit")
 
     def meet(self, kind: str, place: str) -> None:
         with self._lock:
-            self._left -= self._where in {"any", kind}
-            if self._left == 0:
-                self._die(f"{kind}: {place}")
+            self._left -= self._kind in {"any", kind} and self._place in {"", place}
+            mortal = self._left == 0
+            self._left -= mortal
+        if mortal:
+            self._die(kind, place)
 
-    def _die(self, place: str) -> None:
-        os.write(sys.stderr.fileno(), f"died at {place}\n".encode())
+    def _die(self, kind: str, place: str) -> None:
+        os.write(sys.stderr.fileno(), f"died at {kind}: {place}\n".encode())
+        if place == COMMIT:
+            time.sleep(SLOW)
         if self._how == "cut":
             folder = os.open(os.environ["MORTAL_FOLDER"], os.O_RDONLY)
             fcntl.ioctl(folder, SHUTDOWN, WITHOUT_FLUSH.to_bytes(4, sys.byteorder))

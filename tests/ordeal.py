@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import cycle, islice, pairwise
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.store import StoreView
 from simulators import truth, verdict
@@ -41,8 +42,23 @@ MORTAL = ("-m", "tests.mortal")
 PRICE = 'price = "0.1180"'
 OTHER_PRICE = 'price = "0.1190"'
 KILLED = -9
+LAST = 4
+LONGEST = {"poll": 30, "settle": 120, "poll/COMMIT": 9, "deliver": 60}
+"""as many things of a kind happen in a life, about"""
 HANGS = 120
 """seconds after which something that is waited for does not come"""
+
+
+class Disk(Protocol):
+    """The disk that the store lies on."""
+
+    folder: Path
+
+    def cut(self) -> None:
+        """Take its power away, again without effect."""
+
+    def repair(self) -> None:
+        """Give it power again."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +71,8 @@ class Ordeal:
     """the folder that the store lies in"""
     broker: Broker
     meters: Field
+    disk: Disk | None = None
+    """what loses its power whenever the gateway is killed"""
     at: datetime = START
     """the next poll"""
     answered: list[datetime] = field(default_factory=list)
@@ -83,6 +101,20 @@ class Ordeal:
         changed.write_text(text.replace(PRICE, OTHER_PRICE) if dearer else text, encoding="utf-8")
         await self.command("import", str(changed))
 
+    async def lives(self, count: int, seed: int, how: str = "kill") -> None:
+        """A month of peace, then so many lives that end in the middle of polling, settling and delivering."""
+        chance = random.Random(seed)
+        await self.life(34)
+        for number, (where, longest) in enumerate(islice(cycle(LONGEST.items()), count - LAST - 1)):
+            if where == "settle":
+                await self.tell(dearer=number // len(LONGEST) % 2 == 0)
+            await self.life(3, f"{how} {where} {chance.randint(1, longest)}")
+        await self.tell(dearer=False)
+        for _ in range(LAST):  # nothing is told any more: what one of them leaves undone is done by the next
+            await self.life(1, f"{how} settle {chance.randint(1, LONGEST['settle'] // 2)}")
+        died = {place.partition(":")[0] for place in self.places}
+        assert died >= {"poll", "settle", "deliver"}, "it died in the middle of each kind of work"
+
     async def life(self, days: int, doom: str = "", **environment: str) -> None:
         """Let the gateway live for so many polls, or until its doom; then kill it."""
         daemon = await self.born(doom, **environment)
@@ -92,9 +124,13 @@ class Ordeal:
                 if not await self.step(daemon, clock):
                     break
         finally:
+            if self.disk is not None:
+                self.disk.cut()
             kill(daemon)
             await clock.close()
             _, err = await daemon.communicate()
+            if self.disk is not None:
+                self.disk.repair()
         assert daemon.returncode == KILLED, err.decode()
         last = err.decode().splitlines()[-1:]
         self.places += [line.removeprefix("died at ") for line in last if line.startswith("died at ")] or ["rest"]
@@ -125,7 +161,7 @@ class Ordeal:
 
     async def conclude(self) -> None:
         """A last life, from which the gateway goes in peace: the month is closed, the consumer has everything."""
-        async with listening(self.broker.host, self.broker.port) as ear:
+        async with listening(self.broker.host, self.broker.port, "last-ear") as ear:
             daemon = await self.born()
             clock = Clock(self.folder / "clock")
             try:
@@ -197,19 +233,21 @@ def kill(process: asyncio.subprocess.Process, number: signal.Signals = signal.SI
 
 
 @asynccontextmanager
-async def ordeal(folder: Path, broker: Broker, store: Path | None = None) -> AsyncIterator[Ordeal]:
+async def ordeal(
+    folder: Path, broker: Broker, disk: Disk | None = None, home: Path | None = None
+) -> AsyncIterator[Ordeal]:
     """Everything but the gateway, which has its settings, its store and its property data."""
     for name in ("devices.toml", "property.toml"):
         text = (BUILDING / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace('"Europe/Zurich"', '"UTC"'), encoding="utf-8")
     lines = build(truth.load(folder))
     settings = wiring(lines.truth, await lines.start(), broker=(broker.host, broker.port), poll=DAY)
-    home = store or folder
+    home = home or (disk.folder if disk else folder)
     places = {'site = "demo"': 'site = "sonnenhof"', "sqlite:///gateway.db": f"sqlite:///{home}/gateway.db"}
     for old, new in places.items():
         settings = settings.replace(old, new)
     (folder / "gateway.toml").write_text(settings, encoding="utf-8")
-    one = Ordeal(folder=folder, store=home, broker=broker, meters=lines)
+    one = Ordeal(folder=folder, store=home, disk=disk, broker=broker, meters=lines)
     await one.command("migrate")
     await one.tell(dearer=False)
     arguments = (broker.host, str(broker.port), ROOT, CONSUMER, str(folder / "consumer.jsonl"), *KINDS)

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.ordeal import ordeal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.broker import Broker
+
+
+async def test_a_daemon_killed_again_and_again_loses_and_doubles_nothing(
+    broker: Broker, tmp_path: Path, lives: int
+) -> None:
+    async with ordeal(tmp_path, broker) as one:
+        await one.lives(lives, seed=200)
+        await one.conclude()
+        await one.check()
