@@ -38,8 +38,6 @@ CLOCK = "SUBMETER_CLOCK"
 """names the socket of the simulation that steps the clock"""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """names the folder of the secrets that systemd hands over: systemd.exec(5)"""
-BALLAST = 1_000_000
-"""bytes that are kept free on the disk of the store"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
     async with AsyncExitStack() as opened:
         clock = await _clock(environment.get(CLOCK, ""), opened)
         boot = _boot_id()
-        store = Store(settings.store, boot=boot, ballast=BALLAST)
+        store = Store(settings.store, boot=boot, ballast=settings.ballast)
         opened.push_async_callback(store.close)
         backlog = Backlog(store, beat)
         readings: ReadingStore = backlog

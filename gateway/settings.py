@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.tomlfile import Problems
 
 _SQLITE = "sqlite:///"
+_POSTGRESQL = {"postgresql", "postgresql+psycopg"}
 _Kind = TypeVar("_Kind")
 CREDENTIAL = "credential:"
 """begins the name of a systemd credential, where a file can be named"""
@@ -43,10 +45,22 @@ _MQTT_NEEDS = (
 
 
 def _store(url: str) -> str:
-    if not url.startswith(_SQLITE) or url == _SQLITE:
-        message = f'"{url}" names no SQLite file; write e.g. "sqlite:////var/lib/submeter/gateway.db"'
+    parts = urlsplit(url)
+    server = parts.scheme in _POSTGRESQL and parts.path.strip("/")
+    if not server and (not url.startswith(_SQLITE) or url == _SQLITE):
+        message = (
+            f'"{parts.scheme}:..." names neither an SQLite file nor a PostgreSQL database; '
+            'write e.g. "sqlite:////var/lib/submeter/gateway.db" or "postgresql+psycopg://gateway@host/submeter"'
+        )
+        raise ValueError(message)
+    if parts.password is not None:
+        message = "a password has no place in this file; put it into the file that PGPASSFILE names"
         raise ValueError(message)
     return url
+
+
+def _store_from(url: str, folder: Path) -> str:
+    return f"{_SQLITE}{folder / url.removeprefix(_SQLITE)}" if url.startswith(_SQLITE) else url
 
 
 def _file(text: str) -> str:
@@ -151,6 +165,9 @@ class SettingsFile(BaseModel):
         description="SQLAlchemy URL of the database; a relative file lies beside this one",
         examples=["sqlite:////var/lib/submeter/gateway.db"],
     )
+    ballast_kb: int = Field(
+        default=1000, ge=0, le=1_000_000, description="kept free on the disk of an SQLite file, for when it is full"
+    )
     mqtt: MqttTable | None = None
     bus: list[BusTable] = []
     reader: list[ReaderTable] = []
@@ -196,7 +213,9 @@ class Settings:
     site: str
     gateway: str
     store: str
-    """SQLAlchemy URL with an absolute path"""
+    """SQLAlchemy URL; of an SQLite file with an absolute path"""
+    ballast: int = 1_000_000
+    """bytes that are kept free on the disk of the store"""
     mqtt: MqttSettings | None
     buses: tuple[BusSettings, ...]
     readers: tuple[ReaderSettings, ...] = ()
@@ -248,13 +267,13 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
         for index, bus in enumerate(file.bus)
     )
     folder = path.resolve().parent
-    database = folder / file.store.removeprefix(_SQLITE)
     mqtt = None if file.mqtt is None else _mqtt(file.mqtt, folder)
     return Settings(
         file=path.resolve(),
         site=file.site,
         gateway=file.gateway,
-        store=f"{_SQLITE}{database}",
+        store=_store_from(file.store, folder),
+        ballast=file.ballast_kb * 1000,
         mqtt=mqtt,
         buses=buses,
         readers=tuple(

@@ -193,6 +193,19 @@ def test_an_absolute_database_stays_where_it_is(tmp_path: Path) -> None:
     assert loaded.store == "sqlite:////var/lib/submeter/gateway.db"
 
 
+def test_a_postgresql_database_is_taken_as_it_is(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://gateway@box/submeter"
+    loaded = load_text(tmp_path, GOOD.replace("sqlite:///gateway.db", url))
+    assert isinstance(loaded, Settings)
+    assert loaded.store == url
+
+
+def test_the_ballast_is_given_in_kilobytes(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, f"ballast_kb = 5\n{GOOD}")
+    assert isinstance(loaded, Settings)
+    assert loaded.ballast == 5000
+
+
 def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     text = GOOD.replace('site = "sonnenhof"', 'sight = "sonnenhof"')  # the schema of the file
     text = text.replace("address = 2", 'address = "2"')  # the schema of the driver
@@ -224,7 +237,9 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
             "gateway.toml:18: bus[0].meter[1].adress: this key is not known; did you mean address?",
         ),
         ("address = 2", "address = 251", "gateway.toml:18: bus[0].meter[1].address: 251 is refused"),
-        ("sqlite:///gateway.db", "mysql://x", 'gateway.toml:3: store: "mysql://x" names no SQLite file'),
+        ("sqlite:///gateway.db", "mysql://x/y", 'gateway.toml:3: store: "mysql:..." names neither an SQLite file nor'),
+        ("sqlite:///gateway.db", "postgresql://x", 'gateway.toml:3: store: "postgresql:..." names neither'),
+        ("sqlite:///gateway.db", "postgresql://a:secret@x/y", "gateway.toml:3: store: a password has no place in this"),
         ('host = "127.0.0.1"\n[[mqtt', "port = 70000\n[[mqtt", "gateway.toml:5: mqtt.port: 70000 is refused"),
         ('id = "heat-02"', 'id = "Heat 02"', 'gateway.toml:17: bus[0].meter[1].id: "Heat 02" is refused'),
         (
