@@ -59,6 +59,7 @@ class Plant:
     daemon: asyncio.subprocess.Process
     systemd: socket.socket
     clock: Clock
+    store: str
 
     @property
     def config(self) -> str:
@@ -82,7 +83,7 @@ class Plant:
 
     async def events(self, kind: Kind) -> list[dict[str, Any]]:
         """The payloads of a kind, in their order."""
-        async with StoreView(f"sqlite:///{self.folder}/gateway.db") as view:
+        async with StoreView(self.store) as view:
             name = next(stream.name for stream in await view.streams() if stream.kind == kind)
             return [json.loads(event.data) for event in await view.events(name, 0, 10_000)]
 
@@ -102,14 +103,19 @@ class Plant:
 
 @asynccontextmanager
 async def running(
-    folder: Path, broker: tuple[str, int], *, program: Sequence[str] = PROGRAM, **environment: str
+    folder: Path, broker: tuple[str, int], *, program: Sequence[str] = PROGRAM, store: str = "", **environment: str
 ) -> AsyncIterator[Plant]:
-    """The daemon; its clock waits for the first step, unless the environment says SUBMETER_CLOCK=""."""
+    """The daemon; its clock waits for the first step, unless the environment says SUBMETER_CLOCK="".
+
+    Its store is the database with the URL `store`, else a file in the folder.
+    """
     field = build(truth.load(BUILDING))
     ports = await field.start()
     config = folder / "gateway.toml"
-    config.write_text(wiring(field.truth, ports, broker=broker, poll=POLL), encoding="utf-8")
-    migrate(f"sqlite:///{folder}/gateway.db")
+    settings = wiring(field.truth, ports, broker=broker, poll=POLL)
+    config.write_text(settings.replace("sqlite:///gateway.db", store or "sqlite:///gateway.db"), encoding="utf-8")
+    store = store or f"sqlite:///{folder}/gateway.db"
+    migrate(store)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(folder / "notify"))
         systemd.settimeout(0)
@@ -117,7 +123,7 @@ async def running(
         variables = {"JOURNAL_STREAM": "1:2", **places, **environment}
         daemon = await begin("--config", str(config), "run", program=program, **variables)
         clock = Clock(folder / "clock")
-        plant = Plant(folder=folder, field=field, ports=ports, daemon=daemon, systemd=systemd, clock=clock)
+        plant = Plant(folder=folder, field=field, ports=ports, daemon=daemon, systemd=systemd, clock=clock, store=store)
         try:
             yield plant
         finally:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.broker import Broker
+    from tests.postgres import Postgres
 
 
 async def said(daemon: asyncio.subprocess.Process, words: str) -> None:
@@ -34,3 +35,17 @@ async def test_rounds_that_cannot_be_stored_wait_and_the_daemon_goes_on(tmp_path
         assert await plant.polls() == expected
         code, _ = await plant.end()
         assert code == 0
+
+
+async def test_a_database_server_may_go_away_and_come_back(tmp_path: Path, broker: Broker, postgres: Postgres) -> None:
+    async with running(tmp_path, (broker.host, broker.port), store=postgres.new()) as plant:
+        await plant.step(0)
+        postgres.stop()
+        try:
+            await plant.step(15)
+        finally:
+            postgres.start()
+        await said(plant.daemon, "Stored what had waited")
+        await plant.step(30)
+        assert await plant.polls() == [(meter, minute) for minute in (0, 15, 30) for meter in plant.meters]
+        assert await plant.end() == (0, [])
