@@ -1,0 +1,195 @@
+"""The reference consumer as a process of its own: killed, starved, restored, it holds what the gateway has charged."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from gateway.core.canonical import canonical
+from gateway.core.event import Event
+from tests.delivery import ROOT, delivering, listening
+from tests.outbox import NOON, Outbox, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from paho.mqtt.client import MQTTMessage
+
+    from tests.broker import Broker
+
+CONSUMER = Path(__file__).parents[2] / "examples" / "consumer.py"
+CHARGES = stream("charge")
+PAYERS = 7
+
+
+class Ledger(Outbox):
+    """An outbox of charges with amounts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.truth: dict[str, Decimal] = defaultdict(Decimal)
+
+    def charge(self, numbers: Iterable[int]) -> None:
+        """Add charges; the same number is the same charge, also in another epoch."""
+        name = stream("charge")
+        for number in numbers:
+            payer = f"user-{number % PAYERS}"
+            body = {
+                "charge_id": f"charge-{number}",
+                "line_id": f"line-{number}",
+                "kind": "charge" if amount(number) >= 0 else "reversal",
+                "replaces": None,
+                "closing": "2026-10",
+                "billing_point": "flat-1",
+                "title": "Electricity",
+                "amount": str(amount(number)),
+                "currency": "CHF",
+                "payer": {"id": payer, "role": "user", "reason": "occupancy"},
+            }
+            event = Event(
+                kind="charge",
+                stream=name,
+                seq=len(self.rows[name]) + 1,
+                id=f"charge-{number}",
+                subject="charges/flat-1",
+                time=NOON,
+                data=canonical(body).decode(),
+                bootid="boot-1",
+            )
+            self.rows[name].append(event)
+            self.truth[payer] += amount(number)
+
+    def owed(self) -> list[str]:
+        return [f"{payer} {total} CHF" for payer, total in sorted(self.truth.items())]
+
+
+def amount(number: int) -> Decimal:
+    return Decimal(number * 37 % 1001 - 200) / 100
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that the consumer may use."""
+    if request.param == "sqlite":
+        return str(tmp_path / "billing.db")
+    url: str = request.getfixturevalue("postgres").new("template0")
+    return url.replace("+psycopg", "")
+
+
+@contextmanager
+def consuming(broker: Broker, database: str, *kinds: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, from its connection on; killed at the end."""
+    where = ["--broker", f"{broker.host}:{broker.port}", *(("--kinds", *kinds) if kinds else ())]
+    command = [sys.executable, str(CONSUMER), database, ROOT, "billing", *where]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"connected to")
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def told(database: str) -> list[str]:
+    """What the program prints as totals."""
+    command = [sys.executable, str(CONSUMER), database, "--totals"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def rows(database: str, statement: str) -> list[tuple[object, ...]]:
+    if database.startswith("postgresql"):
+        with psycopg.connect(database) as server:
+            return list(server.execute(statement.encode()))
+    with closing(sqlite3.connect(database)) as file:
+        return list(file.execute(statement))
+
+
+async def test_killed_twenty_times_during_delivery_it_holds_every_charge_once(broker: Broker, database: str) -> None:
+    ledger = Ledger()
+    async with delivering(ledger, broker.host, broker.port, ["billing"]) as deliver:
+        for turn in range(20):
+            before = ledger.done[CHARGES]
+            ledger.charge(range(turn * 100, turn * 100 + 100))
+            deliver.notify()
+            with consuming(broker, database):
+                await ledger.until(lambda before=before: ledger.done[CHARGES] > before)  # type: ignore[misc]
+        with consuming(broker, database):
+            await ledger.until(lambda: ledger.done[CHARGES] == 2000)
+    assert told(database) == ledger.owed()
+    assert rows(database, "SELECT COUNT(*), COUNT(DISTINCT id) FROM event") == [(2000, 2000)]
+
+
+async def test_a_broker_killed_during_delivery_costs_it_nothing(broker: Broker, database: str) -> None:
+    ledger = Ledger()
+    with consuming(broker, database):
+        async with delivering(ledger, broker.host, broker.port, ["billing"]) as deliver:
+            for turn in range(5):
+                before = ledger.done[CHARGES]
+                ledger.charge(range(turn * 200, turn * 200 + 200))
+                deliver.notify()
+                await ledger.until(lambda before=before: ledger.done[CHARGES] > before)  # type: ignore[misc]
+                broker.kill()
+                broker.start()
+            await ledger.until(lambda: ledger.done[CHARGES] == 1000)
+    assert told(database) == ledger.owed()
+
+
+async def test_what_comes_after_a_gap_is_kept_and_acknowledged_once_the_gap_is_closed(
+    broker: Broker, tmp_path: Path
+) -> None:
+    database = str(tmp_path / "billing.db")
+    ledger = Ledger()
+    ledger.charge(range(4))
+    async with listening(broker.host, broker.port) as ear:
+        with consuming(broker, database):
+            ear.say("info", {"streams": [CHARGES]})
+            for number in (1, 3, 4, 3):
+                ear.say("charges/flat-1", envelope(ledger.rows[CHARGES][number - 1]))
+            await ear.until(lambda: ear.last("cmd/resend") is not None)
+            request = json.loads(ear.last("cmd/resend") or b"")
+            assert request == {"stream": CHARGES, "from_seq": "2", "correlation": "billing"}
+            assert acks(ear.heard) <= {"1"}
+            ear.say("charges/flat-1", envelope(ledger.rows[CHARGES][1]))
+            await ear.until(lambda: "4" in acks(ear.heard))
+            assert acks(ear.heard) <= {"1", "4"}
+    assert told(database) == ledger.owed()
+
+
+def envelope(event: Event) -> bytes:
+    data = json.loads(event.data)
+    return json.dumps({"id": event.id, "stream": event.stream, "seq": str(event.seq), "data": data}).encode()
+
+
+def acks(heard: Sequence[MQTTMessage]) -> set[str]:
+    messages = [one for one in heard if one.topic == f"{ROOT}/ack/billing"]
+    return {json.loads(one.payload)["seq"] for one in messages}
+
+
+async def test_after_a_restore_the_new_streams_charges_count_and_lost_ones_are_told(
+    broker: Broker, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger()
+    ledger.charge(range(50))
+    with consuming(broker, database):
+        async with delivering(ledger, broker.host, broker.port, ["billing"]):
+            await ledger.until(lambda: ledger.done[CHARGES] == 50)
+        monkeypatch.setattr("tests.outbox.EPOCH", "00000002")
+        restored, name = Ledger(), stream("charge")
+        restored.charge([*range(40), *range(60, 70)])  # the backup had the first 40; 60 to 69 were made since
+        async with delivering(restored, broker.host, broker.port, ["billing"]):
+            await restored.until(lambda: restored.done[name] == 50)
+    assert told(database) == [
+        *restored.owed(),
+        "10 charges are only in older streams: take them back once the current one is complete",
+    ]
+    assert restored.alarms == []
