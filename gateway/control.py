@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from gateway.schema_errors import dotted
 from gateway.service.command_schema import COMMAND, Answer, refusal
+from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -124,6 +125,9 @@ class ControlServer:
         try:
             with self._busy():
                 answer = await self._execute(command, by)
+        except StoreUnavailableError as error:
+            _log.warning("%s: %s: %s", by, command.verb, error.reason)
+            return refusal(error.reason)
         except Exception as error:  # noqa: BLE001 - nothing is committed, and who asked must hear of it
             _log.exception("%s: %s failed", by, command.verb)
             return refusal(f"the daemon could not carry it out ({error}); its log says more")

@@ -21,6 +21,7 @@ import pytest
 from gateway import control
 from gateway.cli import ask as asking
 from gateway.service.command_schema import Move
+from gateway.service.storing import StoreUnavailableError
 from gateway.store.lock import Lock
 from tests.adapters.importing import HOUSE, Desk, new_desk
 from tests.adapters.served import serving
@@ -245,3 +246,13 @@ def test_a_failure_in_the_daemon_is_an_answer(desk: Desk, monkeypatch: pytest.Mo
         assert "could not carry it out" in text(said(path, VACANT))
         monkeypatch.undo()
         assert said(path, VACANT)["ok"]
+
+
+def test_a_full_disk_is_the_answer_in_one_sentence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        message = "/var/lib/submeter: the disk is full: make room"
+        raise StoreUnavailableError(message)
+
+    with serving(desk) as path:
+        monkeypatch.setattr("gateway.service.command_execute.record", full)
+        assert text(said(path, VACANT)) == "/var/lib/submeter: the disk is full: make room"
