@@ -249,7 +249,7 @@ def test_a_failure_in_the_daemon_is_an_answer(desk: Desk, monkeypatch: pytest.Mo
 
 
 def test_a_full_disk_is_the_answer_in_one_sentence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         message = "/var/lib/submeter: the disk is full: make room"
         raise StoreUnavailableError(message)
 
