@@ -15,6 +15,7 @@ from gateway.core.event import Alarm
 from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError
+from gateway.service.place import Placing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,6 +124,7 @@ class Poller:
         self._beat = beat
         self._rounds = 0
         self._missed = 0
+        self._placing = Placing(clock)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
         self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
 
@@ -154,8 +156,8 @@ class Poller:
         try:
             await self._read_all(now, heard, failed)
         finally:  # also when stopped half-way: what has been read is not lost
-            if heard:
-                await self._store.keep(heard)
+            if kept := [*self._placing.placed(), *heard]:
+                await self._store.keep(kept)
         await self._report(heard, failed)
 
     async def _read_all(self, now: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:
@@ -164,6 +166,7 @@ class Poller:
             self._beat()
             try:
                 heard.append(self._poll(await self._bus.read(meter)))
+                self._placing.note(heard[-1])
             except FieldError as error:
                 failed[meter] = error
                 losses = losses + 1 if isinstance(error, LineDownError) else 0
@@ -178,7 +181,8 @@ class Poller:
         return sorted(awake, key=lambda meter: self._meters[meter].in_trouble)
 
     def _poll(self, answer: Answer) -> Poll:
-        at, trusted = self._clock.now(), self._clock.trusted()
+        trusted = self._clock.trusted()  # asked first: it may be set right between the two
+        at = self._clock.now()
         readings = tuple(
             Reading(
                 meter=answer.meter,

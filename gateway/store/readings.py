@@ -241,8 +241,9 @@ def span(
 
 
 def first(connection: Connection) -> datetime | None:
-    """The instant of the oldest reading."""
-    oldest = connection.scalar(select(func.min(schema.reading.c.at)))
+    """The instant of the oldest reading whose time is trusted."""
+    at, flags = schema.reading.c.at, schema.reading.c.flags
+    oldest = connection.scalar(select(at).where(flags.bitwise_and(_TRUSTED) != 0).order_by(at).limit(1))
     return None if oldest is None else instant(oldest)
 
 
