@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from simulators.mbus import Slave
     from simulators.modbus import Unit
+    from simulators.relay import Relay
 
 _SND_NKE, _REQ_UD2, _FCB = 0x40, 0x5B, 0x20
 _RTU_REQUEST = 8
@@ -163,9 +164,9 @@ class MBusWire(Wire):
 class RtuWire(Wire):
     """Modbus RTU slaves on RS-485."""
 
-    def __init__(self, link: Path, units: Iterable[Unit], *, baud: int = 9600) -> None:
+    def __init__(self, link: Path, units: Iterable[Unit | Relay], *, baud: int = 9600) -> None:
         super().__init__(link, baud=baud)
-        self.units = {unit.address: unit for unit in units}
+        self.units: dict[int, Unit | Relay] = {unit.address: unit for unit in units}
 
     def answers(self, heard: bytes) -> tuple[list[bytes], bytes]:
         """See `Wire.answers`."""

@@ -46,10 +46,16 @@ class _Partner:
         usual = self.latency_s
         self.latency_s = latency_s if usual is None else usual + (latency_s - usual) / _SMOOTHING
 
-    def waits(self, longest: float) -> tuple[float, ...]:
-        """How long to wait for the first answer and for its repeat, together never more than `longest`."""
+    def waits(self, longest: float, *, numbered: bool) -> tuple[float, ...]:
+        """How long to wait for the first answer and for its repeat.
+
+        Together never more than `longest` where answers are numbered. Where they are not, a repeat may begin only
+        after the whole time; a meter that was silent the last time gets none.
+        """
         if self.latency_s is None:
             return (longest,)
+        if not numbered:
+            return (longest, longest)
         first = max(LEAST_WAIT_S, PATIENCE * self.latency_s)
         return (first, longest - first) if 2 * first <= longest else (longest,)
 
@@ -57,8 +63,9 @@ class _Partner:
 class ModbusBus:
     """A line with its meters: one request at a time, each brought to its end even when the reader is cancelled.
 
-    A silent meter costs its neighbours at most `longest_wait` seconds. What a meter refuses to be asked in one
-    request is asked in smaller ones from then on.
+    A silent meter costs its neighbours at most `longest_wait` seconds; on a line whose answers carry no number twice
+    that, as silence follows, and once twice more when it has just fallen silent. What a meter refuses to be asked in
+    one request is asked in smaller ones from then on.
     """
 
     def __init__(self, line: Line, meters: Mapping[str, WiredMeter], *, longest_wait: float, clock: Clock) -> None:
@@ -119,12 +126,16 @@ class ModbusBus:
         return words, b"".join(raw)
 
     async def _ask(self, partner: _Partner, pdu: bytes) -> Exchange:
-        *early, last = partner.waits(self._longest_wait)
+        numbered = self._line.numbered
+        *early, last = partner.waits(self._longest_wait, numbered=numbered)
         for wait in early:
             try:
                 return await self._timed(partner, pdu, wait)
             except NoAnswerError:
                 continue
+            except WrongAnswerError:
+                if numbered:
+                    raise
         try:
             return await self._timed(partner, pdu, last)
         except NoAnswerError:

@@ -4,31 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from drivers import serial
 from drivers.modbus.bus import ModbusBus, WiredMeter
 from drivers.modbus.frame import decoded
 from drivers.modbus.model import meter_models
 from drivers.modbus.proof import failures
+from drivers.modbus.rtu import RtuLine
 from drivers.modbus.tcp import TcpLine
 from drivers.model import Strict
+from drivers.wire import WireSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from pydantic import BaseModel
 
+    from drivers.modbus.line import Line
     from gateway.ports.clock import Clock
     from gateway.ports.field import MeterBus
 
+_PORT = 502
+_BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 
-class BusSettings(Strict):
-    """Settings of one Modbus TCP line: a gateway to RS-485 or a meter with Ethernet."""
 
-    host: Annotated[str, StringConstraints(min_length=1)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 502
-    timeout: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    """seconds that a meter may take to answer; below that the bus adapts to what is usual"""
+def _known_baud_rate(baud: int) -> int:
+    if baud not in _BAUD_RATES:
+        message = f"{baud} is no usual baud rate of Modbus; write one of {', '.join(map(str, _BAUD_RATES))}"
+        raise ValueError(message)
+    return baud
+
+
+class BusSettings(WireSettings):
+    """Settings of one Modbus line: TCP to a gateway or a meter with Ethernet, or RTU at a serial device."""
+
+    timeout: Annotated[float, Field(ge=0.1, le=10)] = Field(
+        default=1.0, description="seconds that a meter may take to answer; a late answer may be as late again"
+    )
+    baud: Annotated[int, AfterValidator(_known_baud_rate)] = Field(default=9600, description="of the serial line")
+    parity: serial.Parity = Field(default="none", description="of the serial line: none, even or odd")
+    stopbits: serial.StopBits = Field(default=1, description="of the serial line: 1 or 2")
+
+    @model_validator(mode="after")
+    def _has_no_idle_keys(self) -> Self:
+        idle = [key for key in ("baud", "parity", "stopbits") if key in self.model_fields_set]
+        if idle and self.device is None:
+            message = f"{', '.join(idle)} belong to a serial device and mean nothing beside host; remove them"
+            raise ValueError(message)
+        return self
+
+    @property
+    def tcp_port(self) -> int:
+        """Where nothing is said, the port that is registered for Modbus."""
+        return _PORT if self.port is None else self.port
+
+    def line(self) -> Line:
+        """The wire, not opened yet."""
+        if self.device is None:
+            return TcpLine(self.host or "", self.tcp_port)
+        return RtuLine(
+            serial.LineSettings(device=self.device, baud=self.baud, parity=self.parity, stop_bits=self.stopbits)
+        )
 
 
 class MeterSettings(Strict):
@@ -57,18 +95,17 @@ class ModbusDriver:
     meter_schema: type[BaseModel] = MeterSettings
 
     def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:
-        """A Modbus TCP line that connects at the first read."""
+        """A Modbus line that connects at the first read."""
         settings = cast("BusSettings", bus)
         wired = {key: _wired(key, cast("MeterSettings", meter)) for key, meter in meters.items()}
-        line = TcpLine(settings.host, settings.port)
-        return ModbusBus(line, wired, longest_wait=settings.timeout, clock=clock)
+        return ModbusBus(settings.line(), wired, longest_wait=settings.timeout, clock=clock)
 
     def models(self) -> dict[str, tuple[str, ...]]:
         """Model name -> the register keys that it delivers."""
         return {name: model.keys for name, model in meter_models().items()}
 
     def decode(self, frame: bytes) -> dict[str, Any]:
-        """One Modbus TCP frame, a read request or its answer; words as numbers, what they mean is the model's."""
+        """A read request or its answer, as a frame of TCP or RTU; words as numbers, what they mean is the model's."""
         return decoded(frame)
 
     def prove(self, model: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Frames of Modbus TCP: the MBAP header before a PDU (Modbus Messaging on TCP/IP V1.0b, 3.1.3)."""
+"""Frames of Modbus TCP: the MBAP header before a PDU (Messaging on TCP/IP V1.0b, 3.1.3); both kinds decoded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU
+
+from drivers.modbus.rtu_frame import is_whole, rtu_pdu
 
 _HEADER = 7
 _MAX_PDU = 253
@@ -49,18 +51,30 @@ def take_frame(buffer: bytearray) -> Frame | None:
 
 
 def decoded(octets: bytes) -> dict[str, Any]:
-    """One frame of a register read as a JSON-ready object: kind "request", "answer" or "exception"."""
+    """One frame of a register read as a JSON-ready object: kind "request", "answer" or "exception".
+
+    What is no whole frame of TCP may be one of RTU: then it has no transaction.
+    """
     buffer = bytearray(octets)
     try:
         frame = take_frame(buffer)
     except FrameError as error:
-        return {"ok": False, "error": str(error)}
+        return _decoded_rtu(octets) or {"ok": False, "error": str(error)}
     if frame is None or buffer:
-        return {"ok": False, "error": f"no Modbus TCP frame: {len(octets)} bytes do not fit its length field"}
-    body = _body(frame.pdu)
+        text = f"no Modbus TCP frame: {len(octets)} bytes do not fit its length field"
+        return _decoded_rtu(octets) or {"ok": False, "error": text}
+    return _told({"transaction": frame.transaction, "unit": frame.unit}, frame.pdu)
+
+
+def _decoded_rtu(octets: bytes) -> dict[str, Any] | None:
+    return _told({"unit": octets[0]}, rtu_pdu(octets)) if is_whole(octets) else None
+
+
+def _told(header: dict[str, Any], pdu: bytes) -> dict[str, Any]:
+    body = _body(pdu)
     if body is None:
-        return {"ok": False, "error": f"no request, answer or exception of function 3 or 4: {frame.pdu.hex()}"}
-    return {"ok": True, "transaction": frame.transaction, "unit": frame.unit, **body}
+        return {"ok": False, "error": f"no request, answer or exception of function 3 or 4: {pdu.hex()}"}
+    return {"ok": True, **header, **body}
 
 
 def _body(pdu: bytes) -> dict[str, Any] | None:

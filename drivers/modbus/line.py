@@ -19,6 +19,10 @@ class Exchange:
 class Line(Protocol):
     """A wire to several units. The caller asks for one thing at a time and never cancels a question."""
 
+    numbered: bool
+    """Whether an answer carries the number of its question, so that a late one is known as such. Then a question may
+    be repeated before its time is over; without numbers only after it, and after a silence that the line keeps."""
+
     async def ask(self, unit: int, pdu: bytes, wait: float) -> Exchange:
         """Send the request PDU and wait at most `wait` seconds for the answer of this unit to this request.
 

@@ -24,6 +24,8 @@ _LATE = 64
 class TcpLine:
     """One TCP connection to a gateway or meter, opened at the first question and again whenever it is lost."""
 
+    numbered = True
+
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port

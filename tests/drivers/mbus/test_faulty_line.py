@@ -1,13 +1,9 @@
-"""On a line with every fault that a checksum shows, a read gives the present value of the meter asked, or an error.
-
-Time is virtual: a loop that jumps to the next timer, so that hours of time-outs pass in a moment.
-"""
+"""On a line with every fault that a checksum shows, a read gives the present value of the meter asked, or an error."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +11,7 @@ from drivers.mbus.link import Timing
 from drivers.mbus.master import Master
 from gateway.ports.field import FieldError
 from tests.drivers.mbus.slave import long_frame
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.virtual_time import VirtualTime
 
 TIMING = Timing(baud=2400, latency=0.25)
 """the latency covers a converter that hands over a whole telegram at once"""
@@ -25,24 +19,6 @@ SLOWEST = 330 / 2400 + 0.05
 READS = 400
 ACCESS, VALUE = 9, 15
 HEADER = bytes.fromhex("72785634122440010755000000")
-
-
-class VirtualTime(asyncio.SelectorEventLoop):
-    """Never waits: where nothing is ready, it is at once as late as the next timer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        select: Callable[[float | None], object] = self._selector.select  # type: ignore[attr-defined]
-
-        def jump(timeout: float | None) -> object:
-            self._now += timeout or 0.0
-            return select(0)
-
-        self._selector.select = jump  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self._now
 
 
 class Meter:

@@ -72,6 +72,8 @@ def test_illegal_address_and_value_ask_for_smaller_requests(code: int) -> None:
             "00070000000705 04 04 42c8 0000",
             {"transaction": 7, "unit": 5, "kind": "answer", "function": 4, "words": [0x42C8, 0]},
         ),
+        ("05 04 0048 0002 f059", {"unit": 5, "kind": "request", "function": 4, "address": 72, "count": 2}),
+        ("05 84 02 8300", {"unit": 5, "kind": "exception", "function": 4, "exception": 2}),
         ("00070000000305 84 02", {"transaction": 7, "unit": 5, "kind": "exception", "function": 4, "exception": 2}),
     ],
 )

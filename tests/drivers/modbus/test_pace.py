@@ -18,6 +18,8 @@ ANSWER = bytes.fromhex("0408 42c80000 3e800000")
 class SlowLine:
     """Answers each question after the next of `takes` seconds, on a clock of its own."""
 
+    numbered = True
+
     def __init__(self) -> None:
         self.takes: list[float] = []
         self.waited: list[float] = []

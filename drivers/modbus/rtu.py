@@ -1,0 +1,122 @@
+"""A Modbus line over a serial device: RS-485 with the gateway as its only master.
+
+RTU answers carry no number. That a late one is never taken for the next one is a matter of silence: after each
+failure the line is left alone until no answer can come any more, and what came is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from drivers import serial
+from drivers.modbus.line import Exchange
+from drivers.modbus.rtu_frame import LONGEST, find, is_whole, rtu_frame, shapes
+from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
+
+if TYPE_CHECKING:
+    from drivers.modbus.rtu_frame import Found, Shape
+
+LATE_S = 0.25
+"""at least so long after its time-out an answer may still begin; else as long again as the time-out"""
+GAP_S = 0.05
+"""a pause within a frame may be so long: adapters hand over octets in heaps"""
+_FAST_BAUD, _FAST_PAUSE_S = 19200, 0.00175
+
+
+def frame_pause(line: serial.LineSettings) -> float:
+    """t3.5, the silence between two frames (Modbus over Serial Line V1.02, 2.5.1.1): characters have 11 bits."""
+    return _FAST_PAUSE_S if line.baud > _FAST_BAUD else 3.5 * 11 / line.baud
+
+
+class RtuLine:
+    """One serial device, opened at the first question and again whenever it was lost."""
+
+    numbered = False
+
+    def __init__(self, line: serial.LineSettings) -> None:
+        self._settings = line
+        self._pause = frame_pause(line)
+        self._port: serial.SerialLine | None = None
+        self._answers_end = 0.0
+        """on the event loop's clock: whoever has not begun to answer until then does not any more"""
+        self._echo = False
+
+    async def ask(self, unit: int, pdu: bytes, wait: float) -> Exchange:
+        """See `Line.ask`."""
+        wanted, request = shapes(unit, pdu), rtu_frame(unit, pdu)
+        port = await self._quiet(wait)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._settings.octets(len(request)) + wait
+        self._answers_end = deadline + max(wait, LATE_S)  # until the answer is there, whatever happens meanwhile
+        try:
+            await port.send(request)
+            found = await self._answer(port, request, wanted, deadline)
+        except LineDownError:
+            await self.close()
+            raise
+        self._answers_end = 0.0
+        return Exchange(pdu=found.pdu, raw=request + found.frame)
+
+    async def close(self) -> None:
+        """See `Line.close`."""
+        port, self._port = self._port, None
+        if port is not None:
+            await port.close()
+
+    async def _quiet(self, wait: float) -> serial.SerialLine:
+        """The open device, once nobody sends on the line or is about to."""
+        if self._port is not None:
+            try:
+                await self._drain(self._port)
+            except LineDownError:  # unplugged since the last question, and perhaps plugged in again
+                await self.close()
+            else:
+                return self._port
+        self._port = await serial.connect(self._settings)
+        # An earlier master may have asked just before, a killed gateway for one: its answer is not ours.
+        self._answers_end = max(self._answers_end, asyncio.get_running_loop().time() + wait)
+        await self._drain(self._port)
+        return self._port
+
+    async def _drain(self, port: serial.SerialLine) -> None:
+        clock = asyncio.get_running_loop().time
+        last = max(clock(), self._answers_end) + 4 * self._settings.octets(LONGEST)
+        while await port.receive(max(self._pause, self._answers_end - clock())):
+            if clock() > last:
+                message = "cannot be asked: the line never falls silent; look for a second master or a wrong baud rate"
+                raise WrongAnswerError(message)
+
+    async def _answer(
+        self, port: serial.SerialLine, request: bytes, wanted: tuple[Shape, Shape], deadline: float
+    ) -> Found:
+        clock = asyncio.get_running_loop().time
+        last = deadline + self._settings.octets(LONGEST) + GAP_S
+        heard, own = b"", request if self._echo else b""
+        while clock() < deadline:
+            octets = await port.receive(deadline - clock())
+            if octets:
+                heard += octets
+                found = find(heard.removeprefix(own), wanted)
+                if found is not None:
+                    return await self._ended(port, request, heard, found)
+                deadline = min(max(deadline, clock() + self._settings.octets(wanted[0].length) + GAP_S), last)
+        raise _problem(heard.removeprefix(request))
+
+    async def _ended(self, port: serial.SerialLine, request: bytes, heard: bytes, found: Found) -> Found:
+        """The answer, if silence follows: who goes on has answered more than was asked."""
+        if found.surplus or await port.receive(self._pause):
+            message = "goes on after its answer; look for a second unit with its address, or an adapter with echo"
+            raise WrongAnswerError(message)
+        if found.frame != request:  # the answer to a write looks like its echo: reads tell whether there is one
+            self._echo = heard.startswith(request)
+        return found
+
+
+def _problem(heard: bytes) -> FieldError:
+    if not heard:
+        return NoAnswerError("gives no answer; check its address, its wiring, its power, baud rate and parity")
+    shown = heard[:16].hex() + ("..." if len(heard) > 16 else "")
+    if is_whole(heard):
+        return WrongAnswerError(f"is asked and unit {heard[0]} answers {shown}, which is not what was asked for")
+    return WrongAnswerError(f"is answered for by {shown}, which is damaged; check wiring, baud rate and parity")

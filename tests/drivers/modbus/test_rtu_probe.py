@@ -1,0 +1,181 @@
+"""Thousands of reads over a serial line with every fault: a read gives the values of its own time, or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drivers import serial
+from drivers.modbus import driver
+from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.rtu import LATE_S
+from gateway.ports.field import FieldError, LineDownError
+from simulators.pty import with_crc
+from tests.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from gateway.ports.field import Answer, MeterBus
+
+READS = 600
+TIMEOUT = 0.3
+METERS = {name: MeterSettings(model="carlo-gavazzi-em340", address=unit) for unit, name in ((1, "a"), (2, "b"))}
+"""each is read in two requests whose answers look alike; the two meters count alike as well"""
+EXPORT_ADDRESS, EXPORT_OFFSET = 0x4E, 100_000_000
+
+
+class LoopClock:
+    def now(self) -> datetime:
+        return datetime(2026, 10, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class FaultyPort:
+    """Two meters that count milliseconds. Each answer begins at any moment that the line allows for."""
+
+    def __init__(self, chance: random.Random, faults: float) -> None:
+        self._chance = chance
+        self._faults = faults
+        self._arrived = b""
+        self._arrival = asyncio.Event()
+        self._plugged = True
+
+    async def send(self, octets: bytes) -> None:
+        if not self._plugged or self._chance.random() < self._faults / 50:
+            self._unplug()
+            raise LineDownError(_GONE)
+        if self._chance.random() < self._faults / 4:  # the request is lost
+            return
+        loop = asyncio.get_running_loop()
+        counts = int(loop.time() * 1000) + EXPORT_OFFSET * (octets[2:4] == EXPORT_ADDRESS.to_bytes(2, "big"))
+        words = (counts & 0xFFFF).to_bytes(2, "big") + (counts >> 16).to_bytes(2, "big")
+        late = self._chance.random() < self._faults / 2
+        at = self._chance.uniform(TIMEOUT, TIMEOUT + max(TIMEOUT, LATE_S)) if late else self._chance.uniform(0, TIMEOUT)
+        for piece in self._pieces(self._spoilt(with_crc(octets[:2] + b"\x04" + words), octets)):
+            at += self._chance.uniform(0, 0.002)
+            loop.call_later(at, self._arrive, piece)
+
+    def _spoilt(self, answer: bytes, request: bytes) -> bytes:
+        if self._chance.random() >= self._faults:
+            return answer
+        spoilt = bytearray(answer)
+        at = self._chance.randrange(len(answer))
+        match self._chance.randrange(8):
+            case 0:
+                return b""
+            case 1:
+                spoilt[at] ^= self._chance.randint(1, 255)
+            case 2:
+                del spoilt[at]
+            case 3:
+                spoilt = spoilt[:at]
+            case 4:
+                spoilt[:0] = self._chance.randbytes(self._chance.randint(1, 20))
+            case 5:
+                return with_crc(bytes([answer[0] ^ 3]) + answer[1:-2])
+            case 6:
+                return answer + answer
+            case _:
+                spoilt[:0] = request
+        return bytes(spoilt)
+
+    def _pieces(self, octets: bytes) -> list[bytes]:
+        cut = self._chance.randrange(len(octets) + 1)
+        return [piece for piece in (octets[:cut], octets[cut:]) if piece]
+
+    def _arrive(self, octets: bytes) -> None:
+        self._arrived += octets
+        self._arrival.set()
+
+    def _unplug(self) -> None:
+        self._plugged = False
+        self._arrival.set()
+
+    async def receive(self, seconds: float) -> bytes:
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._arrival.wait()
+        except TimeoutError:
+            return b""
+        if not self._plugged:
+            raise LineDownError(_GONE)
+        self._arrival.clear()
+        arrived, self._arrived = self._arrived, b""
+        return arrived
+
+    async def close(self) -> None:
+        """What is still on the wire reaches whoever opens it next."""
+        self._plugged = True
+        self._arrival.clear()
+
+
+_GONE = "/dev/ttyUSB0 was unplugged"
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("faults", [0.1, 0.3, 0.6])
+def test_a_read_gives_the_values_of_its_own_time_or_an_error(
+    seed: int, faults: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        outcomes = runner.run(read_many(random.Random(seed), faults, monkeypatch))
+    assert sum(outcomes.values()) == READS
+    assert min(outcomes.values()) > 2, outcomes  # else it has proven nothing
+
+
+def plugged(chance: random.Random, faults: float, monkeypatch: pytest.MonkeyPatch) -> MeterBus:
+    port = FaultyPort(chance, faults)
+
+    async def connect(_: serial.LineSettings) -> FaultyPort:
+        return port
+
+    monkeypatch.setattr(serial, "connect", connect)
+    return driver.open(BusSettings(device="/dev/ttyUSB0", timeout=TIMEOUT), METERS, LoopClock())
+
+
+async def read_many(chance: random.Random, faults: float, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    bus = plugged(chance, faults, monkeypatch)
+    outcomes = {"right": 0, "refused": 0, "cancelled": 0}
+    for _ in range(READS):
+        await asyncio.sleep(chance.choice([0, 0, 0.01, 900]))
+        patience = chance.uniform(0, TIMEOUT) if chance.random() < 0.05 else None
+        outcomes[await read_once(bus, chance.choice(tuple(METERS)), patience)] += 1
+    await bus.close()
+    return outcomes
+
+
+async def read_once(bus: MeterBus, meter: str, patience: float | None) -> str:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        async with asyncio.timeout(patience):
+            answer = await bus.read(meter)
+    except FieldError:
+        return "refused"
+    except TimeoutError:
+        return "cancelled"
+    for key, count in counts(answer).items():
+        shown = count - EXPORT_OFFSET * (key == "export")
+        assert int(began * 1000) <= shown <= loop.time() * 1000, (meter, key)
+    return "right"
+
+
+def counts(answer: Answer) -> dict[str, int]:
+    """What the meter's registers held: tenths of a kWh."""
+    return {value.register: int(str(value.index).replace(".", "")) for value in answer.values}
+
+
+def test_without_faults_and_cancellations_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_all() -> None:
+        bus = plugged(random.Random(0), 0, monkeypatch)
+        for number in range(READS):
+            assert await read_once(bus, ("a", "b")[number % 2], None) == "right"
+        await bus.close()
+
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        runner.run(read_all())
