@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import pepper
+from gateway.calendar import Calendar
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
 from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
+from gateway.metrics import Metrics, MetricsServer
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.security import Security
 from gateway.mqtt.state import schemas
@@ -21,11 +23,15 @@ from gateway.notify import READY, STOPPING, Notifier
 from gateway.service.accruals import Accruals
 from gateway.service.command_execute import Commander, SealError
 from gateway.service.deliver import Deliver
+from gateway.service.health import show_health
 from gateway.service.poll import Line, Poller
-from gateway.service.settle import Settler
+from gateway.service.retain import Retain
+from gateway.service.settle import HELD, Settler
 from gateway.service.state import Shown, State
 from gateway.service.storing import Backlog, enduring
 from gateway.store import Store
+from gateway.store.figures import Figures, folder
+from gateway.store.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,19 +64,25 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         backlog = Backlog(store, beat)
         readings: ReadingStore = backlog
         bells = [clock.bell(), clock.bell()]
+        pollers: list[Poller] = []
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         workers = [_clocked("settle", settler.run, clock), _control(settings, clock, store, bells, opened)]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
+            show_health(store, state, clock)
             readings = Shown(backlog, state)
             workers.append(_delivery(settings.mqtt, client, clock, store, backlog))
             workers.append(Worker(name="state", run=state.run))
             workers.append(_accruals(settings, state, clock, store, bells[1]))
         for bus in settings.buses:
             poller = _poller(bus, clock, readings, backlog, boot, opened)
+            pollers.append(poller)
             workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
         workers.append(Worker(name="backlog", run=backlog.run))
+        workers += _box(settings, clock, store, bells[0])
+        if settings.metrics_port is not None:
+            workers.append(_metrics(settings, settings.metrics_port, clock, store, pollers))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
@@ -163,6 +175,38 @@ def _control(
         raise StartError(message) from error
     opened.callback(server.close)
     return Worker(name="control", run=_once_started(server.run, clock))
+
+
+def _box(settings: Settings, clock: DaemonClock, store: Store, settling: Bell) -> list[Worker]:
+    """What keeps the box in order: retention, and the calendar that rings it and `settling`."""
+    bell = clock.bell()
+    retain = Retain(
+        store=store,
+        old=Retention(store),
+        clock=clock,
+        bell=bell,
+        raw_days=settings.raw_days,
+        readings_months=settings.readings_months,
+        beat=beat,
+    )
+    workers = [_clocked("retain", retain.run, clock)]
+    if isinstance(clock, SystemClock):  # a clock that is stepped stops at everything that is due
+        calendar = Calendar(hourly=settling, nightly=bell, beat=beat)
+        workers.append(Worker(name="calendar", run=calendar.run))
+    return workers
+
+
+def _metrics(settings: Settings, port: int, clock: DaemonClock, store: Store, pollers: Sequence[Poller]) -> Worker:
+    metrics = Metrics(
+        store=store,
+        holdings=Figures(store).holdings,
+        counts=lambda: [poller.counts() for poller in pollers],
+        stored=lambda: store.stored,
+        held=HELD,
+        clock=clock,
+        disk=folder(settings.store),
+    )
+    return Worker(name="metrics", run=_once_started(MetricsServer(port, metrics.text, beat).run, clock))
 
 
 def _seal(config: Path) -> Callable[[str], str]:

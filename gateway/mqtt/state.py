@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.core.canonical import Json
     from gateway.mqtt.topics import Gateway
 
-_STATE = re.compile(rf"(schema|rates|state/meters|state/accruals)/{ID.pattern}")
+_STATE = re.compile(rf"state/health|(schema|rates|state/meters|state/accruals)/{ID.pattern}")
 
 
 def state_topic(gateway: Gateway, end: str) -> str:

@@ -38,7 +38,7 @@ UNASSIGNED = "unassigned"
 NOT_STARTED = "not_started"
 UNIT_MISMATCH = "unit_mismatch"
 LATE = "late_reading"
-_HELD: dict[str, Severity] = {
+HELD: dict[str, Severity] = {
     "outside": "warning",
     "no_price": "error",
     "conflicting_reading": "error",
@@ -213,10 +213,10 @@ class Settler:
                 text = f"register {register.id} is linked to no billing point: the owner pays until it is linked"
                 wanted[UNASSIGNED, register.id] = text
         for alarm in await self._store.open_alarms():
-            if alarm.code in _HELD and (alarm.code, alarm.source) not in wanted:
+            if alarm.code in HELD and (alarm.code, alarm.source) not in wanted:
                 await self._store.end_alarm(alarm.code, alarm.source, now)
         for (code, source), text in wanted.items():
-            alarm = Alarm(code=code, source=source, severity=_HELD[code], since=now, text=text)
+            alarm = Alarm(code=code, source=source, severity=HELD[code], since=now, text=text)
             await self._store.raise_alarm(alarm)
 
 

@@ -72,6 +72,8 @@ class Store(StoreView):
             self._exclusive = opened.pop_all()
         self._boot = boot
         self._listeners: list[Callable[[], None]] = []
+        self.stored = 0
+        """readings, since it was opened"""
 
     def watch(self, failing: Callable[[str], None], well: Callable[[], None]) -> None:
         """From now on call `failing` in the event loop when a write fails for want of a disk, `well` when one succeeds.
@@ -93,6 +95,7 @@ class Store(StoreView):
     async def keep(self, polls: Sequence[Poll]) -> readings.Kept:
         """Keep the polls of a round in one transaction. What is known already changes nothing."""
         kept = await self.writer.submit(Priority.POLL, partial(readings.keep, polls=polls))
+        self.stored += kept.stored
         self._tell()
         return kept
 

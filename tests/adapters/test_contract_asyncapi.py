@@ -61,6 +61,7 @@ def test_every_topic_of_the_gateway_has_its_channel_and_no_channel_is_without_on
         "schema": state_topic(GATEWAY, "schema/charge"),
         "rates": state_topic(GATEWAY, "rates/heat"),
         "meterState": state_topic(GATEWAY, "state/meters/heat-01"),
+        "health": state_topic(GATEWAY, "state/health"),
         "accruals": state_topic(GATEWAY, "state/accruals/flat-1"),
         **dict(zip(("ack", "resend"), GATEWAY.subscriptions, strict=True)),
         "reply": f"{GATEWAY.root}/reply/c-1",

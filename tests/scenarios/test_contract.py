@@ -28,7 +28,7 @@ ROOT = "submeter/v0/demo/gw-01"
 HALF_A_DAY = 720
 CLOSED = 33 * 24 * 60 + HALF_A_DAY
 """minutes after the start at which October is closed"""
-STATES = ("meterState", "accruals")
+STATES = ("meterState", "health", "accruals")
 EVENTS = ("charges", "alarms", "readings")
 
 
@@ -201,7 +201,7 @@ def test_the_run_had_one_of_everything(heard: tuple[Witness, Witness]) -> None:
     assert {event["data"]["ended"] is None for event in witness.payloads("alarms")} == {True, False}
     assert {payload for end, payload, _ in witness.heard if end == "status"} == {b"online", b"offline"}
     assert {end.rpartition("/")[0] for end, *_ in witness.heard} == {
-        *("", "charges", "readings", "alarms", "schema", "rates", "state/meters", "state/accruals"),
+        *("", "charges", "readings", "alarms", "schema", "rates", "state", "state/meters", "state/accruals"),
     }
 
 
@@ -239,7 +239,7 @@ def test_events_are_never_retained_and_state_always(heard: tuple[Witness, Witnes
     _, late = heard
     at_once = [(end, payload) for end, payload, retained in late.heard if retained]
     branches = {end.rpartition("/")[0] for end, _ in at_once}
-    assert branches == {"", "schema", "rates", "state/meters", "state/accruals"}
+    assert branches == {"", "schema", "rates", "state", "state/meters", "state/accruals"}
     assert {end for end, _ in at_once if "/" not in end} == {"status", "info"}
 
 
