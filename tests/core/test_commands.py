@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,17 @@ from pydantic import ValidationError
 from gateway.cli.property_file import read_entries
 from gateway.core.access import SEALED
 from gateway.core.book import problems
-from gateway.service.command import Plan
+from gateway.service.command import Plan, record
 from gateway.service.command_execute import prepare
 from gateway.service.command_schema import COMMAND, AddReading, Change, VoidReading
 from gateway.service.property_schema import TABLES, entities
-from gateway.service.records import PropertyRow
+from gateway.service.records import ClosedMonth, DirtyMonth, PropertyChange, PropertyRow
 from gateway.tomlfile import Document, parse
 from tests.adapters.importing import HOUSE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.service.property_schema import Entity
 
 NOW = datetime(2026, 11, 3, tzinfo=UTC)
@@ -45,43 +48,60 @@ anything = st.one_of(
     *[st.lists(st.one_of(words, steps), max_size=3), st.dictionaries(words, words, max_size=2)],
 )
 values = st.dictionaries(st.sampled_from(KEYS), anything, max_size=5)
-kinds, ids = st.sampled_from(sorted(TABLES)), st.sampled_from([*IDS, "new"])
-commands = st.one_of(
-    st.fixed_dictionaries(
-        {"verb": st.just("set"), "kind": kinds, "id": ids, "value": values}, optional={"since": days}
-    ),
-    st.fixed_dictionaries(
-        {"verb": st.just("add"), "kind": kinds, "value": values}, optional={"new_point": values, "owner": ids}
-    ),
-    st.fixed_dictionaries(
-        {"verb": st.just("end"), "kind": kinds, "id": ids}, optional={"day": days, "mistaken": st.booleans()}
-    ),
-    st.fixed_dictionaries({"verb": st.just("move"), "point": ids, "day": days}, optional={"to": ids}),
-    st.fixed_dictionaries(
-        {
-            "verb": st.just("allocation set"),
-            "register": ids,
-            "scope": st.sampled_from(["building", "unit"]),
-            "key": st.sampled_from(["quotity", "percentage", "people"]),
-        },
-        optional={"since": days, "values": st.dictionaries(ids, words, max_size=2)},
-    ),
-    st.fixed_dictionaries(
-        {
-            "verb": st.just("exchange"),
-            "meter": ids,
-            "at": st.one_of(words, days),
-            "final": st.dictionaries(st.sampled_from(["import", "lift", "power-1", "x"]), words, max_size=3),
-            "start": st.dictionaries(st.sampled_from(["import", "lift", "power-1", "x"]), words, max_size=3),
-        }
-    ),
-    st.fixed_dictionaries(
-        {
-            "verb": st.just("import"),
-            "entries": st.lists(st.fixed_dictionaries({"kind": kinds, "value": values}), max_size=3),
-        }
-    ),
+ids = st.sampled_from([*IDS, "new"])
+registers = st.sampled_from(["import", "lift", "power-1", "power-lift", "x"])
+indexes = st.dictionaries(registers, st.sampled_from(["0", "12.50", "x"]), max_size=3)
+
+
+@st.composite
+def odd(draw: st.DrawFn) -> tuple[Entity, dict[str, Any]]:
+    """An entry, and its object with something odd in it or nothing at all."""
+    one = draw(st.sampled_from(KNOWN))
+    keys = st.sampled_from(sorted({info.alias or name for name, info in type(one).model_fields.items()}))
+    return one, {**one.given(), **draw(st.dictionaries(keys, anything, max_size=2)), **draw(strays)}
+
+
+strays = st.one_of(st.just({}), st.just({}), st.just({}), values)
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> dict[str, Any]:
+    """A command about one entry, or an import of a few."""
+    one, value = draw(odd())
+    verb = draw(st.sampled_from(["set", "add", "end", "import"]))
+    command: dict[str, Any] = {"verb": verb, "kind": one.table, "id": draw(st.sampled_from([one.id, "new"]))}
+    match verb:
+        case "set":
+            chosen = draw(st.lists(st.sampled_from([*value, "price"]), min_size=1, max_size=2))
+            command["value"] = {key: value.get(key, "0.5") for key in chosen if key != "id"}
+            command |= draw(st.fixed_dictionaries({}, optional={"since": days}))
+        case "add":
+            command["value"] = {**value, "id": command.pop("id")}
+            command |= draw(st.fixed_dictionaries({}, optional={"new_point": values, "owner": ids}))
+        case "end":
+            command |= draw(st.fixed_dictionaries({}, optional={"day": days, "mistaken": st.booleans()}))
+        case _:
+            others = draw(st.lists(odd(), max_size=2))
+            entries = [{"kind": other.table, "value": held} for other, held in [(one, value), *others]]
+            command = {"verb": "import", "entries": entries}
+    return command
+
+
+points, users = st.sampled_from(["flat-1", "flat-2", "x"]), st.sampled_from(["blumer", "immo-ag", "x"])
+moves = st.fixed_dictionaries({"verb": st.just("move"), "point": points, "day": days}, optional={"to": users})
+rules = st.fixed_dictionaries(
+    {
+        "verb": st.just("allocation set"),
+        "register": st.sampled_from(["power-1", "power-lift", "x"]),
+        "scope": st.sampled_from(["building", "unit"]),
+        "key": st.sampled_from(["quotity", "percentage", "people"]),
+    },
+    optional={"since": days, "values": st.dictionaries(points, st.sampled_from(["12.50", "50", "x"]), max_size=2)},
 )
+exchanges = st.fixed_dictionaries(
+    {"verb": st.just("exchange"), "meter": st.just("power"), "at": days, "final": indexes, "start": indexes}
+)
+commands = st.one_of(edits(), edits(), moves, rules, exchanges)
 
 
 def told(command: dict[str, Any]) -> Change | None:
@@ -92,6 +112,25 @@ def told(command: dict[str, Any]) -> Change | None:
         return None
     assert not isinstance(found, AddReading | VoidReading)
     return found
+
+
+class Shelf:
+    """Keeps what a plan records."""
+
+    def __init__(self) -> None:
+        self.changes: Sequence[PropertyChange] = ()
+
+    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
+        names = ["sonnenhof", "mondhof"] if facility is None else [facility]
+        return [ClosedMonth(facility=one, month="2026-10", closed_at=NOW, settled_at=NOW) for one in names]
+
+    async def record_property(
+        self, changes: Sequence[PropertyChange], by: str, at: datetime, dirty: Sequence[DirtyMonth] = ()
+    ) -> int:
+        assert (by, at) == ("somebody", NOW)
+        assert {mark.facility for mark in dirty} <= {"sonnenhof", "mondhof"}
+        self.changes = changes
+        return len(changes)
 
 
 @given(commands)
@@ -105,6 +144,9 @@ def test_every_command_is_a_sound_plan_or_sentences(command: dict[str, Any]) -> 
         assert all(problem.text for problem in found)
         return
     assert not problems(found.book)
+    shelf = Shelf()
+    asyncio.run(record(shelf, found, by="somebody", at=NOW))
+    assert len(shelf.changes) == len(found.changes)
     for one in found.changes:
         if one.after is not None:  # what is kept can be read again, and is the same
             row = PropertyRow(
