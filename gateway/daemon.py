@@ -112,7 +112,9 @@ def _poller(
 ) -> Poller:
     line = bus.driver.open(bus.line, bus.meters, clock)
     opened.push_async_callback(line.close)
-    meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters))
+    budgets = {meter: bus.driver.reads_per_day(wiring) for meter, wiring in bus.meters.items()}
+    batteries = {meter: reads for meter, reads in budgets.items() if reads is not None}
+    meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), reads_per_day=batteries)
     return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
 
 

@@ -114,6 +114,10 @@ class MBusDriver:
         """Model name -> register keys."""
         return {name: model.keys for name, model in MODELS.items()}
 
+    def reads_per_day(self, meter: BaseModel) -> int | None:
+        """What the meter's model file declares."""
+        return MODELS[MeterSettings.model_validate(meter).model].read_budget_per_day
+
     def decode(self, frame: bytes) -> dict[str, Any]:
         """One frame as a JSON-ready object; {"ok": False, "error": sentence} for a malformed one."""
         return describe(frame)

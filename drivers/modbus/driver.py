@@ -104,6 +104,10 @@ class ModbusDriver:
         """Model name -> the register keys that it delivers."""
         return {name: model.keys for name, model in meter_models().items()}
 
+    def reads_per_day(self, meter: BaseModel) -> int | None:
+        """What the meter's model file declares."""
+        return meter_models()[cast("MeterSettings", meter).model].read_budget_per_day
+
     def decode(self, frame: bytes) -> dict[str, Any]:
         """A read request or its answer, as a frame of TCP or RTU; words as numbers, what they mean is the model's."""
         return decoded(frame)

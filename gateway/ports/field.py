@@ -80,6 +80,9 @@ class Driver(Protocol):
     def models(self) -> Mapping[str, tuple[str, ...]]:
         """Model name -> the register keys that it delivers."""
 
+    def reads_per_day(self, meter: BaseModel) -> int | None:
+        """How many reads a day the battery of a meter with these settings is made for; None without a battery."""
+
     def decode(self, frame: bytes) -> dict[str, Any]:
         """One frame as a JSON-ready object for `submeter decode`; {"ok": False, "error": ...} for bad bytes."""
 

@@ -1,13 +1,13 @@
 """Reads every meter of a line when it is due and keeps what it answered.
 
 Deadlines lie on multiples of the poll time since midnight UTC. A deadline that passed while the line
-was still busy is counted and left out, never made up for in a burst.
+was still busy is counted and left out, never made up for in a burst; so is one that a meter's battery is not made for.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,10 +15,11 @@ from gateway.core.event import Alarm
 from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError
+from gateway.service.battery import Battery
 from gateway.service.place import Placing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.ports.field import Answer, MeterBus
 
@@ -79,6 +80,8 @@ class Line:
     id: str
     poll: timedelta
     meters: tuple[str, ...]
+    reads_per_day: Mapping[str, int] = field(default_factory=dict)
+    """of the meters whose battery is made for so many reads and no more"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,8 @@ class MeterCount:
     meter: str
     ok: int
     failed: int
+    spared: int = 0
+    """deadlines left out for the meter's battery"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,27 +131,32 @@ class Poller:
         self._missed = 0
         self._placing = Placing(clock)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
+        self._batteries = {meter: Battery(line.poll, line.reads_per_day.get(meter)) for meter in line.meters}
         self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
 
     def counts(self) -> PollCounts:
         """What has been done so far."""
         meters = tuple(
-            MeterCount(meter=meter, ok=health.ok, failed=health.failed) for meter, health in self._meters.items()
+            MeterCount(meter=meter, ok=health.ok, failed=health.failed, spared=self._batteries[meter].spared)
+            for meter, health in self._meters.items()
         )
         return PollCounts(line=self._line.id, rounds=self._rounds, missed=self._missed, meters=meters)
 
     async def run(self) -> None:
         """Poll until cancelled; what had been read by then is still kept."""
         every = self._line.poll
+        for meter, battery in self._batteries.items():
+            if battery.every != every:
+                _log.info("%s: read every %s instead of %s to spare its battery", meter, battery.every, every)
         due = on_grid(self._clock.now(), every)
         while True:
             await self._clock.until(due)
             if self._clock.now() >= due:
-                await self._round()
+                await self._round(due)
             due, missed = following(due, self._clock.now(), every)
             self._missed += missed
 
-    async def _round(self) -> None:
+    async def _round(self, due: datetime) -> None:
         now = self._clock.now()
         if self._whole.resting(now):
             return
@@ -154,15 +164,17 @@ class Poller:
         heard: list[Poll] = []
         failed: dict[str, FieldError] = {}
         try:
-            await self._read_all(now, heard, failed)
+            await self._read_all(due, heard, failed)
         finally:  # also when stopped half-way: what has been read is not lost
             if kept := [*self._placing.placed(), *heard]:
                 await self._store.keep(kept)
         await self._report(heard, failed)
 
-    async def _read_all(self, now: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:
+    async def _read_all(self, due: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:
         losses = 0
-        for meter in self._order(now):
+        for meter in self._order(self._clock.now()):
+            if not self._batteries[meter].spend(due):
+                continue
             self._beat()
             try:
                 heard.append(self._poll(await self._bus.read(meter)))

@@ -70,6 +70,9 @@ class WireDriver:
     def models(self) -> Mapping[str, tuple[str, ...]]:
         return {"one": ("import", "export")}
 
+    def reads_per_day(self, meter: BaseModel) -> int | None:
+        raise NotImplementedError
+
     def decode(self, frame: bytes) -> dict[str, Any]:
         return {"ok": False, "error": frame.hex()}
 

@@ -204,6 +204,41 @@ async def test_polls_are_counted_by_meter(plant: Plant) -> None:
     assert [(each.meter, each.ok, each.failed) for each in counts.meters] == [("a", 3, 0), ("b", 0, 3), ("c", 3, 0)]
 
 
+@pytest.fixture
+async def spared(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Plant]:
+    """A line that is polled each minute; the battery of meter b is made for 100 reads a day."""
+    caplog.set_level(logging.INFO)
+    field, book, clock = Field(), Book(), SteppedClock()
+    await clock.step(at(-0.5))
+    line = Line(id="line", poll=timedelta(minutes=1), meters=("a", "b"), reads_per_day={"b": 100})
+    poller = Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None)
+    task = asyncio.ensure_future(clock.enrolled(poller.run)())
+    yield Plant(field, book, clock, poller, task)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_meter_is_read_no_more_often_than_its_battery_is_made_for(
+    spared: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    await spared.clock.step(at(24 * 60 - 1))
+    assert spared.field.asked.count("a") == 24 * 60
+    times = [poll.at for polls in spared.book.rounds for poll in polls if poll.meter == "b"]
+    assert times == [at(15 * quarter) for quarter in range(96)]
+    assert [(each.meter, each.ok, each.spared) for each in spared.poller.counts().meters] == [
+        ("a", 1440, 0),
+        ("b", 96, 1440 - 96),
+    ]
+    told = [record.getMessage() for record in caplog.get_records("setup")]
+    assert told == ["b: read every 0:15:00 instead of 0:01:00 to spare its battery"]
+
+
+async def test_a_meter_that_fails_spends_its_battery_all_the_same(spared: Plant) -> None:
+    spared.field.errors["b"] = NoAnswerError("silent")
+    await spared.clock.step(at(24 * 60 - 1))
+    assert spared.field.asked.count("b") <= 96
+
+
 class SlowLine(Field):
     """A line that needs half an hour for each meter, and the clock that shows it."""
 

@@ -99,7 +99,7 @@ class House:
     async def go(self, to: datetime) -> None:
         """Poll and settle at this true instant."""
         self.clock.true = to
-        await self.poller._round()  # noqa: SLF001 - the deadlines of a wild clock have tests of their own
+        await self.poller._round(to)  # noqa: SLF001 - the deadlines of a wild clock have tests of their own
         await self.settler.settle_due()
 
     async def published(self) -> list[dict[str, Any]]:

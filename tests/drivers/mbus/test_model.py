@@ -211,3 +211,8 @@ def test_the_example_of_the_readme_is_a_proven_model() -> None:
     values = read_registers(described, [telegram])
 
     assert mismatches(proof, telegram.header.id or "", telegram.header.status or 0, values) == []
+
+
+def test_the_reads_a_day_are_those_of_the_models_file() -> None:
+    assert driver.reads_per_day(MeterSettings(model="itron-cf-55", address=1)) == 300
+    assert driver.reads_per_day(MeterSettings(model="emu-professional-375", address=1)) is None

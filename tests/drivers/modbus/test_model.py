@@ -111,3 +111,7 @@ def test_settings_have_the_ports_and_times_of_modbus_tcp() -> None:
 def test_a_meter_that_cannot_be_wired_is_refused(meter: dict[str, Any], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         MeterSettings.model_validate(meter)
+
+
+def test_a_meter_without_a_battery_may_be_read_at_will() -> None:
+    assert driver.reads_per_day(MeterSettings(model="eastron-sdm630", address=1)) is None
