@@ -1,0 +1,83 @@
+"""Delivery over a network that is cut, slow, half closed or silent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.mqtt import client as mqtt
+from tests.broker import HOST
+from tests.delivery import delivering, listening
+from tests.outbox import Outbox, stream
+from tests.proxy import Proxy
+
+if TYPE_CHECKING:
+    from tests.broker import Broker
+
+CHARGES = stream("charge")
+
+
+@pytest.fixture(autouse=True)
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "FIRST_RETRY", 0.05)
+
+
+def first_come(seqs: list[int]) -> list[int]:
+    """Each number where it came first."""
+    return list(dict.fromkeys(seqs))
+
+
+async def test_a_connection_cut_twenty_times_during_publishes_loses_nothing_and_keeps_the_order(broker: Broker) -> None:
+    outbox, proxy = Outbox(), Proxy(broker.port)
+    outbox.add("charge", 3000)
+    async with proxy.running() as port, listening(HOST, broker.port) as ear, delivering(outbox, HOST, port):
+        for turn in range(20):
+            await ear.until(lambda turn=turn: len(first_come(ear.seqs())) > turn * 100)  # type: ignore[misc]
+            proxy.cut()
+        await outbox.until(lambda: outbox.done[CHARGES] == 3000)
+        await ear.until(lambda: len(first_come(ear.seqs())) == 3000)
+        assert first_come(ear.seqs()) == list(range(1, 3001))
+        assert proxy.accepted > 20
+
+
+async def test_a_slow_network_delays_and_changes_nothing(broker: Broker) -> None:
+    outbox, proxy = Outbox(), Proxy(broker.port)
+    outbox.add("charge", 200)
+    proxy.delay = 0.02
+    async with proxy.running() as port, listening(HOST, broker.port) as ear, delivering(outbox, HOST, port):
+        await outbox.until(lambda: outbox.done[CHARGES] == 200)
+        assert ear.seqs() == list(range(1, 201))
+        assert proxy.accepted == 1
+
+
+@pytest.mark.parametrize("towards_client", [True, False])
+async def test_a_half_closed_connection_is_given_up_and_the_rest_sent_over_a_new_one(
+    broker: Broker, *, towards_client: bool
+) -> None:
+    outbox, proxy = Outbox(), Proxy(broker.port)
+    outbox.add("charge", 20)
+    async with proxy.running() as port, listening(HOST, broker.port) as ear, delivering(outbox, HOST, port) as deliver:
+        await outbox.until(lambda: outbox.done[CHARGES] == 20)
+        proxy.half_close(towards_client=towards_client)
+        outbox.add("charge", 20)
+        deliver.notify()
+        await outbox.until(lambda: outbox.done[CHARGES] == 40)
+        assert first_come(ear.seqs()) == list(range(1, 41))
+        assert proxy.accepted == 2
+
+
+async def test_a_connection_that_has_gone_silent_is_noticed_by_the_keep_alive(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "KEEP_ALIVE", 1)
+    outbox, proxy = Outbox(), Proxy(broker.port)
+    outbox.add("charge", 20)
+    async with proxy.running() as port, listening(HOST, broker.port) as ear, delivering(outbox, HOST, port) as deliver:
+        await outbox.until(lambda: outbox.done[CHARGES] == 20)
+        proxy.fall_silent()
+        outbox.add("charge", 20)
+        deliver.notify()
+        await outbox.until(lambda: outbox.done[CHARGES] == 40)
+        assert first_come(ear.seqs()) == list(range(1, 41))
+        assert proxy.accepted == 2
