@@ -45,6 +45,12 @@ def _audit() -> click.Command:
     return audit
 
 
+def _backup() -> click.Command:
+    from gateway.cli.backup import backup
+
+    return backup
+
+
 def _charges() -> click.Command:
     from gateway.cli.charges import charges
 
@@ -117,6 +123,12 @@ def _reading() -> click.Command:
     return reading
 
 
+def _restore() -> click.Command:
+    from gateway.cli.backup import restore
+
+    return restore
+
+
 def _run() -> click.Command:
     from gateway.cli.run import run
 
@@ -142,6 +154,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "accruals": _accruals,
     "allocation": _allocation,
     "audit": _audit,
+    "backup": _backup,
     "charges": _charges,
     "check": _check,
     "decode": _decode,
@@ -153,6 +166,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "move": _move,
     "read": _read,
     "reading": _reading,
+    "restore": _restore,
     "run": _run,
 }
 
