@@ -139,6 +139,18 @@ class Ordeal:
         variables = {"SUBMETER_CLOCK": str(self.folder / "clock"), "MORTAL_FOLDER": str(self.store), **environment}
         return await begin("--config", self.config, "run", program=MORTAL, MORTAL=doom, **variables)
 
+    @asynccontextmanager
+    async def living(self) -> AsyncIterator[tuple[asyncio.subprocess.Process, Clock]]:
+        """A gateway that is ended in good order."""
+        daemon, clock = await self.born(), Clock(self.folder / "clock")
+        try:
+            yield daemon, clock
+        finally:
+            await clock.close()
+            kill(daemon, signal.SIGTERM)
+            _, err = await daemon.communicate()
+        assert daemon.returncode == 0, err.decode()
+
     async def step(self, daemon: asyncio.subprocess.Process, clock: Clock) -> bool:
         """One poll; whether the gateway has called it done."""
         self.meters.show(self.at)
@@ -161,19 +173,14 @@ class Ordeal:
 
     async def conclude(self) -> None:
         """A last life, from which the gateway goes in peace: the month is closed, the consumer has everything."""
-        async with listening(self.broker.host, self.broker.port, "last-ear") as ear:
-            daemon = await self.born()
-            clock = Clock(self.folder / "clock")
-            try:
-                until = (self.at.replace(day=1) + 32 * DAY).replace(day=4)
-                while self.at <= until:
-                    assert await self.step(daemon, clock)
-                await self.taken(ear)
-            finally:
-                await clock.close()
-                kill(daemon, signal.SIGTERM)
-                _, err = await daemon.communicate()
-            assert daemon.returncode == 0, err.decode()
+        async with (
+            listening(self.broker.host, self.broker.port, "last-ear") as ear,
+            self.living() as (daemon, clock),
+        ):
+            until = (self.at.replace(day=1) + 32 * DAY).replace(day=4)
+            while self.at <= until:
+                assert await self.step(daemon, clock)
+            await self.taken(ear)
 
     async def taken(self, ear: Ear) -> None:
         """Return once the consumer has acknowledged all that there is."""
