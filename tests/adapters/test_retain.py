@@ -16,12 +16,10 @@ from gateway.store import Store, retention, schema
 from gateway.store.instants import micros
 from gateway.store.retention import Retention
 from gateway.store.writer import Priority
-from tests.adapters.stores import new_store
 from tests.adapters.test_settle import CLOSED, NOVEMBER, OCTOBER, PROPERTY, House
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from sqlalchemy import Table
 
@@ -32,9 +30,9 @@ OLD = datetime(2026, 12, 3, tzinfo=UTC)
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(store_url: str) -> AsyncIterator[House]:
     """October of two meters, read every six hours, closed."""
-    async with Store(new_store(tmp_path)) as store:
+    async with Store(store_url) as store:
         one = House(store)
         await one.told(PROPERTY)
         for number in range(0, (NOVEMBER - OCTOBER) // HOUR + 13, 6):
@@ -140,8 +138,8 @@ async def test_nothing_is_done_on_a_time_that_is_not_trusted(house: House) -> No
     assert not await rows(house, schema.daily)
 
 
-async def test_meters_without_property_data_are_rolled_up_by_days_of_utc(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_meters_without_property_data_are_rolled_up_by_days_of_utc(store_url: str) -> None:
+    async with Store(store_url) as store:
         house = House(store)
         for number in range(0, 48, 6):
             await house.counted(CLOSED + number * HOUR, str(number))
