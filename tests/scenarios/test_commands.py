@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from paho.mqtt.subscribe import simple
 
 from simulators.clock import Clock
 from tests.scenarios.plant import BUILDING, START, Plant, begin, running, submeter
@@ -139,3 +141,13 @@ async def test_commands_go_on_after_the_daemon_was_killed_and_when_it_is_back(pl
     code, log = await plant.end()
     assert code == 0, log
     assert not (plant.folder / "gateway.db.sock").exists()
+
+
+async def test_a_move_shows_in_the_retained_state_of_its_point_at_once(plant: Plant, broker: Broker) -> None:
+    topic = "submeter/v0/demo/gw-01/state/accruals/flat-1"
+    await ok(plant, "move", "flat-1", "2026-11-01", "--to", "weber")
+    async with asyncio.timeout(60):
+        while True:
+            held = await asyncio.to_thread(simple, topic, hostname=broker.host, port=broker.port)
+            if json.loads(held.payload)["payer"]["id"] == "weber":
+                break
