@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import pepper
+from gateway.access_points import Joints, access_points
 from gateway.calendar import Calendar
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.clock import Bell, Run
+    from gateway.ports.field import MeterBus
+    from gateway.service.access import AccessPoint
     from gateway.service.poll import AlarmSink, ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
 
@@ -64,9 +67,10 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         backlog = Backlog(store, beat)
         readings: ReadingStore = backlog
         bells = [clock.bell(), clock.bell()]
+        concerned = [bell.ring for bell in bells]
         pollers: list[Poller] = []
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
-        workers = [_clocked("settle", settler.run, clock), _control(settings, clock, store, bells, opened)]
+        workers = [_clocked("settle", settler.run, clock), _control(settings, clock, store, concerned, opened)]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
@@ -75,10 +79,17 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
             workers.append(_delivery(settings.mqtt, client, clock, store, backlog))
             workers.append(Worker(name="state", run=state.run))
             workers.append(_accruals(settings, state, clock, store, bells[1]))
+        lines: dict[str, MeterBus] = {}
         for bus in settings.buses:
-            poller = _poller(bus, clock, readings, backlog, boot, opened)
+            lines[bus.id] = bus.driver.open(bus.line, bus.meters, clock)
+            opened.push_async_callback(lines[bus.id].close)
+            poller = _poller(bus, lines[bus.id], clock, readings, backlog, boot)
             pollers.append(poller)
             workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
+        joints = Joints(lines=lines, store=store, readings=readings, alarms=backlog, clock=clock, boot=boot)
+        for point in _access_points(settings, joints, opened):
+            concerned.append(point.refresh)
+            workers.append(Worker(name=f"access {point.name}", run=_once_started(point.run, clock)))
         workers.append(Worker(name="backlog", run=backlog.run))
         workers += _box(settings, clock, store, bells[0])
         if settings.metrics_port is not None:
@@ -108,10 +119,8 @@ def _boot_id() -> str:
 
 
 def _poller(
-    bus: BusSettings, clock: DaemonClock, readings: ReadingStore, alarms: AlarmSink, boot: str, opened: AsyncExitStack
+    bus: BusSettings, line: MeterBus, clock: DaemonClock, readings: ReadingStore, alarms: AlarmSink, boot: str
 ) -> Poller:
-    line = bus.driver.open(bus.line, bus.meters, clock)
-    opened.push_async_callback(line.close)
     budgets = {meter: bus.driver.reads_per_day(wiring) for meter, wiring in bus.meters.items()}
     batteries = {meter: reads for meter, reads in budgets.items() if reads is not None}
     meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), reads_per_day=batteries)
@@ -157,13 +166,17 @@ def _accruals(settings: Settings, state: State, clock: DaemonClock, store: Store
 
 
 def _control(
-    settings: Settings, clock: DaemonClock, store: Store, bells: Sequence[Bell], opened: AsyncExitStack
+    settings: Settings,
+    clock: DaemonClock,
+    store: Store,
+    concerned: Sequence[Callable[[], None]],
+    opened: AsyncExitStack,
 ) -> Worker:
-    """Commands of the command line; after each change everybody in `bells` looks again."""
+    """Commands of the command line; after each change everybody in `concerned` looks again."""
 
     def changed() -> None:
-        for bell in bells:
-            bell.ring()
+        for look_again in concerned:
+            look_again()
 
     commander = Commander(store=store, clock=clock, seal=_seal(settings.file), changed=changed)
     path = socket_path(settings.store, settings.file)
@@ -209,6 +222,13 @@ def _metrics(settings: Settings, port: int, clock: DaemonClock, store: Store, po
         disk=folder(settings.store),
     )
     return Worker(name="metrics", run=_once_started(MetricsServer(port, metrics.text, beat).run, clock))
+
+
+def _access_points(settings: Settings, joints: Joints, opened: AsyncExitStack) -> list[AccessPoint]:
+    try:
+        return access_points(settings, joints, opened)
+    except pepper.PepperError as error:
+        raise StartError(str(error)) from error
 
 
 def _seal(config: Path) -> Callable[[str], str]:

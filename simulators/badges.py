@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from pathlib import Path
 
+_AGAIN = 0.2
+"""seconds between two reports of a badge that is held"""
 _LAMPS = {0x06: "green", 0x15: "red"}
 
 
@@ -58,9 +60,16 @@ class Reader:
         os.write(self._end, octets)
 
     async def tap(self, identifier: str) -> str:
-        """Hold a badge to the reader and wait for its lamp."""
-        self.hold(identifier)
-        return await self.shown.get()
+        """Hold a badge to the reader, which reports it again and again, until its lamp shows something."""
+        while not self.shown.empty():
+            self.shown.get_nowait()
+        while True:
+            self.hold(identifier)
+            try:
+                async with asyncio.timeout(_AGAIN):
+                    return await self.shown.get()
+            except TimeoutError:
+                continue
 
     def _hear(self) -> None:
         for octet in os.read(self._end, 64):

@@ -55,7 +55,12 @@ def check(charge: dict[str, Any], known: dict[str, dict[str, Any]]) -> None:
         quantity, amount = -quantity, -amount
     own = sum(counted(segment) for segment in charge["evidence"]["segments"])
     rule = charge["allocation"]
-    if rule is None:
+    session = charge["session"]
+    if session is not None:
+        assert (charge["period"]["from"], charge["period"]["until"]) == (session["start"], session["end"]), "session"
+    if session is not None and charge["component"] == "cycle":
+        assert (quantity, charge["unit"], own) == (1, "cycle", 0), "one cycle"
+    elif rule is None:
         assert quantity == own, "quantity = what was counted"
     else:
         shares, total, quantum = [F(part) for part in rule["fractions"]], F(rule["total"]), F(rule["quantum"])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 StopReason = Literal["Local", "TimeLimitReached", "EnergyMeterLost", "RelayNotConfirmed", "PowerLoss"]
 """words of OCPP, but for the relay that does not answer"""
-Alarming = Literal["relay_mismatch", "meter_lost", "unattributed_use", "run_too_long"]
+Alarming = Literal["relay_mismatch", "relay_unconfirmed", "meter_lost", "unattributed_use", "run_too_long"]
 AUTHORISING_S = 3.0
 GRACE_S = 15 * 60.0
 """in which the user may go on after a power cut"""
@@ -225,7 +225,7 @@ def _tapped(machine: Machine, tap: Tapped, now: float) -> Stepped:
 
 
 def _switched(machine: Machine, done: Switched, now: float) -> Stepped:
-    told, alarm = _alarm(machine, "relay_mismatch", wrong=not done.confirmed)
+    told, alarm = _alarm(machine, "relay_unconfirmed" if done.on else "relay_mismatch", wrong=not done.confirmed)
     if done.on and not done.confirmed and told.session is not None and told.state is not State.CLOSING:
         closing, commands = _closing(told, "RelayNotConfirmed", now)
         return closing, (*alarm, Answer("Invalid"), *commands)

@@ -18,6 +18,7 @@ from gateway.core.charge import Terms
 from gateway.core.occupancy import payers
 from gateway.core.period import MAX, MIN, local_date, midnight, rfc3339
 from gateway.service.property import book_of
+from gateway.service.sessions import chargeable
 from gateway.service.settle import UNTRUSTED, Month, difference
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.charge import Charge
     from gateway.core.occupancy import Payer
     from gateway.core.tariff import Rate
-    from gateway.service.records import PropertyRow
+    from gateway.service.records import PropertyRow, SessionRecord
     from gateway.service.settle import Bell, Registers, SettleClock
 
 RATES = "rates"
@@ -45,6 +46,9 @@ class AccrualStore(Protocol):
 
     async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
+        """The ended sessions of which a part lies in [start, until)."""
 
 
 class Board(Protocol):
@@ -118,8 +122,9 @@ async def accrued(store: AccrualStore, book: Book, month: Month, gateway: str, n
     facility, period = month.facility.id, month.period
     meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
     readings = await store.readings(meters, period.start, period.until)
+    sessions = chargeable(await store.sessions(facility, period.start, period.until))
     terms = Terms(gateway=gateway, facility=facility, period=period, closing=month.label)
-    _, settlement = await asyncio.to_thread(partial(difference, book, terms, readings, (), {}))
+    _, settlement = await asyncio.to_thread(partial(difference, book, terms, readings, (), {}, sessions))
     return stays(book, month, settlement.charges, now)
 
 

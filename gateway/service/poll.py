@@ -177,7 +177,9 @@ class Poller:
                 continue
             self._beat()
             try:
-                heard.append(self._poll(await self._bus.read(meter)))
+                answer = await self._bus.read(meter)
+                trusted = self._clock.trusted()  # asked first: it may be set right between the two
+                heard.append(polled(answer, self._clock.now(), self._boot, trusted=trusted))
                 self._placing.note(heard[-1])
             except FieldError as error:
                 failed[meter] = error
@@ -191,35 +193,6 @@ class Poller:
         """Meters that answer come first, so that those in trouble delay nobody."""
         awake = [meter for meter, health in self._meters.items() if not health.resting(now)]
         return sorted(awake, key=lambda meter: self._meters[meter].in_trouble)
-
-    def _poll(self, answer: Answer) -> Poll:
-        trusted = self._clock.trusted()  # asked first: it may be set right between the two
-        at = self._clock.now()
-        readings = tuple(
-            Reading(
-                meter=answer.meter,
-                register=value.register,
-                at=at,
-                index=value.index,
-                unit=value.unit,
-                obis=value.obis,
-                serial=answer.serial,
-                status=answer.status,
-                clock_trusted=trusted,
-                boot=self._boot,
-            )
-            for value in answer.values
-        )
-        return Poll(
-            meter=answer.meter,
-            at=at,
-            serial=answer.serial,
-            status=answer.status,
-            clock_trusted=trusted,
-            boot=self._boot,
-            readings=readings,
-            raw=answer.raw,
-        )
 
     async def _report(self, heard: list[Poll], failed: dict[str, FieldError]) -> None:
         now = self._clock.now()
@@ -273,6 +246,35 @@ class _Health:
         self.ok += 1
         self._in_a_row = 0
         self._retry_at = None
+
+
+def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
+    """An answer that was complete at this instant, with its readings."""
+    readings = tuple(
+        Reading(
+            meter=answer.meter,
+            register=value.register,
+            at=at,
+            index=value.index,
+            unit=value.unit,
+            obis=value.obis,
+            serial=answer.serial,
+            status=answer.status,
+            clock_trusted=trusted,
+            boot=boot,
+        )
+        for value in answer.values
+    )
+    return Poll(
+        meter=answer.meter,
+        at=at,
+        serial=answer.serial,
+        status=answer.status,
+        clock_trusted=trusted,
+        boot=boot,
+        readings=readings,
+        raw=answer.raw,
+    )
 
 
 def on_grid(instant: datetime, every: timedelta) -> datetime:

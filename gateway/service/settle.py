@@ -24,7 +24,8 @@ from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.ports.clock import Clock
 from gateway.service.property import book_of
-from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow
+from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
+from gateway.service.sessions import chargeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from gateway.core.book import Book
     from gateway.core.building import Facility
+    from gateway.core.charge import EndedSession
     from gateway.core.metering import Reading, Register
 
 UNASSIGNED = "unassigned"
@@ -70,6 +72,9 @@ class SettleStore(Protocol):
 
     async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
+        """The ended sessions of which a part lies in [start, until)."""
 
     async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
         """Canonical bodies of the charges of a closing that are neither reversed nor a reversal."""
@@ -190,13 +195,14 @@ class Settler:
         marks = [mark for mark in await self._store.dirty() if (mark.facility, mark.month) == (facility, one.label)]
         meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
         readings = await self._store.readings(meters, one.period.start, one.period.until)
+        sessions = chargeable(await self._store.sessions(facility, one.period.start, one.period.until))
         standing = [parse(json.loads(text)) for text in await self._store.standing_charges(facility, one.label)]
         revisions = await self._store.revisions(facility, one.label)
         terms = Terms(gateway=self._gateway, facility=facility, period=one.period, closing=one.label)
-        work = partial(difference, book, terms, readings, standing, revisions)
+        work = partial(difference, book, terms, readings, standing, revisions, sessions)
         new, settlement = await asyncio.to_thread(work)
         for _, group in groupby(new, key=lambda charge: charge.billing_point):
-            await self._store.publish([_record(charge) for charge in group], now)
+            await self._store.publish([new_charge(charge) for charge in group], now)
         held = [hold for hold in settlement.holds if hold.code != NOT_STARTED]
         if held:  # looked at again until a person or a reading has cleared it
             await self._store.mark_dirty([DirtyMonth(facility=facility, month=one.label, reason=LATE)])
@@ -226,6 +232,7 @@ def difference(
     readings: Mapping[tuple[str, str], Sequence[Reading]],
     standing: Sequence[Charge],
     revisions: Mapping[str, int],
+    sessions: Sequence[EndedSession] = (),
 ) -> tuple[list[Charge], Settlement]:
     """What is to be published next, and the settlement that it follows from."""
     tolerance = book.facilities[terms.facility].boundary_tolerance
@@ -238,7 +245,7 @@ def difference(
         except UnitError as error:
             tracks[register.id] = track(register, (), tolerance)
             strangers.append(_stranger(register, terms.period, error))
-    found = settle(book, tracks, terms, seams(standing, terms.period))
+    found = settle(book, tracks, terms, seams(standing, terms.period), sessions)
     new = compare(found.charges, standing, revisions)
     return new, Settlement(charges=found.charges, holds=(*found.holds, *strangers), warnings=found.warnings)
 
@@ -248,7 +255,8 @@ def _stranger(register: Register, period: Period, error: UnitError) -> Hold:
     return Hold(code=UNIT_MISMATCH, register=register.id, start=period.start, until=period.until, text=text)
 
 
-def _record(charge: Charge) -> NewCharge:
+def new_charge(charge: Charge) -> NewCharge:
+    """The charge as it is kept and told."""
     data = body(charge)
     return NewCharge(
         charge_id=data["charge_id"],

@@ -222,7 +222,7 @@ def test_a_relay_that_does_not_confirm_ends_the_session_with_nothing() -> None:
     story.obeys = False
     story.tell(tap())
     commands = story.tell(sample(81240, on=False))
-    assert Raise("relay_mismatch") in commands
+    assert Raise("relay_unconfirmed") in commands
     assert Answer("Invalid") in commands
     story.tell(sample(81250, on=False))
     assert [(one.ran, one.stop) for one in story.closed] == [(False, "RelayNotConfirmed")]

@@ -1,0 +1,76 @@
+"""Joins the access points of the settings: readers, machines and the lines that they share with the meters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway import pepper
+from gateway.core.access import digest
+from gateway.lifetime import beat
+from gateway.service.access import AccessPoint, Parts
+from gateway.service.access_site import Wiring
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AsyncExitStack
+
+    from gateway.ports.field import MeterBus
+    from gateway.service.access import AccessClock, SessionStore
+    from gateway.service.poll import AlarmSink, ReadingStore
+    from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joints:
+    """What all access points share."""
+
+    lines: Mapping[str, MeterBus]
+    """line id -> the open line"""
+    store: SessionStore
+    readings: ReadingStore
+    alarms: AlarmSink
+    clock: AccessClock
+    boot: str
+
+
+def access_points(settings: Settings, joints: Joints, opened: AsyncExitStack) -> list[AccessPoint]:
+    """A reader and its machine each; `opened` closes the readers. PepperError where identifiers cannot be sealed."""
+    if not settings.readers:
+        return []
+    seal = partial(digest, pepper=pepper.load(settings.file))
+    busy: dict[str, str] = {}
+    bus_of = {meter: bus.id for bus in settings.buses for meter in bus.meters}
+    machines = {machine.access_point: machine for machine in settings.machines}
+    found = []
+    for one in settings.readers:
+        machine = machines[one.access_point]
+        reader = one.driver.open(one.wiring)
+        opened.push_async_callback(reader.close)
+        parts = Parts(
+            reader=reader,
+            permit=machine.driver.open(machine.wiring, joints.lines[machine.bus]),
+            bus=joints.lines[bus_of[machine.meter]],
+            store=joints.store,
+            readings=joints.readings,
+            alarms=joints.alarms,
+            clock=joints.clock,
+            seal=seal,
+            busy=busy,
+            gateway=settings.gateway,
+            boot=joints.boot,
+            beat=beat,
+        )
+        wiring = Wiring(
+            access_point=one.access_point,
+            machine=machine.id,
+            meter=machine.meter,
+            register=machine.register,
+            place=machine.point,
+            window=machine.window,
+            quiet=machine.quiet,
+            least_run=machine.least_run,
+        )
+        found.append(AccessPoint(wiring, parts))
+    return found

@@ -1,0 +1,204 @@
+"""Taps at a laundry: real reader protocol, real relay, real meter, real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.service.sessions import chargeable
+from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HOUSE, WIRING, Laundry, laundry, tell
+from tests.verifier import verify
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Laundry]:
+    async with laundry(tmp_path) as one:
+        yield one
+
+
+async def test_a_tap_becomes_a_wash_a_session_and_its_charges(here: Laundry) -> None:
+    await here.wash(ANNA, 85)
+    (session,) = await here.ended()
+    assert (session["badge"], session["user"], session["point"]) == ("b-anna", "blumer", "flat-1")
+    assert (session["access_point"], session["state"], session["stop_reason"]) == ("washer", "closed", "Local")
+    assert (session["register_start"], session["register_end"]) == ("812.40", "813.25")
+    assert (session["quantity"], session["unit"]) == ("0.85", "kWh")
+    cycle, energy = await here.events("charge")
+    assert (energy["component"], energy["quantity"], energy["amount"]) == ("energy", "0.85", "0.24")
+    assert (cycle["component"], cycle["quantity"], cycle["unit"], cycle["amount"]) == ("cycle", "1", "cycle", "1.20")
+    for charge in (energy, cycle):
+        assert charge["payer"] == {"id": "blumer", "role": "user", "reason": "occupancy"}
+        assert (charge["billing_point"], charge["register"]) == ("flat-1", "power-import")
+        assert charge["session"]["id"] == session["session_id"]
+        assert charge["session"]["badge"] == "b-anna"
+        assert (charge["session"]["start"], charge["session"]["end"]) == (session["started_at"], session["ended_at"])
+    streams = {stream.kind: stream.name for stream in await here.store.streams()}
+    events = await here.store.events(streams["charge"], 0, 10)
+    told = [
+        {"id": one.id, "seq": one.seq, "prevhash": one.prevhash, "hash": one.hash, "data": json.loads(one.data)}
+        for one in events
+    ]
+    assert verify(told) == 2
+
+
+async def test_the_register_passes_through_the_indexes_of_the_session(here: Laundry) -> None:
+    await here.wash(ANNA, 85)
+    (session,) = await here.ended()
+    (kept,) = chargeable(
+        await here.store.sessions("f", here.parts.clock.now() - timedelta(days=1), here.parts.clock.now())
+    )
+    readings = (await here.store.readings({"power"}, kept.start.at, kept.end.at))["power", "import"]
+    assert [(one.at, str(one.index)) for one in readings] == [
+        (kept.start.at, session["register_start"]),
+        (kept.end.at, session["register_end"]),
+    ]
+
+
+@pytest.mark.parametrize("badge", [BLOCKED, EXPIRED, "04FFFFFFFFFFFF"])
+async def test_a_refused_badge_gets_red_and_starts_nothing(here: Laundry, badge: str) -> None:
+    assert await here.tap(badge) == "red"
+    await here.wash(ANNA, 50)
+    assert [one["badge"] for one in await here.ended()] == ["b-anna"]
+
+
+async def test_a_held_card_is_one_tap(here: Laundry) -> None:
+    assert await here.tap(ANNA) == "green"
+    for _ in range(5):
+        here.reader.hold(ANNA)
+    await here.switched(on=True)
+    here.meter.counts["import"] += 50
+    await here.ended()
+    assert here.reader.shown.empty()
+
+
+async def test_the_owner_takes_the_permit_back(here: Laundry) -> None:
+    assert await here.tap(ANNA) == "green"
+    await here.switched(on=True)
+    assert await here.tap(BLOCKED) == "red"  # somebody else's: and the badge has been away
+    assert await here.tap(ANNA) == "green"
+    await here.switched(on=False)
+    (session,) = await here.ended()
+    assert (session["quantity"], session["stop_reason"]) == ("0.00", "Local")
+    assert await here.events("charge") == []
+
+
+async def test_a_permit_that_nobody_uses_costs_nothing(tmp_path: Path) -> None:
+    async with laundry(tmp_path, wiring=replace(WIRING, window=timedelta(seconds=0.3))) as here:
+        assert await here.tap(ANNA) == "green"
+        (session,) = await here.ended()
+        assert (session["quantity"], session["stop_reason"]) == ("0.00", "TimeLimitReached")
+        assert not here.relay.on
+        assert await here.events("charge") == []
+
+
+async def test_another_badge_during_a_run_is_refused_and_the_session_untouched(here: Laundry) -> None:
+    assert await here.tap(ANNA) == "green"
+    await here.switched(on=True)
+    here.meter.counts["import"] += 50
+    assert await here.tap(CARETAKER) == "red"
+    (session,) = await here.ended()
+    assert (session["badge"], session["quantity"]) == ("b-anna", "0.50")
+
+
+async def test_a_relay_that_does_not_move_gives_red_an_alarm_and_no_charge(here: Laundry) -> None:
+    here.relay.stuck = True
+    assert await here.tap(ANNA) == "green"
+    assert await here.reader.shown.get() == "red"
+    (session,) = await here.ended()
+    assert (session["quantity"], session["stop_reason"]) == ("0.00", "Other")
+    await here.alarmed("relay_unconfirmed")
+    assert await here.events("charge") == []
+
+
+async def test_without_the_meter_no_permit_is_given(here: Laundry) -> None:
+    here.meter.fault = "silence"
+    assert await here.tap(ANNA) == "green"
+    assert await here.reader.shown.get() == "red"
+    await here.alarmed("meter_lost")
+    await here.ended()
+    assert not here.relay.on
+    here.meter.fault = None
+    await here.wash(ANNA, 30)
+    assert [one["quantity"] for one in await here.ended(2)] == ["0.00", "0.30"]
+
+
+async def test_a_gateway_that_begins_again_in_mid_cycle_adopts_the_run(here: Laundry) -> None:
+    assert await here.tap(ANNA) == "green"
+    await here.switched(on=True)
+    await here.stop()
+    here.meter.counts["import"] += 40
+    await here.restart()
+    assert here.relay.on
+    here.meter.counts["import"] += 10
+    (session,) = await here.ended()
+    assert session["quantity"] == "0.50"
+    assert [one["component"] for one in await here.events("charge")] == ["cycle", "energy"]
+
+
+async def test_a_reader_that_is_pulled_out_is_told_and_comes_back(here: Laundry) -> None:
+    assert await here.tap(BLOCKED) == "red"
+    here.reader.unplug()
+    await here.alarmed("reader_down")
+    here.reader.plug()
+    await here.alarmed("reader_down", over=True)
+    await here.wash(ANNA, 20)
+
+
+async def test_a_badge_that_is_blocked_now_is_refused_now(here: Laundry) -> None:
+    await here.wash(ANNA, 20)
+    badge = (
+        'id = "b-anna", user = "blumer", point = "flat-1", identifier = "04A1B2C3D4E5F6", access_points = ["washer"]'
+    )
+    await tell(here.store, f'badge = [{{ {badge}, state = "blocked" }}]')
+    here.point.refresh()
+    async with asyncio.timeout(10):
+        while await here.tap(ANNA) == "green":  # it is told in a moment
+            assert await here.tap(BLOCKED) == "red"
+
+
+async def test_a_machine_that_the_property_data_does_not_know_refuses_and_says_what_is_missing(tmp_path: Path) -> None:
+    house = HOUSE.replace('key = "import"', 'key = "export"')
+    async with laundry(tmp_path, house=house) as here:
+        assert await here.tap(ANNA) == "red"
+        await here.alarmed("machine_unknown")
+        await tell(here.store, HOUSE)
+        here.point.refresh()
+        await here.alarmed("machine_unknown", over=True)
+        await here.wash(CARETAKER, 20)
+
+
+async def test_an_identifier_stands_in_no_log_no_event_and_no_file(
+    here: Laundry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await here.tap(BLOCKED)
+    await here.tap("04FFFFFFFFFFFF")
+    await here.wash(ANNA, 20)
+    await here.ended()
+    await here.stop()
+    told = json.dumps([await here.events("session"), await here.events("charge"), await here.events("alarm")])
+    kept = b"".join(path.read_bytes() for path in tmp_path.glob("gateway.db*"))
+    for identifier in (ANNA, BLOCKED, "04FFFFFFFFFFFF"):
+        for form in (identifier, identifier.lower()):
+            assert form not in told + caplog.text
+            assert form.encode() not in kept
+        assert bytes.fromhex(identifier) not in kept
+
+
+async def test_a_session_on_a_clock_that_is_not_set_is_kept_and_told_and_not_billed(here: Laundry) -> None:
+    here.clock.right = False
+    await here.wash(ANNA, 50)
+    (session,) = await here.ended()
+    assert session["quantity"] == "0.50"
+    await here.alarmed("session_unbilled")
+    assert await here.events("charge") == []

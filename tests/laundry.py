@@ -1,0 +1,266 @@
+"""A laundry: a badge reader on a pty, a relay and a meter on a Modbus line, a store, and the access point."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tomllib
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from drivers import badges, modbus
+from drivers.modbus import machine
+from gateway.clock import SystemClock
+from gateway.core.access import digest
+from gateway.service.access import AccessPoint, Parts
+from gateway.service.access_site import Wiring
+from gateway.service.property_schema import TABLES, Badge
+from gateway.service.records import PropertyChange
+from gateway.store import Store
+from gateway.store.migrate import migrate
+from simulators import modbus as wire
+from simulators.badges import Reader
+from simulators.relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from gateway.core.event import Kind
+
+PEPPER = b"p" * 32
+ANNA, BLOCKED, EXPIRED, CARETAKER = "04A1B2C3D4E5F6", "04000000000001", "04000000000002", "04000000000003"
+HOUSE = """\
+facility = [{ id = "f", name = "F", time_zone = "Europe/Zurich", currency = "CHF" }]
+building = [{ id = "a", facility = "f", name = "A" }]
+point = [
+  { id = "flat-1", building = "a", name = "Flat", kind = "apartment" },
+  { id = "laundry", building = "a", name = "Laundry", kind = "laundry" },
+]
+user = [
+  { id = "blumer", kind = "natural", first_name = "Anna", last_name = "Blumer", address = "Sonnenweg 1" },
+  { id = "rossi", kind = "natural", first_name = "Marco", last_name = "Rossi", address = "Sonnenweg 1" },
+  { id = "ag", kind = "legal", company = "AG", registration = "1", address = "Sonnenweg 1" },
+]
+owner = [{ id = "o", user = "ag", facility = "f" }]
+occupancy = [
+  { id = "rossi", point = "flat-1", user = "rossi", entry = 2020-01-01, exit = 2020-12-31 },
+  { id = "blumer", point = "flat-1", user = "blumer", entry = 2021-01-01 },
+]
+meter = [{ id = "power", facility = "f", name = "Washer" }]
+link = [{ id = "l", register = "power-import", point = "laundry" }]
+[[badge]]
+id = "b-anna"
+user = "blumer"
+point = "flat-1"
+identifier = "04A1B2C3D4E5F6"
+access_points = ["washer"]
+[[badge]]
+id = "b-expired"
+user = "rossi"
+point = "flat-1"
+identifier = "04000000000002"
+access_points = ["washer"]
+[[badge]]
+id = "b-caretaker"
+user = "ag"
+point = "laundry"
+identifier = "04000000000003"
+access_points = ["washer"]
+[[badge]]
+id = "b-blocked"
+user = "blumer"
+point = "flat-1"
+identifier = "04000000000001"
+access_points = ["washer"]
+state = "blocked"
+[[register]]
+id = "power-import"
+meter = "power"
+key = "import"
+energy_source = "electricity"
+unit = "kWh"
+resolution = "0.01"
+max_per_day = "100"
+[[rate]]
+id = "wash"
+facility = "f"
+energy_source = "electricity"
+title = "Wash"
+component = "cycle"
+unit = "cycle"
+points = ["laundry"]
+prices = [{ price = "1.20" }]
+tax = { category = "S", rate = "8.1", included = true }
+[[rate]]
+id = "wash-power"
+facility = "f"
+energy_source = "electricity"
+title = "Electricity of the washer"
+component = "energy"
+unit = "kWh"
+points = ["laundry"]
+prices = [{ price = "0.28" }]
+tax = { category = "S", rate = "8.1", included = true }
+"""
+WIRING = Wiring(
+    access_point="washer",
+    machine="washer-1",
+    meter="power",
+    register="import",
+    place="laundry",
+    window=timedelta(seconds=4),
+    quiet=timedelta(seconds=0.4),
+    least_run=timedelta(seconds=0.4),
+)
+
+
+class RightClock(SystemClock):
+    """The system's clock, known to be right: a test machine may not be synchronised."""
+
+    right = True
+
+    def trusted(self) -> bool:
+        return self.right
+
+
+@dataclass(kw_only=True)
+class Laundry:
+    """All of it. `meter.counts` are hundredths of a kWh."""
+
+    reader: Reader
+    relay: Relay
+    meter: wire.Unit
+    line: wire.Line
+    clock: RightClock
+    store: Store
+    parts: Parts
+    point: AccessPoint
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    worker: asyncio.Task[None] | None = None
+
+    async def tap(self, badge: str) -> str:
+        """Hold a badge to the reader; the lamp."""
+        async with asyncio.timeout(10):
+            return await self.reader.tap(badge)
+
+    async def switched(self, *, on: bool) -> None:
+        """Wait until the relay is there."""
+        async with asyncio.timeout(10):
+            while self.relay.on != on:
+                self.relay.moved.clear()
+                await self.relay.moved.wait()
+
+    async def ended(self, count: int = 1) -> list[dict[str, Any]]:
+        """Wait for so many session events; the payloads."""
+        async with asyncio.timeout(15):
+            while len(found := await self.events("session")) < count:
+                self.news.clear()
+                await self.news.wait()
+        return found
+
+    async def alarmed(self, code: str, *, over: bool = False) -> None:
+        """Wait until the alarm is open, or over."""
+        async with asyncio.timeout(15):
+            while True:
+                self.news.clear()
+                told = [one["ended"] is not None for one in await self.events("alarm") if one["code"] == code]
+                if told and told[-1] == over:
+                    return
+                await self.news.wait()
+
+    async def events(self, kind: Kind) -> list[dict[str, Any]]:
+        name = next(stream.name for stream in await self.store.streams() if stream.kind == kind)
+        return [json.loads(event.data) for event in await self.store.events(name, 0, 1000)]
+
+    def start(self) -> None:
+        self.worker = asyncio.create_task(self.point.run())
+
+    async def stop(self) -> None:
+        """As SIGTERM does."""
+        if self.worker is not None:
+            self.worker.cancel()
+            await asyncio.wait({self.worker}, timeout=10)
+            assert self.worker.cancelled(), self.worker.exception()
+
+    async def restart(self, wiring: Wiring = WIRING) -> None:
+        """The gateway begins again, with nothing but its store."""
+        await self.stop()
+        self.parts.busy.clear()
+        self.point = AccessPoint(wiring, self.parts)
+        self.start()
+
+    async def wash(self, badge: str, hundredths: int) -> None:
+        """A tap, a permit, a cycle; returns once the permit is withdrawn."""
+        assert await self.tap(badge) == "green"
+        await self.switched(on=True)
+        self.meter.counts["import"] += hundredths
+        await self.switched(on=False)
+
+
+async def tell(store: Store, text: str) -> None:
+    """Keep property data as an import would."""
+    changes = []
+    for table, entries in tomllib.loads(text).items():
+        for entry in entries:
+            entity = TABLES[table].model_validate(entry)
+            if isinstance(entity, Badge):
+                entity = entity.sealed(digest(entity.identifier or "", PEPPER))
+            changes.append(PropertyChange(kind=table, id=entity.id, value=entity.printed()))
+    await store.record_property(changes, "test", SystemClock().now())
+
+
+@asynccontextmanager
+async def laundry(folder: Path, *, house: str = HOUSE, wiring: Wiring = WIRING) -> AsyncIterator[Laundry]:
+    """The laundry, its worker running."""
+    url = f"sqlite:///{folder}/gateway.db"
+    migrate(url)
+    meter = wire.Unit(address=1, layout=wire.layouts()["eastron-sdm630"], counts={"import": 81240})
+    relay = Relay(address=9)
+    clock = RightClock()
+    line = wire.Line([meter, relay])
+    async with AsyncExitStack() as opened:
+        reader = await opened.enter_async_context(Reader(folder / "ttyUSB0"))
+        port = await line.start()
+        opened.push_async_callback(line.close)
+        store = Store(url, boot="boot-1")
+        opened.push_async_callback(store.close)
+        await tell(store, house)
+        settings = modbus.driver.bus_schema.model_validate({"host": "127.0.0.1", "port": port, "timeout": 0.3})
+        wired = modbus.driver.meter_schema.model_validate({"model": "eastron-sdm630", "address": 1})
+        bus = modbus.driver.open(settings, {"power": wired}, clock)
+        opened.push_async_callback(bus.close)
+        badge_reader = badges.driver.open(badges.driver.schema.model_validate({"device": str(reader.link)}))
+        opened.push_async_callback(badge_reader.close)
+        parts = Parts(
+            reader=badge_reader,
+            permit=machine.driver.open(machine.driver.schema.model_validate({"address": 9, "coil": 0}), bus),
+            bus=bus,
+            store=store,
+            readings=store,
+            alarms=store,
+            clock=clock,
+            seal=lambda identifier: digest(identifier, PEPPER),
+            busy={},
+            gateway="gw-01",
+            boot="boot-1",
+            beat=lambda: None,
+        )
+        one = Laundry(
+            reader=reader,
+            relay=relay,
+            meter=meter,
+            line=line,
+            clock=clock,
+            store=store,
+            parts=parts,
+            point=AccessPoint(wiring, parts),
+        )
+        store.listen(one.news.set)
+        one.start()
+        try:
+            yield one
+        finally:
+            await one.stop()
