@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from paho.mqtt.subscribe import simple
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators.clock import Clock
 from tests.scenarios.plant import BUILDING, START, Plant, begin, running, submeter
@@ -144,10 +145,23 @@ async def test_commands_go_on_after_the_daemon_was_killed_and_when_it_is_back(pl
 
 
 async def test_a_move_shows_in_the_retained_state_of_its_point_at_once(plant: Plant, broker: Broker) -> None:
-    topic = "submeter/v0/demo/gw-01/state/accruals/flat-1"
     await ok(plant, "move", "flat-1", "2026-11-01", "--to", "weber")
-    async with asyncio.timeout(60):
-        while True:
-            held = await asyncio.to_thread(simple, topic, hostname=broker.host, port=broker.port)
-            if json.loads(held.payload)["payer"]["id"] == "weber":
-                break
+    payers: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def heard(_: Client, __: object, message: MQTTMessage) -> None:
+        if message.payload:
+            loop.call_soon_threadsafe(payers.put_nowait, json.loads(message.payload)["payer"]["id"])
+
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_message = heard
+    client.connect(broker.host, broker.port)
+    client.subscribe("submeter/v0/demo/gw-01/state/accruals/flat-1", 1)
+    client.loop_start()
+    try:
+        async with asyncio.timeout(60):
+            while await payers.get() != "weber":
+                pass
+    finally:
+        client.disconnect()
+        client.loop_stop()
