@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -40,10 +40,7 @@ _LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "un
 
 def group(kind: str) -> click.Group:
     """The commands of one table."""
-    article = "an" if kind[0] in "aeio" else "a"
-    made = click.Group(
-        name=kind, help=f"What is known of each {kind}: add, change, list, show and end {article} {kind}."
-    )
+    made = click.Group(name=kind, help=f"{TABLES[kind].__doc__} Add, change, list, show and end them.")
     for command in (_add(kind), _set(kind), _end(kind), _list(kind), _show(kind)):
         made.add_command(command)
     return made
@@ -204,13 +201,29 @@ def _options(kind: str, *, dated: bool) -> Callable[[_F], _F]:
     def decorate(function: _F) -> _F:
         for key, info in reversed(list(_keys(TABLES[kind]))):
             if key != "digest":
-                text = f"Such as {info.examples[0]}." if info.examples else ""
-                function = _option(key, help_text=text, several=key in _LISTS)(function)
+                function = _option(key, help_text=_hint(key, info), several=key in _LISTS)(function)
         if dated:
             function = _option("from", help_text="The day from which the value holds.")(function)
         return function
 
     return decorate
+
+
+def _hint(key: str, info: FieldInfo) -> str:
+    """What may be written there, as far as the schema says it."""
+    if key in TABLES:
+        return f"Id of the {key}."
+    words = _words(info.annotation)
+    if words:
+        return f"One of {', '.join(words)}."
+    return f"Such as {info.examples[0]}." if info.examples else ""
+
+
+def _words(annotation: object) -> tuple[str, ...]:
+    """The words of a Literal, also where None is allowed beside it."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((words for inner in get_args(annotation) if (words := _words(inner))), ())
 
 
 def _option(key: str, *, help_text: str = "", several: bool = False, name: str = "") -> Callable[[_F], _F]:
