@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -15,7 +16,7 @@ from gateway.store import schema, streams
 from gateway.store.instants import instant, micros
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Select, Table
@@ -26,6 +27,8 @@ _ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _TRUSTED = 1
 _ORIGIN_SHIFT = 1
 _LARGEST = 2**63 - 1
+NEAR = timedelta(days=2) // timedelta(microseconds=1)
+"""how far the neighbours of a span are first looked for, in microseconds"""
 
 RegisterKey = tuple[str, str]
 """meter, register key"""
@@ -249,28 +252,43 @@ def first(connection: Connection) -> datetime | None:
 
 def _edges(connection: Connection, wanted: Mapping[int, Channel], low: int, high: int) -> set[tuple[RegisterKey, int]]:
     """Each register with the instants of its last reading before `low` and its first after `high`, none voided."""
-    last: dict[RegisterKey, int] = {}
-    first: dict[RegisterKey, int] = {}
-    for table in (schema.reading, schema.conflict):
-        for number, earlier, later in connection.execute(_neighbours(table, wanted, low, high)):
-            channel = wanted[number]
-            key = (channel.meter, channel.register)
-            if earlier is not None:
-                last[key] = max(earlier, last.get(key, earlier))
-            if later is not None:
-                first[key] = min(later, first.get(key, later))
-    return {*last.items(), *first.items()}
+    before = _nearest(connection, wanted, low, max)
+    after = _nearest(connection, wanted, high, min)
+    return {*before.items(), *after.items()}
 
 
-def _neighbours(table: Table, wanted: Mapping[int, Channel], low: int, high: int) -> Select[Any]:
-    """Each channel with its last instant before `low` and its first after `high` that was not voided."""
-    no, void = schema.channel.c.no, schema.void.c
+def _nearest(
+    connection: Connection, wanted: Mapping[int, Channel], edge: int, choose: Callable[[int, int], int]
+) -> dict[RegisterKey, int]:
+    """Each register with the instant of its nearest reading before the edge (`max`) or after it (`min`).
+
+    Few registers have none near by. So the whole history is searched for those alone, and not for every channel
+    that a register had before its meter was exchanged.
+    """
+    found: dict[RegisterKey, int] = {}
+    for reach in (NEAR, _LARGEST):
+        numbers = [no for no, channel in wanted.items() if (channel.meter, channel.register) not in found]
+        nearest = dict(found)
+        for table in (schema.reading, schema.conflict):
+            for no, at in connection.execute(_neighbours(table, numbers, edge, reach, before=choose is max)):
+                if at is not None:
+                    key = (wanted[no].meter, wanted[no].register)
+                    nearest[key] = choose(at, nearest.get(key, at))
+        found = nearest
+    return found
+
+
+def _neighbours(table: Table, numbers: Sequence[int], edge: int, reach: int, *, before: bool) -> Select[Any]:
+    """Each channel with its nearest instant before or after the edge, at most `reach` away, that was not voided."""
+    no, void, at = schema.channel.c.no, schema.void.c, table.c.at
     same = (table.c[name] == void[name] for name in ("at", "channel", "digits", "exponent"))
     counts = ~select(void.at).where(*same).correlate(table).exists()
-    of_channel = select(table.c.at).where(table.c.channel == no, counts).limit(1).correlate(schema.channel)
-    before = of_channel.where(table.c.at < low).order_by(table.c.at.desc()).scalar_subquery()
-    after = of_channel.where(table.c.at > high).order_by(table.c.at).scalar_subquery()
-    return select(no, before, after).where(no.in_(wanted))
+    beyond = (
+        (at < edge, at >= max(edge - reach, -_LARGEST)) if before else (at > edge, at <= min(edge + reach, _LARGEST))
+    )
+    order = at.desc() if before else at.asc()
+    of_channel = select(at).where(table.c.channel == no, counts, *beyond).order_by(order).limit(1)
+    return select(no, of_channel.correlate(schema.channel).scalar_subquery()).where(no.in_(numbers))
 
 
 def _rows(

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, text
 from gateway.core.event import Alarm
 from gateway.service import storing
 from gateway.service.storing import Backlog, StoreUnavailableError, enduring
-from gateway.store import StorageError, Store
+from gateway.store import StorageError, Store, writer
 from gateway.store.writer import Priority
 from tests.adapters.stores import QUARTER, START, charge, new_store, poll, reading
 
@@ -150,6 +151,20 @@ async def test_a_database_that_another_program_holds_is_tried_again(tmp_path: Pa
         other.execute("ROLLBACK")
         other.close()
         assert (await store.keep([poll(reading())])).stored == 1
+
+
+async def test_a_disk_that_does_not_answer_is_told_while_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "STALLED_AFTER", 0.01)
+    answers = threading.Event()
+    async with Store(new_store(tmp_path)) as store:
+        said = Said(store)
+        waiting = asyncio.create_task(store.writer.submit(Priority.POLL, lambda _: answers.wait()))
+        assert "has not answered" in await said.words.get()
+        answers.set()
+        await waiting
+        assert await said.words.get() == "well"
 
 
 async def test_a_write_by_mistake_is_no_trouble_of_the_disk(tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     else:
         server: Postgres = request.getfixturevalue("postgres")
         url = server.new()
-    with database(url).exclusive() as engine, engine.connect() as one:
+    with database(url).exclusive() as engine, engine.connect() as one, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings, "NEAR", 2 * QUARTER // timedelta(microseconds=1))
         yield one
 
 
