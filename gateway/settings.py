@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
@@ -53,7 +53,7 @@ def _store(url: str) -> str:
             'write e.g. "sqlite:////var/lib/submeter/gateway.db" or "postgresql+psycopg://gateway@host/submeter"'
         )
         raise ValueError(message)
-    if parts.password is not None:
+    if parts.password is not None or "password" in parse_qs(parts.query):
         message = "a password has no place in this file; put it into the file that PGPASSFILE names"
         raise ValueError(message)
     return url

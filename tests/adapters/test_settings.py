@@ -243,6 +243,7 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
         ("sqlite:///gateway.db", "mysql://x/y", 'gateway.toml:3: store: "mysql:..." names neither an SQLite file nor'),
         ("sqlite:///gateway.db", "postgresql://x", 'gateway.toml:3: store: "postgresql:..." names neither'),
         ("sqlite:///gateway.db", "postgresql://a:secret@x/y", "gateway.toml:3: store: a password has no place in this"),
+        ("sqlite:///gateway.db", "postgresql://x/y?password=z", "gateway.toml:3: store: a password has no place in"),
         ('host = "127.0.0.1"\n[[mqtt', "port = 70000\n[[mqtt", "gateway.toml:5: mqtt.port: 70000 is refused"),
         ('id = "heat-02"', 'id = "Heat 02"', 'gateway.toml:17: bus[0].meter[1].id: "Heat 02" is refused'),
         (
