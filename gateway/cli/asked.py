@@ -95,7 +95,7 @@ def _sharing(row: dict[str, Any]) -> str:
     rule = f", {row['scope']} scope by {row['key']}" if row["link"] == "common" else ""
     lines = [f"{row['register']} ({row['meter_name']}, {row['unit']}): {row['link']}{rule}"]
     for point in row["points"]:
-        part = f"{point['numerator']} of {point['denominator']} = " if "denominator" in point else ""
+        part = f"{point['numerator']} of {point['denominator']} = " if row["link"] == "common" else ""
         lines.append(f"  {point['point']}: {part}{point['coefficient']}")
     if "remainder" in row:
         lines.append(f"  remainder, to the owner: {row['remainder']['numerator']} = {row['remainder']['coefficient']}")

@@ -98,8 +98,8 @@ def _shared(book: Book, register: Register, at: datetime) -> dict[str, Any]:
     if not links:
         return {**told, "link": "unlinked", "points": []}
     if links[0].key is None or links[0].scope is None:
-        one = {"point": links[0].point, "link": links[0].id, "coefficient": "1"}
-        return {**told, "link": "direct", "points": [one]}
+        whole = {"numerator": "1", "denominator": "1", "coefficient": "1"}
+        return {**told, "link": "direct", "points": [{"point": links[0].point, "link": links[0].id, **whole}]}
     return {**told, "link": "common", "scope": links[0].scope, "key": links[0].key, **_coefficients(book, links, at)}
 
 

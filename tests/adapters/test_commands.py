@@ -378,6 +378,8 @@ def test_allocation_shows_every_register(desk: Desk) -> None:
         ("power-1", "direct"),
         ("power-lift", "common"),
     ]
+    whole = {"numerator": "1", "denominator": "1", "coefficient": "1"}
+    assert told[1]["points"] == [{"point": "flat-1", "link": "direct", **whole}]
     assert told[2]["points"] == [
         {"point": "flat-1", "link": "lift-1", "numerator": "600", "denominator": "1000", "coefficient": "0.6"},
         {"point": "flat-2", "link": "lift-2", "numerator": "400", "denominator": "1000", "coefficient": "0.4"},
@@ -389,6 +391,7 @@ def test_allocation_shows_every_register(desk: Desk) -> None:
     shares = done(desk, *asked)["registers"][2]["points"]
     assert [one["coefficient"] for one in shares] == ["1/3", "2/3"]
     text = desk.submeter(*asked).stdout
+    assert "power-1 (Electricity, kWh): direct\n  flat-1: 1\n" in text
     assert "power-lift (Electricity, kWh): common, unit scope by surface\n  flat-1: 20 of 60 = 1/3\n" in text
     (sentence,) = refused(desk, *asked[:5], "steam")
     assert sentence.startswith("'steam' is no energy source; write one of electricity, ")
