@@ -102,6 +102,7 @@ class Metrics:
             for meter in line.meters:
                 polls.add_metric([line.line, meter.meter, "ok"], meter.ok)
                 polls.add_metric([line.line, meter.meter, "failed"], meter.failed)
+                polls.add_metric([line.line, meter.meter, "spared"], meter.spared)
         return polls, rounds, missed
 
     async def _stored(self) -> Iterable[Metric]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-COUNTS = PollCounts(line="mbus-1", rounds=3, missed=1, meters=(MeterCount(meter="heat-01", ok=2, failed=1),))
+COUNTS = PollCounts(line="mbus-1", rounds=3, missed=1, meters=(MeterCount(meter="heat-01", ok=2, failed=1, spared=4),))
 GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -93,6 +93,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
     assert found == {
         "submeter_polls_total,line=mbus-1,meter=heat-01,result=ok": 2,
         "submeter_polls_total,line=mbus-1,meter=heat-01,result=failed": 1,
+        "submeter_polls_total,line=mbus-1,meter=heat-01,result=spared": 4,
         "submeter_rounds_total,line=mbus-1": 3,
         "submeter_rounds_missed_total,line=mbus-1": 1,
         "submeter_readings_stored_total": 3,
