@@ -102,14 +102,10 @@ def _insert(connection: Connection, charge: NewCharge) -> None:
 
 
 def standing(connection: Connection, facility: str, month: str) -> list[str]:
-    """The bodies of the facility's charges of this closing that stand, in the order of their line ids.
-
-    Charges of sessions are not among them: they were made when the session ended, and settling has no say in them.
-    """
-    table, of_session = schema.charge, schema.session_charge.c.charge_id
+    """The bodies of the facility's charges of this closing that stand, those of sessions too, by their line ids."""
+    table = schema.charge
     rows = (table.c.facility == facility, table.c.closing == month, table.c.standing == 1)
-    settled = ~select(of_session).where(of_session == table.c.charge_id).exists()
-    query = select(table.c.body).where(*rows, settled).order_by(table.c.line_id, table.c.revision, table.c.charge_id)
+    query = select(table.c.body).where(*rows).order_by(table.c.line_id, table.c.revision, table.c.charge_id)
     return list(connection.scalars(query))
 
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from gateway.store.errors import StoreError, StoreInUseError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _PID_LENGTH = 20
+
+
+LOCKS = Path("/proc/locks")
+
+
+def holder(database: Path) -> int | None:
+    """The process that holds the lock of a database, None where nobody does. The lock itself is not touched."""
+    path = database.with_name(database.name + ".lock")
+    try:
+        process, inode = path.read_text(encoding="ascii").strip(), path.stat().st_ino
+        mark = re.compile(rf": FLOCK +ADVISORY +WRITE +{int(process)} +\S+:{inode} ")
+        return int(process) if mark.search(LOCKS.read_text(encoding="ascii")) else None
+    except (OSError, ValueError):  # no lock was ever taken, or its holder has not said who it is
+        return None
 
 
 class Lock:

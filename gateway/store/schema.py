@@ -205,13 +205,6 @@ session = Table(
     Index("session_ended", "ended_at", "facility"),
 )
 
-session_charge = Table(
-    "session_charge",
-    metadata,
-    Column("charge_id", _Text, ForeignKey("charge.charge_id"), primary_key=True),
-    Column("session", _Text, ForeignKey("session.id"), nullable=False),
-)
-
 closing = Table(
     "closing",
     metadata,

@@ -55,9 +55,6 @@ def end(
     place = events.next_place(connection, streams.current(connection, "session"))
     events.put(connection, place, subject=subject, time=at, bootid=bootid, data=data)
     charges.publish(connection, costs, at, bootid)
-    if costs:
-        rows = [{"charge_id": charge.charge_id, "session": session.id} for charge in costs]
-        connection.execute(insert(schema.session_charge), rows)
 
 
 def running(connection: Connection) -> list[SessionRecord]:

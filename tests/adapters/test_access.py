@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.service.sessions import chargeable
-from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HOUSE, WIRING, Laundry, laundry, tell
+from gateway.service.settle import Settler
+from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HOUSE, WIRING, Laundry, RightClock, laundry, tell
 from tests.verifier import verify
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
     from pathlib import Path
 
 
@@ -202,3 +204,26 @@ async def test_a_session_on_a_clock_that_is_not_set_is_kept_and_told_and_not_bil
     assert session["quantity"] == "0.50"
     await here.alarmed("session_unbilled")
     assert await here.events("charge") == []
+
+
+async def test_closing_the_month_leaves_the_charges_of_its_sessions_as_they_are(here: Laundry) -> None:
+    await here.wash(ANNA, 85)
+    await here.ended()
+    before = [one for one in await here.events("charge") if one["session"]]
+    await here.stop()
+    await close_month_of(here)
+    after = [one for one in await here.events("charge") if one["session"]]
+    assert after == before
+
+
+async def close_month_of(here: Laundry) -> None:
+    """As the settler does, some months later."""
+
+    class Later(RightClock):
+        def now(self) -> datetime:
+            return super().now() + timedelta(days=70)
+
+    later = Later()
+    settler = Settler(store=here.store, clock=later, bell=later.bell(), gateway="gw-01", beat=lambda: None)
+    await settler.settle_due()
+    assert await here.store.closed_months("f")

@@ -75,8 +75,3 @@ def _sessions() -> None:
         sa.Column("data", _Text, nullable=False),
     )
     op.create_index("session_ended", "session", ["ended_at", "facility"])
-    op.create_table(
-        "session_charge",
-        sa.Column("charge_id", _Text, sa.ForeignKey("charge.charge_id"), primary_key=True),
-        sa.Column("session", _Text, sa.ForeignKey("session.id"), nullable=False),
-    )
