@@ -180,7 +180,7 @@ class Settler:
         self, facility: Facility, started: datetime | None, now: datetime
     ) -> tuple[list[Month], datetime]:
         """The months to settle, oldest first, and when the next one is due."""
-        if started is None or started >= now:
+        if started is None or started > now:
             return [], MAX
         zone = facility.time_zone
         all_months = [Month.of(facility, day) for day in months(local_date(started, zone), local_date(now, zone))]
