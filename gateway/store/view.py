@@ -90,10 +90,7 @@ class StoreView:
         return await self.reader.run(partial(sessions.ended, facility=facility, start=start, until=until))
 
     async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
-        """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal.
-
-        Those of sessions are not among them.
-        """
+        """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal."""
         return await self.reader.run(partial(charges.standing, facility=facility, month=month))
 
     async def revisions(self, facility: str, month: str) -> Mapping[str, int]:

@@ -64,11 +64,11 @@ async def test_a_charge_that_is_refused_leaves_the_session_running_and_nothing_t
         assert [stream.head for stream in await store.streams()] == [0, 0, 0, 0]
 
 
-async def test_settling_never_sees_the_charges_of_sessions(store_url: str) -> None:
+async def test_charges_of_sessions_stand_beside_those_of_the_month(store_url: str) -> None:
     async with Store(store_url) as store:
         await end(store, 1)
         await store.publish([charge(2)], START)
-        assert await store.standing_charges("sonnenhof", "2026-10") == [charge(2).data]
+        assert await store.standing_charges("sonnenhof", "2026-10") == [charge(1).data, charge(2).data]
         assert len(await store.all_charges(ChargeFilter(closing="2026-10"))) == 2
 
 
