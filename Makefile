@@ -15,6 +15,7 @@ demo: run-tools ## a simulated building month, billed by the real daemon [DEMO_S
 
 test: test-tools ## all tests [STRICT=1: a skipped test fails]
 	@scripts/get-mosquitto || true
+	@scripts/get-faketime || true
 	@scripts/get-postgresql || true
 	$(BIN)/python -m pytest
 

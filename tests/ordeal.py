@@ -28,7 +28,7 @@ from tests.scenarios.plant import BUILDING, begin, submeter
 from tests.verifier import verify
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from tests.broker import Broker
@@ -135,14 +135,18 @@ class Ordeal:
         last = err.decode().splitlines()[-1:]
         self.places += [line.removeprefix("died at ") for line in last if line.startswith("died at ")] or ["rest"]
 
-    async def born(self, doom: str = "", **environment: str) -> asyncio.subprocess.Process:
+    async def born(
+        self, doom: str = "", program: Sequence[str] = MORTAL, **environment: str
+    ) -> asyncio.subprocess.Process:
         variables = {"SUBMETER_CLOCK": str(self.folder / "clock"), "MORTAL_FOLDER": str(self.store), **environment}
-        return await begin("--config", self.config, "run", program=MORTAL, MORTAL=doom, **variables)
+        return await begin("--config", self.config, "run", program=program, MORTAL=doom, **variables)
 
     @asynccontextmanager
-    async def living(self) -> AsyncIterator[tuple[asyncio.subprocess.Process, Clock]]:
+    async def living(
+        self, program: Sequence[str] = MORTAL, **environment: str
+    ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Clock]]:
         """A gateway that is ended in good order."""
-        daemon, clock = await self.born(), Clock(self.folder / "clock")
+        daemon, clock = await self.born(program=program, **environment), Clock(self.folder / "clock")
         try:
             yield daemon, clock
         finally:
@@ -241,14 +245,14 @@ def kill(process: asyncio.subprocess.Process, number: signal.Signals = signal.SI
 
 @asynccontextmanager
 async def ordeal(
-    folder: Path, broker: Broker, disk: Disk | None = None, home: Path | None = None
+    folder: Path, broker: Broker, disk: Disk | None = None, home: Path | None = None, poll: timedelta = DAY
 ) -> AsyncIterator[Ordeal]:
     """Everything but the gateway, which has its settings, its store and its property data."""
     for name in ("devices.toml", "property.toml"):
         text = (BUILDING / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace('"Europe/Zurich"', '"UTC"'), encoding="utf-8")
     lines = build(truth.load(folder))
-    settings = wiring(lines.truth, await lines.start(), broker=(broker.host, broker.port), poll=DAY)
+    settings = wiring(lines.truth, await lines.start(), broker=(broker.host, broker.port), poll=poll)
     home = home or (disk.folder if disk else folder)
     places = {'site = "demo"': 'site = "sonnenhof"', "sqlite:///gateway.db": f"sqlite:///{home}/gateway.db"}
     for old, new in places.items():
