@@ -6,6 +6,7 @@ It decides nothing: a worker that is rung looks at the clock for what is due, an
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -34,6 +35,7 @@ class Calendar:
     def __init__(self, *, hourly: Bell, nightly: Bell, beat: Callable[[], None], zone: ZoneInfo | None = None) -> None:
         """`beat` is called at every sign of life; the box's own time zone holds where none is given."""
         self._beat = beat
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)  # every ring would be told
         self.scheduler = AsyncIOScheduler(
             job_defaults={"coalesce": True, "misfire_grace_time": None}, **({} if zone is None else {"timezone": zone})
         )

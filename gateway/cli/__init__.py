@@ -69,6 +69,12 @@ def _decode() -> click.Command:
     return decode
 
 
+def _doctor() -> click.Command:
+    from gateway.cli.doctor import doctor
+
+    return doctor
+
+
 def _entries(kind: str) -> click.Command:
     from gateway.cli.entries import group
 
@@ -158,6 +164,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "charges": _charges,
     "check": _check,
     "decode": _decode,
+    "doctor": _doctor,
     "exchange": _exchange,
     "explain": _explain,
     "export": _export,

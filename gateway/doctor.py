@@ -1,0 +1,199 @@
+"""Looks at everything that an installed gateway needs, and says of each that it is well, or what to do.
+
+Nothing is disturbed: where the gateway runs, lines are judged by what it has read, and the broker is asked under
+another name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.clock import SystemClock
+from gateway.control import socket_path
+from gateway.mqtt.probe import ProbeError, probe
+from gateway.mqtt.security import CREDENTIAL, Security
+from gateway.ports.field import FieldError, LineDownError
+from gateway.store import StoreError, StoreView
+from gateway.store.figures import Figures, folder
+from gateway.store.lock import holder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from datetime import datetime
+
+    from gateway.settings import BusSettings, MqttSettings, Settings
+
+UNIT = "submeter.service"
+ROOM = 200_000_000
+"""bytes below which a disk is nearly full"""
+LATE = timedelta(minutes=20)
+"""as long may a round take, or a meter be spared for its battery"""
+NAMED = 5
+"""meters named in a sentence"""
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """How one thing is."""
+
+    check: str
+    """store, daemon, disk, clock, watchdog, bus, broker"""
+    subject: str
+    """id of the line, name of the broker; "" where there is only one"""
+    well: bool
+    text: str
+    """how it is; or what is wrong, and what to do"""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """All findings, one after the other as they are made."""
+    running = _listening(socket_path(settings.store, settings.file))
+    heard: Mapping[str, datetime] = {}
+    clock = SystemClock()
+    try:
+        async with StoreView(settings.store) as view:
+            longest = max((bus.poll for bus in settings.buses), default=timedelta(0))
+            heard = await Figures(view).heard(clock.now() - 2 * longest - LATE)
+    except StoreError as error:
+        yield Finding(check="store", subject="", well=False, text=str(error))
+    else:
+        yield Finding(check="store", subject="", well=True, text="there, and of this release")
+    yield _daemon(settings, running=running)
+    for finding in (*_disk(settings), _clock(clock), await _watchdog()):
+        yield finding
+    for bus in settings.buses:
+        yield _heard(bus, heard, clock.now()) if running else await _opened(bus, clock)
+    if settings.mqtt is not None:
+        yield await asyncio.to_thread(_broker, settings.mqtt)
+
+
+def _listening(path: Path) -> bool:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+        try:
+            connection.connect(str(path))
+        except PermissionError:
+            return True  # somebody else's, but there
+        except OSError:
+            return False
+    return True
+
+
+def _daemon(settings: Settings, *, running: bool) -> Finding:
+    process = None if folder(settings.store) is None else holder(Path(settings.store.removeprefix("sqlite:///")))
+    if running:
+        text = "runs" if process is None else f"runs as process {process}, which holds the store's lock"
+    elif process is not None:
+        text = f"process {process} holds the store's lock and takes no commands: wait for it, or end it"
+    else:
+        text = "does not run, and nobody holds the store's lock: sudo systemctl start submeter"
+    return Finding(check="daemon", subject="", well=running, text=text)
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    place = folder(settings.store)
+    if place is None:
+        return
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        text = f"{place}: {error.strerror}: make the folder of the store, owned by the user that runs the gateway"
+        yield Finding(check="disk", subject=str(place), well=False, text=text)
+        return
+    room = f"{free // 1_000_000} MB free"
+    if not os.access(place, os.W_OK):
+        text = "this user cannot write there: run it as the gateway's user, and look whether the disk is read-only"
+    elif free < ROOM:
+        text = f"{room}: make room; less than {ROOM // 1_000_000} MB is nearly full"
+    else:
+        yield Finding(check="disk", subject=str(place), well=True, text=f"{room}, can be written")
+        return
+    yield Finding(check="disk", subject=str(place), well=False, text=text)
+
+
+def _clock(clock: SystemClock) -> Finding:
+    if clock.trusted():
+        return Finding(check="clock", subject="", well=True, text=f"synchronised, {clock.now():%Y-%m-%d %H:%M} UTC")
+    text = f"not synchronised ({clock.now():%Y-%m-%d %H:%M} UTC), so nothing is billed: see timedatectl and the network"
+    return Finding(check="clock", subject="", well=False, text=text)
+
+
+async def _watchdog() -> Finding:
+    shown = await _shown()
+    limit = shown.get("WatchdogUSec", "0")
+    if not shown:
+        text = "no systemd here, so nobody starts a hanging gateway anew: install the unit (docs/install.md)"
+    elif shown.get("LoadState") != "loaded":
+        text = f"systemd knows no {UNIT}: install it (docs/install.md)"
+    elif limit in {"0", "infinity"}:
+        text = f"{UNIT} has none: give it WatchdogSec=60 (systemctl edit submeter)"
+    else:
+        return Finding(check="watchdog", subject="", well=True, text=f"{UNIT} is started anew after {limit} of silence")
+    return Finding(check="watchdog", subject="", well=False, text=text)
+
+
+async def _shown() -> dict[str, str]:
+    """What systemd says of the unit; nothing where it does not answer."""
+    asked = ("show", UNIT, "--property=LoadState,WatchdogUSec")
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec("systemctl", *asked, stdout=pipe, stderr=pipe)
+    except FileNotFoundError:
+        return {}
+    out, _ = await process.communicate()
+    return dict(line.split("=", 1) for line in out.decode().splitlines() if "=" in line)
+
+
+def _heard(bus: BusSettings, heard: Mapping[str, datetime], now: datetime) -> Finding:
+    """Judged by the last two rounds."""
+    since = now - 2 * bus.poll - LATE
+    silent = [meter for meter in bus.meters if meter not in heard or heard[meter] < since]
+    text = f"{len(bus.meters) - len(silent)} of {len(bus.meters)} meters answered in the last two rounds"
+    if silent:
+        more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+        text += f"; look at the cable, address and settings of {', '.join(silent[:NAMED])}{more}"
+    return Finding(check="bus", subject=bus.id, well=not silent, text=text)
+
+
+async def _opened(bus: BusSettings, clock: SystemClock) -> Finding:
+    """One meter is read: that shows whether the line can be opened, and costs the batteries of one meter only."""
+    line = bus.driver.open(bus.line, bus.meters, clock)
+    meter = next(iter(bus.meters))
+    try:
+        await line.read(meter)
+    except LineDownError as error:
+        text = str(error)
+    except FieldError as error:
+        text = f"can be opened, but {meter} is not understood: {error}"
+    else:
+        return Finding(check="bus", subject=bus.id, well=True, text=f"can be opened, {meter} answers")
+    finally:
+        await line.close()
+    return Finding(check="bus", subject=bus.id, well=False, text=text)
+
+
+def _broker(mqtt: MqttSettings) -> Finding:
+    files = {"ca_file": mqtt.ca_file, "cert_file": mqtt.cert_file, "key_file": mqtt.key_file}
+    security = Security(
+        **files, user=mqtt.user, password_file=mqtt.password_file, credentials=os.environ.get(CREDENTIALS)
+    )
+    hidden = any((file or "").startswith(CREDENTIAL) for file in (*files.values(), mqtt.password_file))
+    try:
+        if hidden and security.credentials is None:
+            socket.create_connection((mqtt.host, mqtt.port), timeout=5).close()
+            text, well = "can be reached; only the service has its credentials: see journalctl -u submeter", True
+        else:
+            text, well = f"speaks {probe(mqtt.host, mqtt.port, security)} and lets the gateway in", True
+    except ProbeError as error:
+        text, well = str(error), False
+    except OSError as error:
+        text, well = f"it cannot be reached ({error}); start it, or correct host and port", False
+    return Finding(check="broker", subject=f"{mqtt.host}:{mqtt.port}", well=well, text=text)

@@ -1,0 +1,249 @@
+"""`submeter doctor`: green where all is well, else a sentence with what to do, and nobody disturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import doctor, drivers
+from gateway.mqtt.probe import ProbeError, probe
+from gateway.mqtt.security import Security
+from gateway.settings import Settings, load
+from gateway.store import Store, StoreView
+from gateway.store.figures import Figures
+from gateway.store.lock import Lock, holder
+from simulators.mbus import Line, Slave, captured_telegrams
+from tests.adapters.stores import new_store
+from tests.broker import Broker, free_port
+from tests.scenarios.plant import begin, submeter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+MODEL, SERIAL = "emu-professional-375", "00032621"
+SYNCHRONISED = "from pathlib import Path; from gateway import cli, clock; clock.TIMESYNC = Path('/'); cli.main()"
+"""a command on a machine whose clock is right"""
+UNIT = "LoadState=loaded\\nWatchdogUSec=1min\\n"
+
+
+class Box:
+    """A meter, a broker, a systemd that says what it is told to, and the settings of it all."""
+
+    def __init__(self, folder: Path, slave: Slave, port: int, broker: Broker) -> None:
+        self.folder = folder
+        self.slave = slave
+        self.config = folder / "gateway.toml"
+        self.text = (
+            f'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n[mqtt]\nhost = "{broker.host}"\n'
+            f'port = {broker.port}\n[[bus]]\nid = "mbus-1"\ndriver = "mbus"\nhost = "127.0.0.1"\nport = {port}\n'
+            f'baud = 9600\nlatency = 0.01\npoll = "1s"\n[[bus.meter]]\nid = "power-01"\n'
+            f'model = "{MODEL}"\naddress = 1\n'
+        )
+        self.config.write_text(self.text, encoding="utf-8")
+        self.url = new_store(folder)
+        (folder / "bin").mkdir()
+        self.systemd(UNIT)
+
+    def systemd(self, says: str) -> None:
+        program = self.folder / "bin" / "systemctl"
+        program.write_text(f"#!/bin/sh\nprintf '{says}'\n", encoding="utf-8")
+        program.chmod(0o755)
+
+    async def examined(self, config: Path | None = None) -> tuple[int, dict[str, tuple[bool, str]]]:
+        """The exit code, and by check whether all is well with the text."""
+        arguments = ("-c", SYNCHRONISED, "--config", str(config or self.config), "--json", "doctor")
+        process = await begin(*arguments, program=(), PATH=f"{self.folder}/bin:/usr/bin:/bin")
+        out, err = await process.communicate()
+        assert err == b""
+        told = json.loads(out)
+        assert told["ok"] == all(each["ok"] for each in told["findings"])
+        return process.returncode or 0, {each["check"]: (each["ok"], each["text"]) for each in told["findings"]}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The daemon, once the meter has been read."""
+        asked = ("-c", SYNCHRONISED, "--config", str(self.config), "run")
+        daemon = await begin(*asked, program=(), SUBMETER_CLOCK="")
+        try:
+            async with asyncio.timeout(60), StoreView(self.url) as view:
+                while True:
+                    if await Figures(view).heard(datetime(2026, 1, 1, tzinfo=UTC)):
+                        break
+                    await asyncio.sleep(0.05)
+            yield daemon
+        finally:
+            daemon.terminate()
+            _, self.log = await daemon.communicate()
+
+
+@pytest.fixture
+async def box(tmp_path: Path, broker: Broker) -> AsyncIterator[Box]:
+    slave = Slave(address=1, captured=captured_telegrams()[MODEL], serial=SERIAL, counts={})
+    line = Line([slave])
+    yield Box(tmp_path, slave, await line.start(), broker)
+    await line.close()
+
+
+async def test_where_all_is_well_everything_is_green_and_nobody_is_disturbed(box: Box) -> None:
+    async with box.running() as daemon:
+        code, found = await box.examined()
+        assert [check for check, (well, _) in found.items() if not well] == []
+        assert (code, set(found)) == (0, {"store", "daemon", "disk", "clock", "watchdog", "bus", "broker"})
+        assert found["daemon"][1] == f"runs as process {daemon.pid}, which holds the store's lock"
+        assert found["bus"][1].startswith("1 of 1 meters answered")
+        assert found["broker"][1] == "speaks MQTT 5 and lets the gateway in"
+    lines = box.log.decode().splitlines()
+    assert [line for line in lines if "is there, in" in line] == [line for line in lines if "roker" in line]
+    async with StoreView(box.url) as view:
+        assert await view.open_alarms() == []
+
+
+async def test_a_meter_that_the_running_gateway_does_not_hear_is_named(box: Box) -> None:
+    more = box.folder / "more.toml"
+    more.write_text(f'{box.text}[[bus.meter]]\nid = "power-02"\nmodel = "{MODEL}"\naddress = 2\n', encoding="utf-8")
+    async with box.running():
+        code, found = await box.examined(more)
+    assert code == 1
+    assert found["bus"] == (
+        False,
+        "1 of 2 meters answered in the last two rounds; look at the cable, address and settings of power-02",
+    )
+
+
+async def test_where_the_gateway_does_not_run_its_line_is_opened_and_one_meter_read(box: Box) -> None:
+    code, found = await box.examined()
+    assert code == 1
+    assert [check for check, (well, _) in found.items() if not well] == ["daemon"]
+    assert found["daemon"][1].endswith("sudo systemctl start submeter")
+    assert found["bus"][1] == "can be opened, power-01 answers"
+    box.slave.fault = "silence"
+    assert (await box.examined())[1]["bus"][1].startswith("can be opened, but power-01 is not understood: ")
+    box.config.write_text(box.text.replace("port = ", f"port = {free_port()} # "), encoding="utf-8")
+    _, found = await box.examined()
+    assert not found["bus"][0]
+    assert "can be opened" not in found["bus"][1]
+    assert not found["broker"][0]
+    assert found["broker"][1].startswith("it cannot be reached (")
+
+
+async def test_a_process_that_holds_the_lock_and_takes_no_commands_is_named(box: Box) -> None:
+    holding = (
+        "import sys; from pathlib import Path; from gateway.store.lock import Lock; "
+        f"lock = Lock(Path('{box.folder}/gateway.db')); print(flush=True); sys.stdin.read()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", holding, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    _, found = await box.examined()
+    await process.communicate(b"")
+    assert found["daemon"] == (
+        False,
+        f"process {process.pid} holds the store's lock and takes no commands: wait for it, or end it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("LoadState=not-found\\nWatchdogUSec=infinity\\n", "systemd knows no submeter.service"),
+        ("LoadState=loaded\\nWatchdogUSec=0\\n", "give it WatchdogSec=60"),
+        ("", "no systemd here"),
+    ],
+)
+async def test_a_unit_without_a_watchdog_is_told(box: Box, says: str, told: str) -> None:
+    box.systemd(says)
+    well, text = (await box.examined())[1]["watchdog"]
+    assert not well
+    assert told in text
+
+
+async def test_without_store_and_folder_both_say_so(box: Box) -> None:
+    box.config.write_text(box.text.replace("sqlite:///", "sqlite:///none/"), encoding="utf-8")
+    _, found = await box.examined()
+    assert found["store"] == (False, f"{box.folder}/none/gateway.db: there is no store yet: run `submeter migrate`")
+    assert found["disk"][1].startswith(f"{box.folder}/none: No such file or directory: make the folder")
+
+
+async def test_a_disk_that_is_nearly_full_or_closed_to_us_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    monkeypatch.setattr(doctor, "ROOM", 10**18)
+    texts = {each.check: each async for each in doctor.examine(loaded)}
+    assert "make room" in texts["disk"].text
+    monkeypatch.setattr("os.access", lambda *_: False)
+    texts = {each.check: each async for each in doctor.examine(loaded)}
+    assert "this user cannot write there" in texts["disk"].text
+
+
+async def test_a_clock_that_is_not_synchronised_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    monkeypatch.setattr("gateway.clock.SystemClock.trusted", lambda _: False)
+    texts = {each.check: each async for each in doctor.examine(loaded)}
+    assert not texts["clock"].well
+    assert "timedatectl" in texts["clock"].text
+
+
+async def test_people_get_a_line_for_each_and_exit_code_1(box: Box) -> None:
+    code, out, err = await submeter("--config", str(box.config), "doctor", PATH=f"{box.folder}/bin:/usr/bin:/bin")
+    assert (code, err) == (1, "")
+    assert [line.split()[0] for line in out.splitlines() if "clock:" not in line] == [
+        "ok",
+        "FAIL",
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+    ]
+    assert "ok   bus mbus-1: can be opened, power-01 answers" in out.splitlines()
+
+
+def test_a_broker_that_refuses_is_quoted(tmp_path: Path) -> None:
+    closed = Broker(tmp_path, "allow_anonymous false")
+    closed.start()
+    with pytest.raises(ProbeError, match="it refuses the gateway: Not authorized"):
+        probe(closed.host, closed.port, Security())
+    closed.stop()
+
+
+async def test_a_broker_of_the_older_protocol_is_asked_in_it_and_one_that_is_none_is_told() -> None:
+    async def old(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.read(1000)
+        five = b"MQTT\x05" in hello
+        writer.write(bytes([0x20, 0x03, 0x00, 0x84, 0x00]) if five else bytes([0x20, 0x02, 0x00, 0x00]))
+        await reader.read()
+        writer.close()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.close()
+
+    for behaviour, answer in ((old, "MQTT 3.1.1"), (mute, None)):
+        async with await asyncio.start_server(behaviour, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            if answer:
+                assert await asyncio.to_thread(probe, "127.0.0.1", port, Security()) == answer
+            else:
+                with pytest.raises(ProbeError, match="is this the port of a broker"):
+                    await asyncio.to_thread(probe, "127.0.0.1", port, Security())
+
+
+async def test_the_holder_of_a_lock_is_known_without_touching_it(tmp_path: Path) -> None:
+    database = tmp_path / "gateway.db"
+    assert holder(database) is None
+    new_store(tmp_path)
+    assert holder(database) is None  # the file of the lock is left behind
+    async with Store(f"sqlite:///{database}"):
+        assert holder(database) is not None
+    with Lock(database):
+        pass
+    assert holder(database) is None
