@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 AGAIN = 5.0
 """seconds until it is tried again"""
 SIGN_OF_LIFE = 30.0
-ROUNDS = 500
-"""as many writes wait in memory: five days of one line that is polled every quarter of an hour"""
+ROUNDS = 100
+"""as many writes wait in memory: a day of one line that is polled every quarter of an hour, about 6 MB for 60 meters"""
 
 _log = logging.getLogger(__name__)
 
