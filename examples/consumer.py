@@ -119,11 +119,10 @@ class Consumer:
             except ValueError:
                 print(f"{end}: a message that is no JSON was dropped", flush=True)
                 continue
-            if end == "info":
-                touched |= self._begin(body["streams"])
-                missed |= message.retain  # the gateway was there before us
-            elif end.startswith("reply/"):
-                touched |= self._jump(body)
+            if end == "info" or end.startswith("reply/"):
+                told = self._begin(body["streams"]) if end == "info" else self._jump(body)
+                missed |= bool(told) and (message.retain or end != "info")  # retained: the gateway was there before us
+                touched |= told
             else:
                 events.append((body, message.payload.decode()))
         touched |= self._keep(events)
@@ -213,6 +212,7 @@ def connected(options: argparse.Namespace, database: Database) -> None:
         print(f"connected to {options.broker}: {reason}", flush=True)
 
     client.on_connect = on_connect
+    client.on_subscribe = lambda *_: print(f"subscribed to {options.root}", flush=True)
     client.on_message = lambda _, __, message: inbox.put((consumer.connection, message))
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval, properties.ReceiveMaximum = SESSION, BATCH

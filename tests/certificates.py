@@ -1,16 +1,19 @@
-"""Certificates for tests, made by OpenSSL: a CA, a broker, clients, and a CA that nobody should trust."""
+"""Certificates for tests, made by OpenSSL, and a Mosquitto that asks for them by the example in config/mosquitto."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from paho.mqtt.client import Client
 
+CONFIG = Path(__file__).parents[1] / "config" / "mosquitto"
+INSTALLED = "/etc/mosquitto/submeter"
 EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
@@ -30,6 +33,20 @@ class Authority:
         ca = ("-CA", self.file, "-CAkey", self.folder / "ca.key", "-CAcreateserial")
         _openssl("x509", "-req", "-in", request, *ca, "-days", days, "-copy_extensions", "copy", "-out", cert)
         return cert, key
+
+
+def example(folder: Path, ca: Authority) -> str:
+    """The example, with its files in a test's folder and the listener of the test's broker."""
+    rules = folder / "acl"
+    rules.write_bytes((CONFIG / "acl").read_bytes())
+    rules.chmod(0o700)
+    text = (CONFIG / "mosquitto.conf").read_text(encoding="utf-8").replace("listener 8883\n", "")
+    text = text.replace(f"{INSTALLED}/acl", str(rules)).replace(f"{INSTALLED}/passwords", str(folder / "passwords"))
+    return text.replace(INSTALLED, str(ca.folder))
+
+
+def identify(client: Client, ca: Authority, name: str) -> None:
+    client.tls_set(str(ca.file), str(ca.folder / f"{name}.pem"), str(ca.folder / f"{name}.key"))
 
 
 def _names(host: str) -> str:

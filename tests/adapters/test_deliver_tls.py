@@ -7,7 +7,6 @@ import logging
 import subprocess
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,17 +14,14 @@ import pytest
 from gateway.mqtt import client as mqtt
 from gateway.mqtt.security import Security
 from tests.broker import HOST, Broker
-from tests.certificates import Authority
+from tests.certificates import Authority, example, identify
 from tests.delivery import ROOT, delivering, listening
 from tests.outbox import HANGS, Outbox, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from paho.mqtt.client import Client
-
-CONFIG = Path(__file__).parents[2] / "config" / "mosquitto"
-INSTALLED = "/etc/mosquitto/submeter"
 CHARGES = stream("charge")
 SECRET = "open sesame\n"  # noqa: S105 - of a test
 
@@ -56,16 +52,6 @@ def broker(tmp_path: Path, ca: Authority) -> Iterator[Broker]:
     one.stop()
 
 
-def example(folder: Path, ca: Authority) -> str:
-    """The example, with its files in a test's folder and the listener of the test's broker."""
-    rules = folder / "acl"
-    rules.write_bytes((CONFIG / "acl").read_bytes())
-    rules.chmod(0o700)
-    text = (CONFIG / "mosquitto.conf").read_text(encoding="utf-8").replace("listener 8883\n", "")
-    text = text.replace(f"{INSTALLED}/acl", str(rules)).replace(f"{INSTALLED}/passwords", str(folder / "passwords"))
-    return text.replace(INSTALLED, str(ca.folder))
-
-
 def by_password(folder: Path, ca: Authority) -> Broker:
     """Mosquitto with the example files; everybody is known by name and password."""
     text = example(folder, ca).replace("require_certificate true\nuse_identity_as_username true\n", "")
@@ -78,10 +64,6 @@ def by_password(folder: Path, ca: Authority) -> Broker:
 
 def gateway(ca: Authority) -> Security:
     return Security(ca_file=str(ca.file), cert_file=str(ca.folder / "gw-01.pem"), key_file=str(ca.folder / "gw-01.key"))
-
-
-def identify(client: Client, ca: Authority, name: str) -> None:
-    client.tls_set(str(ca.file), str(ca.folder / f"{name}.pem"), str(ca.folder / f"{name}.key"))
 
 
 async def test_charges_reach_a_receiver_over_tls_and_its_acks_the_gateway(broker: Broker, ca: Authority) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -17,6 +18,9 @@ import pytest
 
 from gateway.core.canonical import canonical
 from gateway.core.event import Event
+from gateway.mqtt.security import Security
+from tests.broker import Broker
+from tests.certificates import Authority, example
 from tests.delivery import ROOT, delivering, listening
 from tests.outbox import NOON, Outbox, stream
 
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from paho.mqtt.client import MQTTMessage
-
-    from tests.broker import Broker
 
 CONSUMER = Path(__file__).parents[2] / "examples" / "consumer.py"
 CHARGES = stream("charge")
@@ -87,13 +89,14 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @contextmanager
-def consuming(broker: Broker, database: str, *kinds: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, from its connection on; killed at the end."""
-    where = ["--broker", f"{broker.host}:{broker.port}", *(("--kinds", *kinds) if kinds else ())]
-    command = [sys.executable, str(CONSUMER), database, ROOT, "billing", *where]
+def consuming(broker: Broker, database: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, from its subscription on; killed at the end."""
+    where = ("--broker", f"{broker.host}:{broker.port}")
+    command = [sys.executable, str(CONSUMER), database, ROOT, "billing", *where, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"connected to")
+        assert process.stdout.readline().startswith(b"subscribed to")
         try:
             yield process
         finally:
@@ -193,3 +196,54 @@ async def test_after_a_restore_the_new_streams_charges_count_and_lost_ones_are_t
         "10 charges are only in older streams: take them back once the current one is complete",
     ]
     assert restored.alarms == []
+
+
+async def test_what_the_gateway_keeps_no_longer_is_told_and_passed_over(broker: Broker, tmp_path: Path) -> None:
+    ledger, database = Ledger(), str(tmp_path / "billing.db")
+    ledger.charge(range(50))
+    async with (
+        delivering(ledger, broker.host, broker.port, ["billing"]) as deliver,
+        listening(broker.host, broker.port) as ear,
+    ):
+        await ear.until(lambda: len(ear.seqs()) == 50)
+        ear.ack("billing", CHARGES, 50)
+        await ledger.until(lambda: ledger.done[CHARGES] == 50)
+        del ledger.rows[CHARGES][:30]
+        with consuming(broker, database) as process:  # it has lost what it had
+            assert process.stdout is not None
+            line = await asyncio.to_thread(process.stdout.readline)
+            assert line.startswith(f"{CHARGES}: what came before 31 is no longer kept".encode())
+            ear.heard.clear()
+            await ear.until(lambda: "50" in acks(ear.heard))
+        assert deliver.counts["ack_above_sent"] == 0
+    assert rows(database, "SELECT MIN(seq), COUNT(*) FROM event") == [(31, 20)]
+
+
+async def test_sessions_alarms_and_readings_are_kept_where_they_are_wanted(broker: Broker, database: str) -> None:
+    ledger = Ledger()
+    ledger.charge(range(20))
+    for kind in ("session", "alarm", "reading"):
+        ledger.add(kind, 200)
+    with consuming(broker, database, "--kinds", "charges", "sessions", "alarms", "readings"):
+        async with delivering(ledger, broker.host, broker.port, ["billing"]):
+            await ledger.until(lambda: all(ledger.done[name] == len(ledger.rows[name]) for name in ledger.rows))
+    assert told(database) == ledger.owed()
+    assert rows(database, "SELECT COUNT(*) FROM event") == [(620,)]
+
+
+async def test_it_is_let_in_by_its_certificate_under_the_example_access_rules(tmp_path: Path) -> None:
+    ca = Authority(tmp_path / "ca")
+    for name in ("broker", "gw-01", "billing"):
+        ca.sign(name)
+    broker = Broker(tmp_path, example(tmp_path, ca))
+    broker.start()
+    files = (f"{ca.folder}/gw-01.pem", f"{ca.folder}/gw-01.key")
+    gateway = Security(ca_file=str(ca.file), cert_file=files[0], key_file=files[1])
+    own = ("--ca", str(ca.file), "--cert", f"{ca.folder}/billing.pem", "--key", f"{ca.folder}/billing.key")
+    ledger, database = Ledger(), str(tmp_path / "billing.db")
+    ledger.charge(range(100))
+    async with delivering(ledger, broker.host, broker.port, ["billing"], security=gateway):
+        with consuming(broker, database, *own):
+            await ledger.until(lambda: ledger.done[CHARGES] == 100)
+    broker.stop()
+    assert told(database) == ledger.owed()
