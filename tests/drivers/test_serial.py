@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from serial import Serial
 
 from drivers import serial
 from drivers.serial import LineSettings, SerialLine, connect
@@ -77,10 +78,27 @@ async def test_what_came_while_the_machine_was_busy_is_not_taken_for_silence(wir
 
 @pytest.mark.parametrize("parity", ["none", "even", "odd"])
 async def test_a_pty_is_opened_with_every_parity(wire: MBusWire, parity: serial.Parity) -> None:
+    Serial(str(wire.link), 38400, timeout=0).close()  # where only the parity is to be changed, the kernel refuses
     line = await connect(settings(wire.link, parity))
     wire.say(b"\xff\x00")
     assert await line.receive(5.0)
     await line.close()
+
+
+async def test_reading_a_line_again_and_again_leaves_the_others_their_turn(line: SerialLine) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for _ in range(100):
+        await line.receive(0)
+    task.cancel()
+    assert turns >= 99
 
 
 def test_how_long_octets_take_follows_from_their_bits() -> None:
