@@ -209,22 +209,24 @@ class Ordeal:
 
     async def check(self) -> None:
         """Assert that nothing was lost, nothing came twice, no number is missing, and the total is the truth's."""
-        readings, charges = self.received("readings"), self.received("charges")
+        readings = self.received("readings")
         names = [device.id for device in self.meters.truth.devices]
         polled = sorted((event["data"]["at"], event["data"]["meter"]) for event in readings)
         wanted = sorted((f"{at:%Y-%m-%dT%H:%M:%SZ}", meter) for at in self.answered for meter in names)
         assert polled == wanted, "each meter at each poll, once"
         for events in (readings, self.received("alarms")):
             assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1)), "no gap"
-        assert verify(charges) == len({event["data"]["charge_id"] for event in charges}), "no charge twice"
-        await self._compare_with_the_store(charges)
-        self._compare_with_the_truth([event["data"] for event in charges])
+        await self.check_charges()
 
-    async def _compare_with_the_store(self, charges: list[dict[str, Any]]) -> None:
+    async def check_charges(self) -> None:
+        """Assert that the newest stream of charges is whole, that of the store, and adds up to the truth."""
         async with StoreView(self.url) as view:
             name = next(stream.name for stream in await view.streams() if stream.kind == "charge")
             kept = await view.events(name, 0, 1_000_000)
+        charges = [event for event in self.received("charges") if event["stream"] == name]
+        assert verify(charges) == len({event["data"]["charge_id"] for event in charges}), "no charge twice"
         assert [event.id for event in kept] == [event["id"] for event in charges], "the store has what was delivered"
+        self._compare_with_the_truth([event["data"] for event in charges])
 
     def _compare_with_the_truth(self, charges: list[dict[str, Any]]) -> None:
         firsts = [START]
