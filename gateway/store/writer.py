@@ -171,11 +171,15 @@ class Writer:
 
     def _with_relief(self, job: _Job) -> Any:  # noqa: ANN401 - what the work returns
         try:
+            try:
+                return self._transaction(job)
+            except StorageError as error:
+                if not self._guard.relieve(self._connection, error.__cause__):
+                    raise
             return self._transaction(job)
         except StorageError as error:
-            if not self._guard.relieve(self._connection, error.__cause__):
-                raise
-        return self._transaction(job)
+            self._health.failing(error.reason)
+            raise
 
     def _transaction(self, job: _Job) -> Any:  # noqa: ANN401 - what the work returns
         try:
@@ -187,7 +191,6 @@ class Writer:
             reason = self._trouble(error)
             if reason is None:
                 raise
-            self._health.failing(reason)
             raise StorageError(reason) from error
         self._tell_kept()
         return result

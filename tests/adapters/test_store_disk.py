@@ -18,6 +18,7 @@ from gateway.core.event import Alarm
 from gateway.service import storing
 from gateway.service.storing import Backlog, StoreUnavailableError, enduring
 from gateway.store import StorageError, Store, writer
+from gateway.store.ballast import DiskGuard
 from gateway.store.writer import Priority
 from tests.adapters.stores import QUARTER, START, charge, new_store, poll, reading
 
@@ -103,6 +104,26 @@ async def test_ballast_comes_back_with_room(tmp_path: Path) -> None:
         await store.writer.submit(Priority.TAP, limit(100_000))
         assert (await store.keep([poll(reading())])).stored == 1
         assert (tmp_path / "gateway.db.ballast").stat().st_size == BALLAST
+
+
+async def test_nobody_is_told_of_a_disk_on_which_giving_up_the_ballast_was_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Store(new_store(tmp_path), ballast=BALLAST) as store:
+        said = Said(store)
+
+        def relieve(guard: DiskGuard, connection: Connection, error: BaseException | None) -> bool:
+            done = given_up(guard, connection, error)
+            limit(100_000)(connection)
+            connection.rollback()
+            return done
+
+        given_up = DiskGuard.relieve
+        monkeypatch.setattr(DiskGuard, "relieve", relieve)
+        await store.writer.submit(Priority.TAP, limit(1))
+        assert await store.publish(TOO_MUCH, START) == len(TOO_MUCH)
+        await store.keep([poll(reading())])
+        assert said.words.empty()
 
 
 async def test_no_ballast_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
