@@ -209,6 +209,32 @@ def test_the_ballast_is_given_in_kilobytes(tmp_path: Path) -> None:
     assert loaded.ballast == 5000
 
 
+def test_metrics_are_off_and_retention_has_its_usual_times_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, GOOD)
+    assert isinstance(loaded, Settings)
+    assert (loaded.metrics_port, loaded.raw_days, loaded.readings_months) == (None, 30, 36)
+    loaded = load_text(tmp_path, f"{GOOD}[metrics]\nport = 9435\n[retention]\nraw_days = 7\nreadings_months = 120\n")
+    assert isinstance(loaded, Settings)
+    assert (loaded.metrics_port, loaded.raw_days, loaded.readings_months) == (9435, 7, 120)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("[metrics]", "gateway.toml:27: metrics.port: is missing; write e.g. 9435"),
+        ("[metrics]\nport = 0", "gateway.toml:28: metrics.port: 0 is refused"),
+        ('[metrics]\nport = 9435\nhost = "0.0.0.0"', "gateway.toml:29: metrics.host: this key is not known"),
+        ("[retention]\nraw_days = 0", "gateway.toml:28: retention.raw_days: 0 is refused"),
+        ("[retention]\nreadings_months = 13", "gateway.toml:28: retention.readings_months: 13 is refused"),
+        ("[retention]\nmonths = 36", "gateway.toml:28: retention.months: this key is not known"),
+    ],
+)
+def test_a_mistake_in_metrics_or_retention_is_told_with_its_line(tmp_path: Path, table: str, expected: str) -> None:
+    found = load_text(tmp_path, GOOD + table)
+    assert isinstance(found, list)
+    assert found[0].startswith(expected), found
+
+
 def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     text = GOOD.replace('site = "sonnenhof"', 'sight = "sonnenhof"')  # the schema of the file
     text = text.replace("address = 2", 'address = "2"')  # the schema of the driver
