@@ -15,7 +15,7 @@ from tests.mortal import SHUTDOWN, WITHOUT_FLUSH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MEGABYTES = 64
+MEGABYTES = 32
 
 
 def refusal() -> str:
@@ -48,8 +48,14 @@ class LoopDisk:
             os.close(folder)
 
     def repair(self) -> None:
-        """Mount it again, as a boot does."""
+        """Mount it again, as a boot does.
+
+        It is a copy that is mounted: another mount namespace of this machine may hold the dead one for a while.
+        """
         subprocess.run(["umount", str(self.folder)], check=True)
+        copy = self._image.with_suffix(".copy")
+        subprocess.run(["cp", "--sparse=always", str(self._image), str(copy)], check=True)
+        copy.replace(self._image)
         self._mount()
 
     def _mount(self) -> None:
