@@ -49,9 +49,15 @@ class WildClock:
         self.true = true
         self.begun = true
         self.error = RIGHT
+        self.right_after = 0
+        """as many questions for the time later it is set right"""
 
     def now(self) -> datetime:
-        return self.true + self.error
+        shown = self.true + self.error
+        self.right_after -= 1
+        if self.right_after == 0:
+            self.error = RIGHT
+        return shown
 
     def monotonic(self) -> float:
         return (self.true - self.begun).total_seconds()
@@ -130,6 +136,17 @@ async def test_what_was_read_in_1970_is_placed_in_time_once_it_is_known_and_then
         assert [one.month for one in await store.closed_months()] == ["2026-09", "2026-10"], "none of 1970"
         charged = await house.published()
     assert billed([one for one in charged if one["closing"] == "2026-10"]) == flown(OCTOBER, NOVEMBER)
+
+
+async def test_a_clock_that_is_set_right_while_it_is_asked_makes_1970_no_trusted_time(tmp_path: Path) -> None:
+    async with Store(new_store(tmp_path)) as store:
+        house = House(store, OCTOBER)
+        house.clock.boot()
+        house.clock.right_after = 2  # the round asks once, then each poll
+        await house.poller._round(OCTOBER)  # noqa: SLF001
+        assert house.clock.trusted()
+        await house.go(OCTOBER + HOUR)
+        assert min(await house.trusted()) >= OCTOBER
 
 
 async def test_a_thousand_jumps_of_the_clock_bill_no_untrusted_time_nothing_twice_and_nothing_negative(
