@@ -6,10 +6,9 @@ rung because property data has changed. Not more often: the readings of the whol
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial, reduce
+from functools import reduce
 from itertools import groupby
 from operator import add
 from typing import TYPE_CHECKING, Protocol
@@ -18,8 +17,7 @@ from gateway.core.charge import Terms
 from gateway.core.occupancy import payers
 from gateway.core.period import MAX, MIN, local_date, midnight, rfc3339
 from gateway.service.property import book_of
-from gateway.service.sessions import chargeable
-from gateway.service.settle import UNTRUSTED, Month, difference
+from gateway.service.settle import UNTRUSTED, MeteredStore, Month, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,25 +28,19 @@ if TYPE_CHECKING:
     from gateway.core.charge import Charge
     from gateway.core.occupancy import Payer
     from gateway.core.tariff import Rate
-    from gateway.service.records import PropertyRow, SessionRecord
-    from gateway.service.settle import Bell, Registers, SettleClock
+    from gateway.service.records import PropertyRow
+    from gateway.service.settle import Bell, SettleClock
 
 RATES = "rates"
 ACCRUALS = "state/accruals"
 DAY = timedelta(days=1)
 
 
-class AccrualStore(Protocol):
+class AccrualStore(MeteredStore, Protocol):
     """What accruals need of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
         """The property data as known at the instant; None: now."""
-
-    async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
-        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
-
-    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
-        """The ended sessions of which a part lies in [start, until)."""
 
 
 class Board(Protocol):
@@ -120,11 +112,8 @@ class Stay:
 async def accrued(store: AccrualStore, book: Book, month: Month, gateway: str, now: datetime) -> dict[str, Stay]:
     """The present stay at every point of the facility, with what it has used in the month up to the last reading."""
     facility, period = month.facility.id, month.period
-    meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
-    readings = await store.readings(meters, period.start, period.until)
-    sessions = chargeable(await store.sessions(facility, period.start, period.until))
     terms = Terms(gateway=gateway, facility=facility, period=period, closing=month.label)
-    _, settlement = await asyncio.to_thread(partial(difference, book, terms, readings, (), {}, sessions))
+    settlement = await settled(store, book, terms)
     return stays(book, month, settlement.charges, now)
 
 

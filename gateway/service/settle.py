@@ -11,7 +11,6 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,12 +55,24 @@ HELD: dict[str, Severity] = {
 AGAIN = timedelta(days=1)
 """how often a month with something held is looked at again"""
 UNTRUSTED = timedelta(minutes=1)
+AT_ONCE = 4
+"""meters whose month is in memory at the same time"""
 
 Registers = dict[tuple[str, str], tuple["Reading", ...]]
 _log = logging.getLogger(__name__)
 
 
-class SettleStore(Protocol):
+class MeteredStore(Protocol):
+    """Where readings and sessions come from."""
+
+    async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
+        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
+        """The ended sessions of which a part lies in [start, until)."""
+
+
+class SettleStore(MeteredStore, Protocol):
     """What settling needs of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
@@ -69,12 +80,6 @@ class SettleStore(Protocol):
 
     async def first_reading(self) -> datetime | None:
         """The instant of the oldest reading."""
-
-    async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
-        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
-
-    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
-        """The ended sessions of which a part lies in [start, until)."""
 
     async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
         """Canonical bodies of the charges of a closing that are neither reversed nor a reversal."""
@@ -193,14 +198,11 @@ class Settler:
         """Settle the month and publish what differs; what is held."""
         facility = one.facility.id
         marks = [mark for mark in await self._store.dirty() if (mark.facility, mark.month) == (facility, one.label)]
-        meters = {meter.id for meter in book.meters.values() if meter.facility == facility}
-        readings = await self._store.readings(meters, one.period.start, one.period.until)
-        sessions = chargeable(await self._store.sessions(facility, one.period.start, one.period.until))
         standing = [parse(json.loads(text)) for text in await self._store.standing_charges(facility, one.label)]
         revisions = await self._store.revisions(facility, one.label)
         terms = Terms(gateway=self._gateway, facility=facility, period=one.period, closing=one.label)
-        work = partial(difference, book, terms, readings, standing, revisions, sessions)
-        new, settlement = await asyncio.to_thread(work)
+        settlement = await settled(self._store, book, terms, standing)
+        new = compare(settlement.charges, standing, revisions)
         for _, group in groupby(new, key=lambda charge: charge.billing_point):
             await self._store.publish([new_charge(charge) for charge in group], now)
         held = [hold for hold in settlement.holds if hold.code != NOT_STARTED]
@@ -226,28 +228,43 @@ class Settler:
             await self._store.raise_alarm(alarm)
 
 
-def difference(
+async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Sequence[Charge] = ()) -> Settlement:
+    """What should be charged in the month of `terms`, worked out off the event loop.
+
+    A few meters at a time: a month of quarter hours of a whole building would take more memory than the box has.
+    """
+    period = terms.period
+    sessions = chargeable(await store.sessions(terms.facility, period.start, period.until))
+    edges = seams(standing, period)
+    found = Settlement(charges=(), holds=())
+    meters = sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility)
+    for first in range(0, len(meters), AT_ONCE):
+        some = meters[first : first + AT_ONCE]
+        readings = await store.readings(some, period.start, period.until)
+        found = found + await asyncio.to_thread(_settled, book, terms, some, readings, edges, sessions)
+    return found
+
+
+def _settled(
     book: Book,
     terms: Terms,
-    readings: Mapping[tuple[str, str], Sequence[Reading]],
-    standing: Sequence[Charge],
-    revisions: Mapping[str, int],
-    sessions: Sequence[EndedSession] = (),
-) -> tuple[list[Charge], Settlement]:
-    """What is to be published next, and the settlement that it follows from."""
+    meters: Collection[str],
+    readings: Registers,
+    edges: Mapping[str, Iterable[datetime]],
+    sessions: Sequence[EndedSession],
+) -> Settlement:
     tolerance = book.facilities[terms.facility].boundary_tolerance
     tracks: dict[str, Track] = {}
     strangers: list[Hold] = []
-    for register in book.registers.values():
+    for register in (one for one in book.registers.values() if one.meter in meters):
         heard = readings.get((register.meter, register.key), ())
         try:
             tracks[register.id] = track(register, heard, tolerance)
         except UnitError as error:
             tracks[register.id] = track(register, (), tolerance)
             strangers.append(_stranger(register, terms.period, error))
-    found = settle(book, tracks, terms, seams(standing, terms.period), sessions)
-    new = compare(found.charges, standing, revisions)
-    return new, Settlement(charges=found.charges, holds=(*found.holds, *strangers), warnings=found.warnings)
+    found = settle(book, tracks, terms, edges, sessions)
+    return found + Settlement(charges=(), holds=tuple(strangers))
 
 
 def _stranger(register: Register, period: Period, error: UnitError) -> Hold:

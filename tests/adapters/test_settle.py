@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.core.charge import Terms
+from gateway.core.period import Period
+from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth, PropertyChange
-from gateway.service.settle import Settler
+from gateway.service.settle import Settler, settled
 from gateway.store import Store
 from gateway.store.charges import ChargeFilter
 from tests.adapters.stores import new_store, poll, reading
@@ -145,6 +148,17 @@ async def test_a_month_is_closed_when_its_grace_is_over_and_not_before(house: Ho
     await house.settler.settle_due()
     assert await house.sums() == {"ada": Fraction(20), "own": Fraction(6)}
     assert [one.month for one in await house.store.closed_months("f")] == ["2026-10"]
+
+
+async def test_settling_meter_by_meter_is_settling_all_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.counted(OCTOBER, "10", "100")
+    await house.counted(NOVEMBER, "110", "130")
+    book = book_of(await house.store.property_rows(None))
+    terms = Terms(gateway="gw", facility="f", period=Period(OCTOBER, NOVEMBER), closing="2026-10")
+    together = await settled(house.store, book, terms)
+    monkeypatch.setattr("gateway.service.settle.AT_ONCE", 1)
+    assert await settled(house.store, book, terms) == together
+    assert len(together.charges) == 2
 
 
 async def test_settling_again_publishes_nothing(house: House) -> None:

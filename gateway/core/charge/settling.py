@@ -48,6 +48,13 @@ class Settlement:
     warnings: tuple[Hold, ...] = ()
     """charged nevertheless"""
 
+    def __add__(self, other: Settlement) -> Settlement:
+        return Settlement(
+            charges=self.charges + other.charges,
+            holds=self.holds + other.holds,
+            warnings=self.warnings + other.warnings,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
@@ -120,16 +127,17 @@ def settle(
     seams: Mapping[str, Iterable[datetime]] | None = None,
     sessions: Sequence[EndedSession] = (),
 ) -> Settlement:
-    """Everything that should be charged in the period for the registers of the facility.
+    """Everything that should be charged in the period for the registers of the facility that have a track.
 
-    `tracks` holds the course of each register by its id; `seams` the instants where charges already published
+    Registers do not depend on each other: settling them in parts gives the same. `tracks` holds the course of
+    each register by its id; `seams` the instants where charges already published
     for a register ended before the period did, so that what arrives later becomes a further charge. `sessions`
     are those of the facility of which a part lies in the period: what a register counted for them is charged
     with them, in the period in which they ended.
     """
     results = []
     for register in sorted(book.registers.values(), key=lambda one: one.id):
-        if book.facility_of_register(register.id) == terms.facility:
+        if register.id in tracks and book.facility_of_register(register.id) == terms.facility:
             used = sorted(session.counted for session in sessions if session.register == register.id)
             one = _Register(book=book, terms=terms, register=register, track=tracks[register.id], used=used)
             _settle_register(one, (seams or {}).get(register.id, ()))
@@ -137,7 +145,7 @@ def settle(
     charges = [charge for one in results for charge in one.charges]
     holds = [hold for one in results for hold in one.holds]
     for session in sessions:
-        if session.ended_at in terms.period:
+        if session.register in tracks and session.ended_at in terms.period:
             found, held = charge_session(book, terms, session)
             charges += found
             holds += held
