@@ -7,10 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from simulators import mbus, modbus
+from simulators.relay import Relay
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from simulators.badges import Reader
+    from simulators.laundry import Machine
     from simulators.truth import Device, Truth
 
 _METER_TIME = timedelta(hours=1)
@@ -27,6 +31,8 @@ class Field:
     units: dict[str, modbus.Unit]
     """Modbus meters by id"""
     lines: dict[str, mbus.Line | modbus.Line]
+    relays: dict[str, Relay]
+    """by machine"""
 
     async def start(self) -> dict[str, int]:
         """Listen on a free port of this machine for each line; line id -> port."""
@@ -58,17 +64,29 @@ def build(truth: Truth) -> Field:
         for device in on_mbus
     }
     units = {device.id: modbus.Unit(address=device.address, layout=layouts[device.model]) for device in on_modbus}
+    relays = {machine.id: Relay(address=machine.relay) for machine in truth.machines}
     lines: dict[str, mbus.Line | modbus.Line] = {}
     for name, protocol in truth.lines.items():
         if protocol == "mbus":
             lines[name] = mbus.Line([slaves[device.id] for device in on_mbus if device.line == name])
         else:
-            lines[name] = modbus.Line([units[device.id] for device in on_modbus if device.line == name])
-    return Field(truth=truth, slaves=slaves, units=units, lines=lines)
+            switched = [relays[machine.id] for machine in truth.machines if machine.line == name]
+            lines[name] = modbus.Line([*(units[device.id] for device in on_modbus if device.line == name), *switched])
+    return Field(truth=truth, slaves=slaves, units=units, lines=lines, relays=relays)
 
 
-def wiring(truth: Truth, ports: dict[str, int], *, broker: tuple[str, int], poll: timedelta) -> str:
-    """A gateway.toml for a gateway beside the simulated lines; its store lies beside the file."""
+def wiring(
+    truth: Truth,
+    ports: dict[str, int],
+    *,
+    broker: tuple[str, int],
+    poll: timedelta,
+    readers: Mapping[str, Reader] | None = None,
+) -> str:
+    """A gateway.toml for a gateway beside the simulated lines; its store lies beside the file.
+
+    `readers`, by machine: without them the gateway knows the meters only.
+    """
     host, port = broker
     head = (
         f'site = "demo"\ngateway = "gw-01"\nstore = "sqlite:///gateway.db"\n\n[mqtt]\nhost = "{host}"\nport = {port}\n'
@@ -80,7 +98,20 @@ def wiring(truth: Truth, ports: dict[str, int], *, broker: tuple[str, int], poll
             f'poll = "{poll // timedelta(seconds=1)}s"\n'
         )
         tables += [_meter(device) for device in truth.devices if device.line == line]
+    tables += [_access_point(machine, readers[machine.id]) for machine in truth.machines if readers]
     return "\n".join(tables)
+
+
+def _access_point(machine: Machine, reader: Reader) -> str:
+    """A simulated wash takes no time: the machine has ended after a second of rest."""
+    return (
+        f'[[reader]]\nid = "reader-{machine.id}"\ndriver = "wedge"\ndevice = "{reader.link}"\n'
+        f'access_point = "{machine.access_point}"\n\n'
+        f'[[machine]]\nid = "{machine.id}"\ndriver = "modbus-coil"\naccess_point = "{machine.access_point}"\n'
+        f'bus = "{machine.line}"\naddress = {machine.relay}\ncoil = 0\n'
+        f'meter = "{machine.meter}"\nregister = "{machine.key}"\npoint = "{machine.place}"\n'
+        'window = "4s"\nquiet = "1s"\nleast_run = "1s"\n'
+    )
 
 
 def _meter(device: Device) -> str:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from simulators.laundry import CYCLES
 from simulators.truth import TruthError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from simulators.laundry import Wash
     from simulators.truth import Counter, Price, Truth
 
 REMAINDER = "_remainder"
@@ -47,7 +49,28 @@ def month(truth: Truth, start: datetime, until: datetime) -> list[Line]:
             changes = [at for values in dated if values is not None for at, _ in values.steps]
             for piece in pairwise(cut(start, until, changes)):
                 lines += _piece(truth, counter, *piece)
+    places = {machine.id: machine.place for machine in truth.machines}
+    for wash in truth.washes:
+        if wash.energy and start <= wash.start < until:
+            lines += _wash(truth, wash, places[wash.machine])
     return lines
+
+
+def _wash(truth: Truth, wash: Wash, place: str) -> list[Line]:
+    """Its energy and its cycle, at the prices that hold at its start where the machine stands."""
+    parts = [("electricity", wash.register, wash.energy), ("cycle", wash.register + CYCLES, 1000)]
+    return [
+        Line(
+            register=register,
+            place=wash.place,
+            payer=wash.who,
+            start=wash.start,
+            until=wash.until,
+            quantity=thousandths // truth.quantum,
+            amount=_money(thousandths, _price_at(_prices(truth, source, place), wash.start)),
+        )
+        for source, register, thousandths in parts
+    ]
 
 
 def quantities(lines: Iterable[Line]) -> dict[tuple[str, str], int]:
@@ -93,7 +116,7 @@ def _piece(truth: Truth, counter: Counter, start: datetime, until: datetime) -> 
     """The lines of one register over a time in which its shares stay the same."""
 
     def used(begin: datetime, end: datetime) -> int:
-        steps = truth.counts(counter, end) - truth.counts(counter, begin)
+        steps = truth.unbadged(counter, end) - truth.unbadged(counter, begin)
         return steps * counter.step // truth.quantum
 
     parts = sorted(shares(truth, counter, start).items())

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from simulators import broker, field, verdict
+from simulators.badges import Reader
 from simulators.clock import Clock, ClockError
 from simulators.processes import python
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from pathlib import Path
 
+    from simulators.laundry import Wash
     from simulators.processes import Children
+    from simulators.relay import Relay
     from simulators.truth import Truth
     from simulators.verdict import Verdict
 
@@ -46,9 +49,11 @@ class Run:
         self._socket = socket
         self._children = children
         self._field = field.build(truth)
+        self._readers = {one.id: Reader(socket.with_name(f"reader-{one.id}")) for one in truth.machines}
         self._clock = Clock(socket)
         self._at = truth.midnight(truth.month)
         self._acknowledged = 0
+        self._washes = self._ended = 0
         self._news = asyncio.Event()
         self._relay: asyncio.Task[None] | None = None
 
@@ -59,7 +64,10 @@ class Run:
         say(f"building   {truth.name}: {len(truth.places)} billing points, {len(truth.devices)} meters")
         say(f"broker     {name} at {host}:{port}")
         config = self._folder / "gateway.toml"
-        config.write_text(field.wiring(truth, await self._field.start(), broker=(host, port), poll=POLL))
+        ports = await self._field.start()
+        for reader in self._readers.values():
+            reader.plug()
+        config.write_text(field.wiring(truth, ports, broker=(host, port), poll=POLL, readers=self._readers))
         gateway = python("gateway.cli", "--config", str(config))
         await children.run("migrate", [*gateway, "migrate"])
         await children.run("import", [*gateway, "import", str(self._told)])
@@ -91,18 +99,45 @@ class Run:
         if self._relay is not None:
             self._relay.cancel()
         await self._clock.close()
+        for reader in self._readers.values():
+            reader.unplug()
         await self._field.close()
 
     async def _month(self, month: date, *, pace: float) -> None:
         """Step from poll to poll until the month is closed. The first step is the one that the gateway starts at."""
         closed = self._truth.midnight(following(month)) + GRACE + POLL
         while self._at <= closed:
-            self._field.show(self._at)
-            await self._clock.step(self._at)
+            await self._pass_to(self._at)
             if self._local(self._at).hour == 0:
                 say(f"{self._local(self._at):%a %d %b %Y}  {', '.join(self._happenings())}".rstrip())
             await asyncio.sleep(pace)
+            for wash in self._truth.washes:
+                if self._at <= wash.start < self._at + POLL:
+                    await self._wash(wash)
             self._at += POLL
+
+    async def _wash(self, wash: Wash) -> None:
+        """Somebody taps, and washes where the lamp shows green: in real time, while the clock stands."""
+        await self._pass_to(wash.start)
+        lamp = await self._readers[wash.machine].tap(wash.badge)
+        say(f"{self._local(wash.start):%a %d %b %H:%M}  {wash.who or 'somebody'} taps at {wash.machine}: {lamp}")
+        if lamp != wash.lamp:
+            message = f"The reader of {wash.machine} shows {lamp} where {wash.lamp} is right; see daemon.log."
+            raise ClockError(message)
+        if lamp == "red":
+            return
+        relay = self._field.relays[wash.machine]
+        await _moved(relay, on=True)
+        await self._pass_to(wash.until)
+        await _moved(relay, on=False)
+        self._washes += 1
+        while self._ended < self._washes:
+            self._news.clear()
+            await self._news.wait()
+
+    async def _pass_to(self, at: datetime) -> None:
+        self._field.show(at)
+        await self._clock.step(at)
 
     async def _settled(self, month: date) -> Verdict:
         """The verdict once all charges are acknowledged and agree with the truth, or once no more come."""
@@ -155,6 +190,7 @@ class Run:
             async for line in subscriber.stdout:
                 say(line.decode().rstrip())
                 self._acknowledged += line.startswith(b"acknowledged ")
+                self._ended += line.startswith(b"session ")
                 self._news.set()
 
     async def _unless_one_dies(self, work: Coroutine[None, None, Result]) -> Result:
@@ -179,6 +215,13 @@ class Run:
 def following(month: date) -> date:
     """The first day of the next month."""
     return month + timedelta(days=calendar.monthrange(month.year, month.month)[1])
+
+
+async def _moved(relay: Relay, *, on: bool) -> None:
+    """Wait until the gateway has switched the relay."""
+    while relay.on != on:
+        relay.moved.clear()
+        await relay.moved.wait()
 
 
 def say(text: str) -> None:

@@ -208,18 +208,21 @@ def kind_of(event: dict[str, Any]) -> str:
 
 
 def readable(event: dict[str, Any]) -> str:
-    """One line for a charge or an alarm, nothing for a reading."""
+    """One line for a charge, a session or an alarm, nothing for a reading."""
     data = event["data"]
     if kind_of(event) == "alarms":
         return f"alarm {data['code']} of {data['source']}: {data['text']}"
+    if kind_of(event) == "sessions":
+        used = f"{data['quantity']} {data['unit']}"
+        return f"session of {data['badge']} at {data['access_point']}: {used}, ended: {data['stop_reason']}"
     if kind_of(event) != "charges":
         return ""
     payer = data["payer"]
     why = "" if payer["reason"] == "occupancy" else f" ({payer['reason']})"
     kind = "" if data["kind"] == "charge" else f" {data['kind']}"
     return (
-        f"acknowledged {event['seq']:>3}{kind}  {event['subject'].removeprefix('charges/'):<11}{payer['id'] + why:<25}"
-        f"{data['register']:<21}{_days(data['period']):<14}{data['quantity']:>9} {data['unit']:<4}"
+        f"acknowledged {event['seq']:>3}{kind}  {event['subject'].removeprefix('charges/'):<11}{payer['id'] + why:<28}"
+        f"{data['register']:<21}{_days(data['period']):<14}{data['quantity']:>9} {data['unit']:<6}"
         f"x {data['unit_price']} = {data['amount']:>7} {data['currency']}"
     )
 

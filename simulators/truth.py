@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 from simulators import mbus, modbus
+from simulators.laundry import Machine, Wash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +136,9 @@ class Truth:
     places: dict[str, Place]
     prices: tuple[Price, ...]
     devices: tuple[Device, ...]
+    machines: tuple[Machine, ...] = ()
+    washes: tuple[Wash, ...] = ()
+    """in order of time"""
     _flows: dict[str, list[int]] = field(default_factory=dict)
 
     def midnight(self, day: date) -> datetime:
@@ -148,6 +152,11 @@ class Truth:
 
     def counts(self, counter: Counter, at: datetime) -> int:
         """What the counter shows at an instant, in its own steps."""
+        washed = sum(wash.flown(at) for wash in self.washes if wash.register == counter.register)
+        return self.unbadged(counter, at) + washed // counter.step
+
+    def unbadged(self, counter: Counter, at: datetime) -> int:
+        """What it would show had nobody used a badge."""
         hours, rest = divmod(at - self.begins, HOUR)
         flows = self._flows.setdefault(counter.register, [0])
         while len(flows) <= hours + 1:
@@ -220,6 +229,8 @@ class _Reader:
             places=places,
             prices=tuple(self._price(entry) for entry in file["price"]),
             devices=tuple(self._device(entry) for entry in file["meter"]),
+            machines=tuple(self._machine(entry) for entry in file.get("machine", [])),
+            washes=tuple(sorted(map(self._wash, file.get("wash", [])), key=lambda wash: wash.start)),
         )
         for device in truth.devices:
             for counter in device.counters:
@@ -261,6 +272,38 @@ class _Reader:
             start=self._instant(entry["from"]),
             price=Decimal(entry["price"]),
             places=tuple(entry.get("places", [])),
+        )
+
+    def _machine(self, entry: dict[str, Any]) -> Machine:
+        meter = next(one for one in self._file["meter"] if one["id"] == entry["meter"])
+        (counter,) = meter["counters"]
+        return Machine(
+            id=entry["id"],
+            access_point=entry["access_point"],
+            line=entry["line"],
+            relay=entry["relay"],
+            meter=entry["meter"],
+            register=counter["register"],
+            key=counter["key"],
+            place=counter["place"],
+        )
+
+    def _wash(self, entry: dict[str, Any]) -> Wash:
+        machine = next(one for one in map(self._machine, self._file["machine"]) if one.id == entry["machine"])
+        start = entry["at"].replace(tzinfo=self._zone).astimezone(UTC)
+        until = start + timedelta(minutes=entry.get("minutes", 0))
+        if until.replace(minute=0) != start.replace(minute=0):
+            message = f"the wash at {entry['at']} goes beyond its hour: let it end before the meters are read"
+            raise ValueError(message)
+        return Wash(
+            machine=machine.id,
+            register=machine.register,
+            start=start,
+            until=until,
+            badge=entry["badge"],
+            who=entry.get("who", ""),
+            place=entry.get("place", ""),
+            energy=thousandths(entry.get("energy", "0")),
         )
 
     def _device(self, entry: dict[str, Any]) -> Device:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from simulators import pricing
+from simulators.laundry import CYCLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,8 +82,13 @@ def sums(charges: Iterable[Mapping[str, Any]], name: str) -> Sums:
     """Quantity or amount by payer and register."""
     found: Sums = defaultdict(Decimal)
     for data in charges:
-        found[data["payer"]["id"], data["register"]] += Decimal(data[name])
+        found[data["payer"]["id"], counted(data)] += Decimal(data[name])
     return dict(found)
+
+
+def counted(data: Mapping[str, Any]) -> str:
+    """What a charge counts: a register, or how often a machine was used."""
+    return str(data["register"]) + (CYCLES if data["component"] == "cycle" else "")
 
 
 def of(payer: str, costs: Sums) -> Decimal:
@@ -99,15 +105,20 @@ def _unequal(expected: Sums, charged: Sums) -> Iterator[tuple[str, str, Decimal,
 
 def _foreign(truth: Truth, charges: list[dict[str, Any]]) -> Iterator[str]:
     """Charges that count something else than the truth does."""
-    units = {counter.register: counter.unit for device in truth.devices for counter in device.counters}
+    units = _units(truth)
     for data in charges:
-        counted, priced = units.get(data["register"]), data["currency"]
-        if (data["unit"], priced) != (counted, truth.currency):
-            yield f"charge {data['charge_id']} is in {data['unit']} and {priced}, not in {counted} and {truth.currency}"
+        unit, priced = units.get(counted(data)), data["currency"]
+        if (data["unit"], priced) != (unit, truth.currency):
+            yield f"charge {data['charge_id']} is in {data['unit']} and {priced}, not in {unit} and {truth.currency}"
+
+
+def _units(truth: Truth) -> dict[str, str]:
+    units = {counter.register: counter.unit for device in truth.devices for counter in device.counters}
+    return units | {machine.register + CYCLES: "cycle" for machine in truth.machines}
 
 
 def _quantities(truth: Truth, used: Sums, charged: Sums) -> Iterator[str]:
-    units = {counter.register: counter.unit for device in truth.devices for counter in device.counters}
+    units = _units(truth)
     for payer, register, right, got in _unequal(used, charged):
         unit = units.get(register, "?")
         yield f"{payer}, {register}: expected {right:.3f} {unit}, charged {got:.3f} {unit}"

@@ -202,10 +202,25 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
 def test_the_month_of_the_sonnenhof_closes_and_agrees_with_the_truth(month: Month) -> None:
     assert "broker     Mosquitto at 127.0.0.1:" in month.printed
     assert "subscriber demo speaks MQTT 5" in month.printed
-    assert "All agrees: 42 quantities by payer and register, 10 amounts by payer." in month.printed
+    assert "All agrees: 49 quantities by payer and register, 10 amounts by payer." in month.printed
     assert month.printed.count("\nacknowledged ") == len(month.charges)
-    assert {charge["data"]["payer"]["reason"] for charge in month.charges} == {"occupancy", "vacancy", "remainder"}
+    reasons = {charge["data"]["payer"]["reason"] for charge in month.charges}
+    assert reasons == {"occupancy", "vacancy", "remainder", "unattributed"}
     assert left_over(month.folder) == {}
+
+
+def test_who_taps_and_gets_green_pays_the_wash_and_nobody_else_does(month: Month) -> None:
+    washes = [charge["data"] for charge in month.charges if charge["data"]["session"]]
+    assert [(one["payer"]["id"], one["component"], one["amount"]) for one in washes] == [
+        ("blumer", "cycle", "1.20"),
+        ("blumer", "energy", "0.26"),
+        ("rossi", "cycle", "1.20"),
+        ("rossi", "energy", "0.34"),
+        ("weber", "cycle", "1.20"),
+        ("weber", "energy", "0.19"),
+    ]
+    lamps = [line.rpartition(" ")[2] for line in month.printed.splitlines() if " taps at washer-1: " in line]
+    assert lamps == ["green", "green", "red", "green", "red"]
 
 
 def test_every_charge_of_the_month_is_verified_from_its_message_alone(month: Month, tmp_path: Path) -> None:

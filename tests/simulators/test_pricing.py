@@ -151,3 +151,53 @@ def test_a_building_that_cannot_be_used_is_one_sentence(tmp_path: Path, wrong: s
 def test_a_folder_without_building_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(truth.TruthError, match="Give a folder"):
         truth.load(tmp_path)
+
+
+LAUNDRY = """
+[[machine]]
+id = "washer"
+access_point = "washer"
+line = "m"
+relay = 9
+meter = "m1"
+[[price]]
+source = "cycle"
+from = 2026-01-01
+price = "1.20"
+[[price]]
+source = "electricity"
+from = 2026-10-05
+price = "2.00"
+[[wash]]
+machine = "washer"
+at = 2026-10-04T10:10:00
+minutes = 30
+badge = "04A1B2C3"
+who = "bob"
+place = "b"
+energy = "0.850"
+[[wash]]
+machine = "washer"
+at = 2026-10-04T12:10:00
+badge = "04A1B2C4"
+"""
+
+
+def test_a_wash_is_its_badges_at_the_prices_of_its_start_and_the_counter_counts_it(tmp_path: Path) -> None:
+    places = place("a", '"20"') + place("b", '"20"')
+    lines = october(tmp_path, devices('place = "a"', places + LAUNDRY))
+    of_bob = [(line.register, line.place, line.quantity, line.amount) for line in lines if line.payer == "bob"]
+    assert of_bob == [("r", "b", 850, 85), ("r (cycles)", "b", 1000, 120)]
+    assert sum(line.quantity for line in lines if line.place == "a") == HOURS
+    building = truth.load(tmp_path)
+    (counter,) = building.devices[0].counters
+    green, red = building.washes
+    assert (green.lamp, red.lamp) == ("green", "red")
+    before, after = (building.counts(counter, at) - building.unbadged(counter, at) for at in (green.start, green.until))
+    assert (before, after) == (0, 850)
+
+
+def test_a_wash_must_end_before_the_meters_are_read(tmp_path: Path) -> None:
+    text = devices('place = "a"', place("a", '"20"') + LAUNDRY.replace("minutes = 30", "minutes = 55"))
+    with pytest.raises(truth.TruthError, match="goes beyond its hour"):
+        october(tmp_path, text)
