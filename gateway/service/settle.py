@@ -39,6 +39,8 @@ UNASSIGNED = "unassigned"
 NOT_STARTED = "not_started"
 UNIT_MISMATCH = "unit_mismatch"
 LATE = "late_reading"
+CLOCK_UNTRUSTED = "clock_untrusted"
+GATEWAY = "gateway"
 HELD: dict[str, Severity] = {
     "outside": "warning",
     "no_price": "error",
@@ -157,6 +159,8 @@ class Settler:
         self._bell = bell
         self._gateway = gateway
         self._beat = beat
+        self._trusts: bool | None = None
+        """what was last told about the clock"""
 
     async def run(self) -> None:
         """Settle what is due, at the start, whenever the bell is rung and when the next month is due."""
@@ -165,8 +169,10 @@ class Settler:
 
     async def settle_due(self) -> datetime:
         """Settle everything due by now; the instant at which to look again."""
+        trusted = self._clock.trusted()
         now = self._clock.now()
-        if not self._clock.trusted():
+        await self._tell_clock(now, trusted=trusted)
+        if not trusted:
             return now + UNTRUSTED  # nothing is billed on a clock that may show 1970
         book = book_of(await self._store.property_rows(None))
         started = await self._store.first_reading()
@@ -180,6 +186,21 @@ class Settler:
                 holds += await self._settle(book, one, now)
         await self._tell(book, holds, now)
         return min(again, now + AGAIN)
+
+    async def _tell_clock(self, now: datetime, *, trusted: bool) -> None:
+        """Say once that nothing is billed, and once that it is again; also where an earlier run left it open."""
+        if trusted is self._trusts:
+            return
+        if trusted:
+            await self._store.end_alarm(CLOCK_UNTRUSTED, GATEWAY, now)
+            if self._trusts is False:
+                _log.info("the clock is synchronised: what is due is billed")
+        else:
+            text = "the clock is not synchronised: nothing is billed until it is; check NTP (timedatectl)"
+            alarm = Alarm(code=CLOCK_UNTRUSTED, source=GATEWAY, severity="error", since=now, text=text)
+            await self._store.raise_alarm(alarm)
+            _log.warning("%s", text)
+        self._trusts = trusted
 
     async def _agenda(
         self, facility: Facility, started: datetime | None, now: datetime
