@@ -1,6 +1,6 @@
 """The gateway's program with a moment of death: `MORTAL="HOW WHERE COUNT" python -m tests.mortal ARGUMENT ...`.
 
-WHERE is poll, settle, deliver or any: at the COUNT-th thing of this kind that it is about to do (a statement that
+WHERE is poll, settle, deliver, tap or any: at the COUNT-th thing of this kind that it is about to do (a statement that
 writes, a commit, telling who waits for a commit, a publish; with poll/COMMIT a commit only) it dies. HOW is kill
 (SIGKILL) or cut (first the file system that holds the store loses its power: all that was not flushed is gone). The
 last line that it writes says where it died. With CARELESS=1 the store does not flush: the control of a power cut.
@@ -35,6 +35,7 @@ SLOW = 0.05
 KINDS = {
     "poll": ("poll", "reading", "channel", "source", "conflict"),
     "settle": ("charge", "event", "closing", "dirty", "property"),
+    "tap": ("session",),
     "deliver": ("ack", "stream"),
 }
 WRITES = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|CREATE INDEX|ALTER TABLE) (\w+)")

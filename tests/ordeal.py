@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice, pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,16 +28,18 @@ from tests.scenarios.plant import BUILDING, begin, submeter
 from tests.verifier import verify
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
+    from simulators.badges import Reader
+    from simulators.laundry import Wash
     from tests.broker import Broker
     from tests.delivery import Ear
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 CONSUMER = "demo"
-KINDS = ("charges", "alarms", "readings")
+KINDS = ("charges", "sessions", "alarms", "readings")
 MORTAL = ("-m", "tests.mortal")
 PRICE = 'price = "0.1180"'
 OTHER_PRICE = 'price = "0.1190"'
@@ -247,14 +249,21 @@ def kill(process: asyncio.subprocess.Process, number: signal.Signals = signal.SI
 
 @asynccontextmanager
 async def ordeal(
-    folder: Path, broker: Broker, disk: Disk | None = None, home: Path | None = None, poll: timedelta = DAY
+    folder: Path,
+    broker: Broker,
+    disk: Disk | None = None,
+    home: Path | None = None,
+    poll: timedelta = DAY,
+    washes: Sequence[Wash] = (),
+    readers: Mapping[str, Reader] | None = None,
 ) -> AsyncIterator[Ordeal]:
     """Everything but the gateway, which has its settings, its store and its property data."""
     for name in ("devices.toml", "property.toml"):
         text = (BUILDING / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace('"Europe/Zurich"', '"UTC"'), encoding="utf-8")
-    lines = build(truth.load(folder))
-    settings = wiring(lines.truth, await lines.start(), broker=(broker.host, broker.port), poll=poll)
+    lines = build(replace(truth.load(folder), washes=tuple(washes)))
+    address = (broker.host, broker.port)
+    settings = wiring(lines.truth, await lines.start(), broker=address, poll=poll, readers=readers)
     home = home or (disk.folder if disk else folder)
     places = {'site = "demo"': 'site = "sonnenhof"', "sqlite:///gateway.db": f"sqlite:///{home}/gateway.db"}
     for old, new in places.items():
