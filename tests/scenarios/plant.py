@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway import pepper
 from gateway.store import StoreView
 from gateway.store.migrate import migrate
 from simulators import truth
@@ -116,6 +117,7 @@ async def running(
     config.write_text(settings.replace("sqlite:///gateway.db", store or "sqlite:///gateway.db"), encoding="utf-8")
     store = store or f"sqlite:///{folder}/gateway.db"
     migrate(store)
+    pepper.create(config)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(folder / "notify"))
         systemd.settimeout(0)

@@ -249,7 +249,7 @@ def test_a_new_subscriber_finds_schemas_rates_every_meter_and_the_accruals(heard
     assert {end.rpartition("/")[2]: body for end, body in found.items() if end.startswith("schema/")} == schemas()
     assert found["rates/heating"]["prices"][0]["price"] == "0.1280"
     meters = {end for end in found if end.startswith("state/meters/")}
-    assert len(meters) == 22
+    assert len(meters) == 23
     november = found["state/accruals/flat-1"]
     assert (november["month"], november["payer"]["id"]) == ("2026-11", "blumer")
 
