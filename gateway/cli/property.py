@@ -62,7 +62,8 @@ def _planned(options: Options, command: Import) -> Answer:
     async def ask() -> Answer:
         async with StoreView(settings.store) as view:
             current = entities(await view.property_rows(None))
-        planned = prepare(current, command, SystemClock().now(), seal(settings.file))
+            closed = await view.closed_months()
+        planned = prepare(current, command, SystemClock().now(), seal(settings.file), closed)
         return told(planned, applied=False) if isinstance(planned, Plan) else refused(planned)
 
     try:

@@ -43,15 +43,17 @@ def answer_json(answer: Answer) -> str:
         "unchanged": answer.unchanged,
     }
     changes = [change.model_dump() for change in answer.changes]
-    told = {"ok": True, "applied": answer.applied, **counts, "changes": changes}
+    again = list(answer.settled_again)
+    told = {"ok": True, "applied": answer.applied, **counts, "changes": changes, "settled_again": again}
     return json.dumps(told, ensure_ascii=False)
 
 
 def answer_text(answer: Answer) -> str:
-    """A line for each change, and their number."""
+    """A line for each change, the closed months that they touch, and their number."""
     ended = f", {answer.ended} ended" if answer.ended else ""
     summary = f"{answer.added} added, {answer.changed} changed{ended}, {answer.unchanged} unchanged"
-    return "\n".join([*map(change_text, answer.changes), summary])
+    again = [f"closed months settled again: {', '.join(answer.settled_again)}"] if answer.settled_again else []
+    return "\n".join([*map(change_text, answer.changes), *again, summary])
 
 
 def change_text(change: ChangeTold) -> str:

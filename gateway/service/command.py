@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.book import Book, problems
+from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
 from gateway.service.property import book
 from gateway.service.records import DirtyMonth, PropertyChange
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import date, datetime
 
-    from gateway.core.problem import Problem
     from gateway.service.records import ClosedMonth
 
 Named = tuple[str, str]
@@ -75,6 +75,8 @@ class Plan:
     book: Book
     """as it would be"""
     problems: tuple[Problem, ...]
+    again: tuple[str, ...] = ()
+    """the closed months that are settled again because of it"""
 
 
 def plan(
@@ -100,13 +102,59 @@ def plan(
     return Plan(changes=changes, unchanged=len(named) - len(changes), book=result, problems=problems(result, refused))
 
 
-async def record(store: PropertyStore, planned: Plan, *, by: str, at: datetime) -> None:
-    """Keep all changes of a plan without problems, and have the closed months that they touch settled again."""
+_FIXED = {"time_zone": "time zone", "currency": "currency", "money_quantum": "money quantum"}
+"""what published charges of a facility are made with, and no later charge could take back with other ones"""
+
+
+def fixed(changes: Iterable[Change], closed: Iterable[ClosedMonth]) -> tuple[Problem, ...]:
+    """What would change the terms that closed months were settled with."""
+    facilities = {one.facility for one in closed}
+    return tuple(
+        problem
+        for change in changes
+        if change.kind == "facility" and change.id in facilities
+        for problem in _fixed(change)
+    )
+
+
+def _fixed(change: Change) -> Iterable[Problem]:
+    before, after = change.before, change.after
+    if before is None:
+        text = "months are closed of a facility that had this id: choose another one"
+        yield Problem(code="refused", kind="facility", id=change.id, text=text, field="id")
+        return
+    for key, name in _FIXED.items():
+        held = getattr(before, key)
+        if after is not None and getattr(after, key) != held:
+            text = (
+                f"its {name} cannot change any more, months are closed with {held}: "
+                "make a new facility, or correct the word"
+            )
+            yield Problem(code="refused", kind="facility", id=change.id, text=text, field=key)
+
+
+async def record(store: PropertyStore, planned: Plan, *, by: str, at: datetime) -> Plan:
+    """Keep all changes of a plan without problems, and have the closed months that they touch settled again.
+
+    The plan, with these months: one may have been closed meanwhile.
+    """
     changes = [
         PropertyChange(kind=change.kind, id=change.id, value=change.after.printed() if change.after else None)
         for change in planned.changes
     ]
-    await store.record_property(changes, by, at, _touched(planned, await store.closed_months()))
+    marks = _touched(planned, await store.closed_months())
+    await store.record_property(changes, by, at, marks)
+    return replace(planned, again=labels(marks))
+
+
+def touching(planned: Plan, closed: Iterable[ClosedMonth]) -> Plan:
+    """The plan with the closed months that it touches."""
+    return replace(planned, again=labels(_touched(planned, closed)))
+
+
+def labels(marks: Iterable[DirtyMonth]) -> tuple[str, ...]:
+    """The marked months in order, each once: ("2026-09", "2026-10")."""
+    return tuple(sorted({mark.month for mark in marks}))
 
 
 def _touched(planned: Plan, closed: Iterable[ClosedMonth]) -> list[DirtyMonth]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.period import MAX
 from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
-from gateway.service.command import Plan, PropertyStore, plan, record
+from gateway.service.command import Plan, PropertyStore, fixed, plan, record, touching
 from gateway.service.command_edits import Edit, added, changed, ended, taken_over
 from gateway.service.command_moves import exchanged, moved, shared
 from gateway.service.command_schema import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gateway.ports.clock import Clock
     from gateway.service.command_edits import Known
-    from gateway.service.records import PropertyRow
+    from gateway.service.records import ClosedMonth, PropertyRow
 
 Seal = Callable[[str], str]
 """what is kept of a badge's identifier"""
@@ -84,13 +84,12 @@ class Commander:
         past = await self._past(command, now)
         if isinstance(command, AddReading | VoidReading):
             return await correct(self._store, by_name(current), command, by, now, past)
-        planned = prepare(current, command, past, self._seal)
+        planned = prepare(current, command, past, self._seal, await self._store.closed_months())
         if not isinstance(planned, Plan):
             return refused(planned)
-        only_plan = isinstance(command, Import) and command.plan
-        if not only_plan:
-            await record(self._store, planned, by=by, at=now)
-        return told(planned, applied=not only_plan)
+        if isinstance(command, Import) and command.plan:
+            return told(planned, applied=False)
+        return told(await record(self._store, planned, by=by, at=now), applied=True)
 
     async def _past(self, command: Command, now: datetime) -> datetime:
         """Until when something may have happened at a meter: a store may have been filled by a clock that is ahead."""
@@ -110,8 +109,12 @@ def prepare(
     command: Change,
     past: datetime,
     seal: Seal,
+    closed: Sequence[ClosedMonth] = (),
 ) -> Plan | tuple[Problem, ...]:
-    """What the command would change, or everything that speaks against it. What happens later than `past` has not."""
+    """What the command would change, or everything that speaks against it. What happens later than `past` has not.
+
+    `closed`: the months whose charges are made.
+    """
     known = by_name(current)
     edit = _edit(known, command, past)
     sealed = [_sealed(known, one, seal) for one in edit.told]
@@ -121,8 +124,8 @@ def prepare(
     planned = plan(current, entities, {*edit.refused, *lost} if isinstance(command, Import) else (), edit.ended)
     if edit_problems and not isinstance(command, Import):
         return edit_problems  # what is wrong with the whole would only repeat it
-    problems = (*edit_problems, *planned.problems)
-    return problems or planned
+    problems = (*edit_problems, *planned.problems, *fixed(planned.changes, closed))
+    return problems or touching(planned, closed)
 
 
 def _edit(known: Known, command: Change, past: datetime) -> Edit:
@@ -172,7 +175,9 @@ def told(planned: Plan, *, applied: bool) -> Answer:
         )
         for change in planned.changes
     )
-    return Answer(ok=True, applied=applied, changes=tuple(changes), unchanged=planned.unchanged)
+    return Answer(
+        ok=True, applied=applied, changes=tuple(changes), unchanged=planned.unchanged, settled_again=planned.again
+    )
 
 
 def refused(problems: Iterable[Problem]) -> Answer:

@@ -157,6 +157,8 @@ class Answer(Strict):
     applied: bool = False
     changes: tuple[ChangeTold, ...] = Field(default=(), strict=False)
     unchanged: int = 0
+    settled_again: tuple[str, ...] = Field(default=(), strict=False)
+    """the closed months that it touches: ("2026-09", "2026-10")"""
     problems: tuple[ProblemTold, ...] = Field(default=(), strict=False)
 
     @property

@@ -10,6 +10,7 @@ from gateway.core.metering import Reading
 from gateway.core.period import local_date
 from gateway.core.units import Scaled
 from gateway.service import property_schema as schema
+from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import AddReading, Answer, ChangeTold, ProblemTold
 from gateway.service.records import DirtyMonth
@@ -133,8 +134,9 @@ async def _add(store: CorrectionStore, place: _Place, command: AddReading, by: s
         unit=place.register.unit,
         origin="manual",
     )
-    await store.add_reading(reading, command.reason, by, now, await _marks(store, place, "late_reading"))
-    return _told(command, place, None, f"{index} {reading.unit}")
+    marks = await _marks(store, place, "late_reading")
+    await store.add_reading(reading, command.reason, by, now, marks)
+    return _told(command, place, marks, (None, f"{index} {reading.unit}"))
 
 
 async def _void(store: CorrectionStore, place: _Place, command: VoidReading, by: str, now: datetime) -> Answer:
@@ -142,7 +144,7 @@ async def _void(store: CorrectionStore, place: _Place, command: VoidReading, by:
         return _refused(command, _nothing_there(place))
     marks = await _marks(store, place, "void")
     await store.void_readings(place.meter.id, place.register.key, place.at, command.reason, by, now, marks)
-    return _told(command, place, place.shown, None)
+    return _told(command, place, marks, (place.shown, None))
 
 
 def _index(register: schema.Register, text: str) -> Scaled | str:
@@ -180,7 +182,14 @@ def _refused(command: AddReading | VoidReading, *texts: str) -> Answer:
     return Answer(ok=False, problems=tuple(problems))
 
 
-def _told(command: AddReading | VoidReading, place: _Place, before: str | None, after: str | None) -> Answer:
+def _told(
+    command: AddReading | VoidReading,
+    place: _Place,
+    marks: Iterable[DirtyMonth],
+    values: tuple[str | None, str | None],
+) -> Answer:
+    """`values`: before and after."""
+    before, after = values
     told = {"at": place.at.isoformat(), "reason": command.reason}
     change = ChangeTold(
         kind="reading",
@@ -188,4 +197,4 @@ def _told(command: AddReading | VoidReading, place: _Place, before: str | None, 
         before=None if before is None else {**told, "value": before},
         after=None if after is None else {**told, "value": after},
     )
-    return Answer(ok=True, applied=True, changes=(change,))
+    return Answer(ok=True, applied=True, changes=(change,), settled_again=labels(marks))
