@@ -13,6 +13,7 @@ import pytest
 
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
+from tests.contract import broken, schema
 from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HOUSE, WIRING, Laundry, RightClock, laundry, tell
 from tests.verifier import verify
 
@@ -35,10 +36,13 @@ async def test_a_tap_becomes_a_wash_a_session_and_its_charges(here: Laundry) -> 
     assert (session["access_point"], session["state"], session["stop_reason"]) == ("washer", "closed", "Local")
     assert (session["register_start"], session["register_end"]) == ("812.40", "813.25")
     assert (session["quantity"], session["unit"]) == ("0.85", "kWh")
+    assert schema("session").is_valid(session)
+    assert not any(schema("session").is_valid(wrong) for _, wrong in broken(session))
     cycle, energy = await here.events("charge")
     assert (energy["component"], energy["quantity"], energy["amount"]) == ("energy", "0.85", "0.24")
     assert (cycle["component"], cycle["quantity"], cycle["unit"], cycle["amount"]) == ("cycle", "1", "cycle", "1.20")
     for charge in (energy, cycle):
+        assert schema("charge").is_valid(charge)
         assert charge["payer"] == {"id": "blumer", "role": "user", "reason": "occupancy"}
         assert (charge["billing_point"], charge["register"]) == ("flat-1", "power-import")
         assert charge["session"]["id"] == session["session_id"]
@@ -127,7 +131,8 @@ async def test_without_the_meter_no_permit_is_given(here: Laundry) -> None:
     assert await here.tap(ANNA) == "green"
     assert await here.reader.shown.get() == "red"
     await here.alarmed("meter_lost")
-    await here.ended()
+    (session,) = await here.ended()
+    assert schema("session").is_valid(session)
     assert not here.relay.on
     here.meter.fault = None
     await here.wash(ANNA, 30)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GATEWAY = Gateway(site="sonnenhof", name="gw-01")
-KINDS: tuple[Kind, ...] = ("charge", "reading", "alarm")
+KINDS: tuple[Kind, ...] = ("charge", "session", "reading", "alarm")
 
 
 def references(node: Any) -> Iterator[str]:  # noqa: ANN401 - whatever YAML holds
