@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 def import_file(options: Options, path: Path, *, only_plan: bool) -> None:
     """Take over the property data of a file such as property.toml: all of it, or nothing.
 
-    What the file does not mention stays as it is. A file that ends in .json holds the same tables as JSON.
+    What the file does not mention stays as it is, also inside an entry: a key is removed with
+    `submeter GROUP set ID --key ""`. A file that is older than what was recorded since (an exchange, a later price,
+    value or exit) is refused. A file that ends in .json holds the same tables as JSON.
     """
     document = read_file(path)
     if not isinstance(document, Document):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from gateway.service.command import Named
-    from gateway.service.command_schema import Add, End, Import, Set, Value
+    from gateway.service.command_schema import Add, End, Set, Value
 
 Known = dict["Named", schema.Entity]
 """every entry by kind and id"""
@@ -73,12 +73,6 @@ def entry(kind: str, value: Value) -> schema.Entity | Edit:
             found = Problem(code="refused", kind=kind, id=str(value.get("id", "")), text=text, field=place)
             problems.setdefault(place, found)
         return Edit(problems=tuple(problems.values()))
-
-
-def taken_over(command: Import) -> Edit:
-    """The entries of an import as they are; its badges are sealed later."""
-    read = Edit.of(entry(one.kind, one.value) for one in command.entries)
-    return Edit(told=read.told, refused=command.refused, problems=read.problems)
 
 
 def added(known: Known, command: Add) -> Edit:

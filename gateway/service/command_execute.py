@@ -10,7 +10,8 @@ from gateway.core.period import MAX
 from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
 from gateway.service.command import Plan, PropertyStore, fixed, plan, record, touching
-from gateway.service.command_edits import Edit, added, changed, ended, taken_over
+from gateway.service.command_edits import Edit, added, changed, ended
+from gateway.service.command_import import taken_over
 from gateway.service.command_moves import exchanged, moved, shared
 from gateway.service.command_schema import (
     Add,
@@ -125,7 +126,9 @@ def prepare(
     if edit_problems and not isinstance(command, Import):
         return edit_problems  # what is wrong with the whole would only repeat it
     problems = (*edit_problems, *planned.problems, *fixed(planned.changes, closed))
-    return problems or touching(planned, closed)
+    if problems or edit.refused:  # of a book with gaps nobody can say what it touches
+        return problems or planned
+    return touching(planned, closed)
 
 
 def _edit(known: Known, command: Change, past: datetime) -> Edit:
@@ -142,7 +145,7 @@ def _edit(known: Known, command: Change, past: datetime) -> Edit:
 def _edit_entry(known: Known, command: Import | Add | Set | End) -> Edit:
     match command:
         case Import():
-            return taken_over(command)
+            return taken_over(known, command)
         case Add():
             return added(known, command)
         case Set():

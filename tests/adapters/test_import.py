@@ -119,7 +119,6 @@ def test_a_changed_price_is_a_plan_of_one_line_and_keeps_what_was_known(desk: De
     ("old", "new", "line"),
     [
         ("exit = 2026-10-14", "exit = 2026-10-20", "occupancy occ-1: exit: 2026-10-14 -> 2026-10-20"),
-        ("exit = 2026-10-14", "", "occupancy occ-1: exit: 2026-10-14 -> nothing"),
         ('value = "4"', 'value = "5"', "point flat-1: people from 2026-10-15: 4 -> 5"),
         ("included = true", "included = false", "rate electricity: tax included: true -> false"),
         ('start = "12.0"', 'start = "13"', "register power-1: start at 2026-03-12 10:30:00+01:00: 12.0 -> 13"),
@@ -200,7 +199,7 @@ def test_a_file_that_is_not_there_is_refused_in_one_sentence(desk: Desk) -> None
         ("exit = 2026-10-14", "exit = 2027-10-14", CLOSED[2:], "move"),
         ("entry = 2026-01-01", "entry = 2026-02-01", CLOSED, "move"),
         ('price = "0.2700"', 'price = "0.2800"', CLOSED[2:], "rate"),
-        ("from = 2026-10-16", "from = 2026-09-16", CLOSED[1:], "rate"),
+        ("{ from = 2026-10-16", '{ from = 2026-09-16, price = "0.26" }, { from = 2026-10-16', CLOSED[1:], "rate"),
         ('title = "Electricity"', 'title = "Power"', CLOSED, "rate"),
         ('value = "4"', 'value = "5"', CLOSED[2:], "key"),
         ('quotity = "400"', 'quotity = [{ value = "400" }, { from = 2026-09-02, value = "1" }]', CLOSED[1:], "key"),
