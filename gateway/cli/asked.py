@@ -18,10 +18,12 @@ from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
 from gateway.core.metering import EnergySource
 from gateway.core.period import MAX, local_date, midnight, rfc3339
+from gateway.core.problem import cut
 from gateway.service import query
 from gateway.service.accruals import accrual_body, accrued
 from gateway.service.command_schema import ChangeTold, Share
 from gateway.service.property import book_of
+from gateway.service.property_fields import in_years
 from gateway.service.settle import Month
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def allocation() -> None:
 def show_allocation(options: Options, facility: str, energy_source: str, day: str | None) -> None:
     """Every register of a facility and energy source: direct, common with its coefficients, or unlinked."""
     if energy_source not in get_args(EnergySource):
-        message = f"{energy_source[:60]!r} is no energy source; write one of {', '.join(get_args(EnergySource))}"
+        message = f"{cut(energy_source)!r} is no energy source; write one of {', '.join(get_args(EnergySource))}"
         raise Refused(message)
     book = _asked(options, _book)
     place = _facility(book, facility)
@@ -141,17 +143,21 @@ async def _book(view: StoreView) -> Book:
 
 def _facility(book: Book, named: str) -> Facility:
     if named not in book.facilities:
-        message = f"facility {named[:60]}: there is none of this id; `submeter facility list` names them"
+        message = f"facility {cut(named)}: there is none of this id; `submeter facility list` names them"
         raise Refused(message)
     return book.facilities[named]
 
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
-        message = f"{text[:60]!r} is no date; write e.g. 2026-10-15"
+        message = f"{cut(text)!r} is no date; write e.g. 2026-10-15"
         raise Refused(message) from error
+    if not in_years(day):
+        message = f"{day} lies outside of the years 1900 to 2199; write e.g. 2026-10-15"
+        raise Refused(message)
+    return day
 
 
 def _asked(options: Options, question: Callable[[StoreView], Awaitable[_T]]) -> _T:

@@ -15,6 +15,7 @@ from gateway.cli.exits import Refused
 from gateway.cli.wiring import load_settings
 from gateway.core.charge import parse
 from gateway.core.explain import Names, explain_charge
+from gateway.core.problem import cut
 from gateway.service.property import book_of
 from gateway.store import StoreError, StoreView
 from gateway.store.charges import ChargeFilter, KeptCharge
@@ -35,7 +36,7 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 def explain(options: Options, charge: str) -> None:
     """Say in words and numbers how a charge came about. CHARGE is its id, or the first digits of it."""
     if not _ID.fullmatch(charge):
-        message = f"{charge[:60]!r} is no charge id; give 4 to 40 of its hex digits, as `submeter charges` lists them"
+        message = f"{cut(charge)!r} is no charge id; give 4 to 40 of its hex digits, as `submeter charges` lists them"
         raise Refused(message)
     found, book = _published(options, ChargeFilter(id_prefix=charge))
     if len(found) != 1:
@@ -59,7 +60,7 @@ def explain(options: Options, charge: str) -> None:
 def charges(options: Options, month: str | None, point: str | None, facility: str | None, *, standing: bool) -> None:
     """List the published charges in the order of their publication."""
     if month is not None and not _MONTH.fullmatch(month):
-        message = f"{month[:60]!r} is no month; write e.g. 2026-10"
+        message = f"{cut(month)!r} is no month; write e.g. 2026-10"
         raise Refused(message)
     found, _ = _published(options, ChargeFilter(facility=facility, closing=month, billing_point=point))
     rows = [json.loads(one.data) for one in found if one.standing or not standing]

@@ -15,6 +15,7 @@ from gateway.cli.ask import carry_out
 from gateway.cli.exits import Refused
 from gateway.cli.tell import flat, tell
 from gateway.cli.wiring import load_settings
+from gateway.core.problem import cut
 from gateway.schema_errors import dotted, sentence
 from gateway.service.command_edits import DATED
 from gateway.service.command_schema import Add, End, Set
@@ -135,7 +136,7 @@ def _show(kind: str) -> click.Command:
     def show(options: Options, named: str) -> None:
         found = next((one for one in known(options) if (one.table, one.id) == (kind, named)), None)
         if found is None:
-            message = f"{kind} {named[:60]}: there is none of this id; `submeter {kind} list` names them"
+            message = f"{kind} {cut(named)}: there is none of this id; `submeter {kind} list` names them"
             raise Refused(message)
         if options.json:
             click.echo(json.dumps(found.given(), ensure_ascii=False))
@@ -179,7 +180,7 @@ def pairs(option: str, form: str, given: Iterable[str]) -> dict[str, str]:
     for text in given:
         name, sign, value = text.partition("=")
         if not sign or name in found:
-            message = f"--{option} {text[:60]}: write {form}, once for each"
+            message = f"--{option} {cut(text)}: write {form}, once for each"
             raise Refused(message)
         found[name] = value
     return found
@@ -291,6 +292,6 @@ def _typed(kind: str, name: str, text: str | tuple[str, ...]) -> object:
     whole = info is not None and int in (info.annotation, *get_args(info.annotation)) and text.isdecimal()
     answer = name == "tax_included" and text in ("true", "false")
     if whole or answer or text.startswith(_JSON):
-        with suppress(ValueError):  # what is no JSON is refused by its schema
+        with suppress(ValueError, RecursionError):  # what is no JSON is refused by its schema
             return json.loads(text)
     return text or None

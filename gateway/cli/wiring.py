@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from gateway import drivers, settings, settings_schema
 from gateway.cli.exits import REFUSED, Failure, Refused, Unreachable
 from gateway.clock import SystemClock
+from gateway.core.problem import cut
 from gateway.ports.field import FieldError, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -82,7 +84,9 @@ def _decoded(decode_bytes: Any, text: str) -> dict[str, Any]:  # noqa: ANN401 - 
     try:
         frame = bytes.fromhex(text)
     except ValueError:
-        return {"ok": False, "error": f"{text.strip()[:40]!r} is not hex; write two digits 0-9 a-f for each byte"}
+        digits = "".join(text.split())
+        wrong = "has an odd number of digits" if set(digits) <= set(hexdigits) else "is not hex"
+        return {"ok": False, "error": f"{cut(text.strip())!r} {wrong}; write two digits 0-9 a-f for each byte"}
     found: dict[str, Any] = decode_bytes(frame)
     return found
 

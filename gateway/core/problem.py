@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+SHOWN = 60
+"""characters of a wrong text that are repeated to who wrote it"""
+
+
+def cut(text: str) -> str:
+    """The text as it is repeated in a sentence: a long one ends in "..."."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing wrong in the property data."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import total_ordering
 
+from gateway.core.problem import cut
+
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 MAX_TEXT = 40
 
@@ -32,7 +34,7 @@ class Scaled:
         """Read a plain decimal such as "-12.40"; ValueError for anything else (no exponent, no blanks, no sign +)."""
         match = _DECIMAL.fullmatch(text) if len(text) <= MAX_TEXT else None
         if match is None:
-            message = f"{text[:MAX_TEXT]!r} is not a plain decimal number such as 12.40"
+            message = f"{cut(text)!r} is not a plain decimal number such as 12.40"
             raise ValueError(message)
         sign, whole, decimals = match.group(1), match.group(2), match.group(3) or ""
         return cls(int(sign + whole + decimals), -len(decimals))

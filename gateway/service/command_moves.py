@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from gateway.core.problem import cut
 from gateway.service import property_schema as schema
 from gateway.service.command_edits import Edit, entry, fault, free_id, missing
+from gateway.service.property_fields import in_years
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,6 +159,28 @@ def instant(text: str, zone: str, past: datetime) -> datetime | str:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        return f'"{text}" is no instant; write e.g. 2026-03-12T10:30 (local) or 2026-03-12T10:30:00+01:00'
-    local = found if found.tzinfo is not None else found.replace(tzinfo=ZoneInfo(zone))
-    return f"{text} is still to come; write an instant that has passed" if local > past else local
+        return f'"{cut(text)}" is no instant; write e.g. 2026-03-12T10:30 (local) or 2026-03-12T10:30:00+01:00'
+    if not in_years(found.date()):
+        return f"{cut(text)} lies outside of the years 1900 to 2199; write an instant that has passed"
+    if found.tzinfo is not None:
+        return _passed(text, found, past)
+    local = found.replace(tzinfo=ZoneInfo(zone))
+    return _unclear(text, local, zone) or _passed(text, local, past)
+
+
+def _passed(text: str, at: datetime, past: datetime) -> datetime | str:
+    return f"{text} is still to come; write an instant that has passed" if at > past else at
+
+
+def _unclear(text: str, local: datetime, zone: str) -> str:
+    """Of a local time that occurs twice or never, because the clock is set back or forward."""
+    first, second = (local.replace(fold=fold).isoformat() for fold in (0, 1))
+    if first == second:
+        return ""
+    real = local.astimezone(UTC).astimezone(ZoneInfo(zone))
+    if real.replace(fold=0) != local:
+        return (
+            f"{text} never occurs in {zone}, its clock is set forward: write it with an offset, such as "
+            f"{real.isoformat()}"
+        )
+    return f"{text} occurs twice in {zone}, its clock is set back: write it with an offset, {first} or {second}"

@@ -13,6 +13,7 @@ from gateway.service import property_schema as schema
 from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import AddReading, Answer, ChangeTold, ProblemTold
+from gateway.service.property_fields import DECIMALS, WHOLE
 from gateway.service.records import DirtyMonth
 
 if TYPE_CHECKING:
@@ -152,8 +153,14 @@ def _index(register: schema.Register, text: str) -> Scaled | str:
         index = Scaled.parse(text)
     except ValueError as error:
         return str(error)
-    if index.digits < 0 or len(str(index.digits)) > MAX_DIGITS:
-        return f"{text} is no index; write a number of at most {MAX_DIGITS} digits, not below 0"
+    if index.digits < 0:
+        return f"{text} is no index: a meter does not count below 0; write what it shows"
+    whole, _, decimals = text.partition(".")
+    if len(whole) > WHOLE or len(decimals) > DECIMALS or len(whole + decimals) > MAX_DIGITS:
+        return (
+            f"{text} is no index; write at most {WHOLE} digits before the point and {DECIMALS} after it, "
+            f"{MAX_DIGITS} in all"
+        )
     if register.modulus is not None and index >= register.modulus:
         return f"{text} is more than {register.id} can show: it starts again at {register.modulus}"
     return index

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from gateway.core.access import SEALED, canonical_identifier
+from gateway.core.problem import cut
 from gateway.core.tariff import TaxCategory
 from gateway.core.units import UNITS, Scaled
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_TEXT = 200
+WHOLE, DECIMALS = 12, 9
+"""digits of a number before and after the point"""
+FIRST, AFTER = date(1900, 1, 1), date(2200, 1, 1)
+_HUNDRED = Scaled(100, 0)
 _ID = re.compile(r"[a-z0-9-]{1,40}")
 SINCE_EVER = date.min
 """where a value, a link, a price or an owner has no `from`"""
@@ -46,6 +51,17 @@ def _number(value: object, info: ValidationInfo) -> Scaled:
     number = Scaled.parse(value)
     if number.digits < 0:
         message = f'"{value}" is below zero; write 0 or more'
+        raise ValueError(message)
+    whole, _, decimals = value.partition(".")
+    if len(whole) > WHOLE or len(decimals) > DECIMALS:
+        message = f'"{value}" is too long; write at most {WHOLE} digits before the point and {DECIMALS} after it'
+        raise ValueError(message)
+    return number
+
+
+def _percent(number: Scaled) -> Scaled:
+    if number > _HUNDRED:
+        message = f'"{number}" is more than 100 percent; write a rate such as "8.1"'
         raise ValueError(message)
     return number
 
@@ -71,8 +87,25 @@ def _day(value: object, info: ValidationInfo) -> object:
     try:
         return date.fromisoformat(value)
     except ValueError as error:
-        message = f'"{value[:MAX_TEXT]}" is no date; write e.g. 2026-01-31'
+        message = f'"{cut(value)}" is no date; write e.g. 2026-01-31'
         raise ValueError(message) from error
+
+
+def in_years(day: date) -> bool:
+    """Whether it is a day that can be meant; datetime itself counts from year 1 to 9999, in UTC only."""
+    return FIRST <= day < AFTER
+
+
+def _day_meant(day: date) -> date:
+    if not in_years(day):
+        message = f"{day} lies outside of the years {FIRST.year} to {AFTER.year - 1}; write e.g. 2026-01-31"
+        raise ValueError(message)
+    return day
+
+
+def _instant_meant(at: datetime) -> datetime:
+    _day_meant(at.date())
+    return at
 
 
 def _instant(value: object, info: ValidationInfo) -> object:
@@ -81,7 +114,7 @@ def _instant(value: object, info: ValidationInfo) -> object:
     try:
         return datetime.fromisoformat(value)
     except ValueError as error:
-        message = f'"{value[:MAX_TEXT]}" is no instant; write e.g. 2026-03-12T10:30:00+01:00'
+        message = f'"{cut(value)}" is no instant; write e.g. 2026-03-12T10:30:00+01:00'
         raise ValueError(message) from error
 
 
@@ -146,9 +179,8 @@ Id = Annotated[str, AfterValidator(_id), Field(examples=["flat-1"])]
 Text = Annotated[str, AfterValidator(_text), Field(examples=["Ground floor left"])]
 Number = Annotated[Scaled, PlainValidator(_number), PlainSerializer(str)]
 Positive = Annotated[Number, AfterValidator(_positive)]
-Day = Annotated[
-    date, BeforeValidator(_day), Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1), examples=[date(2026, 1, 1)])
-]
+Percent = Annotated[Number, AfterValidator(_percent), Field(examples=["8.1"])]
+Day = Annotated[date, BeforeValidator(_day), AfterValidator(_day_meant), Field(examples=[date(2026, 1, 1)])]
 Resolution = Annotated[Number, AfterValidator(_power_of_ten), Field(examples=["0.001"])]
 Unit = Annotated[str, AfterValidator(_unit), Field(examples=["kWh"])]
 PriceUnit = Annotated[str, AfterValidator(_price_unit), Field(examples=["kWh"])]
@@ -187,7 +219,9 @@ class PriceStep(Strict):
 class ExchangeStep(Strict):
     """One meter ends with the index `final`, the next begins with `start`."""
 
-    at: Annotated[AwareDatetime, BeforeValidator(_instant)] = Field(examples=[datetime(2026, 3, 12, 9, 30, tzinfo=UTC)])
+    at: Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(_instant_meant)] = Field(
+        examples=[datetime(2026, 3, 12, 9, 30, tzinfo=UTC)]
+    )
     final: Number
     start: Number
     serial: Text | None = None
@@ -197,7 +231,7 @@ class TaxPart(Strict):
     """Category of EN 16931 and rate in percent."""
 
     category: TaxCategory
-    rate: Number
+    rate: Percent
     included: bool
     exemption: Text | None = None
 

@@ -316,7 +316,7 @@ def test_a_reading_is_added_and_voided_and_both_are_kept(desk: Desk) -> None:
         (("power", "import", "2024-10-05", "1,5"), "meter power: '1,5' is not a plain decimal number such as 12.40"),
         (
             ("power", "import", "2024-10-05", "1" * 19),
-            f"meter power: {'1' * 19} is no index; write a number of at most ",
+            f"meter power: {'1' * 19} is no index; write at most 12 digits",
         ),
     ],
 )

@@ -204,7 +204,7 @@ def test_mistakes_are_also_json(desk: Desk) -> None:
             "entry = 2026-01-01",
             "entry = 0026-01-01",
             "entry",
-            "occupancy[0].entry: 0026-01-01 is refused: input should",
+            "occupancy[0].entry: 0026-01-01 lies outside of",
         ),
         (
             "10:30:00+01:00",
@@ -348,3 +348,12 @@ def test_an_entry_with_an_unknown_key_is_still_checked_against_the_others(desk: 
 def test_mistakes_of_one_entry_are_told_together(desk: Desk) -> None:
     text = HOUSE.replace('price = "0.2700"', "price = 0.27").replace('rate = "8.1"', "rate = 8.1")
     assert len(desk.refused(text)) == 2
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"user": [{"id": ' + "[" * 900 + "]" * 900 + "}]}"])
+def test_json_that_is_nested_too_deep_is_one_sentence(desk: Desk, text: str) -> None:
+    file = desk.folder / "property.json"
+    file.write_text(text, encoding="utf-8")
+    done = desk.submeter("import", str(file))
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1), done.output
+    assert done.stderr.startswith(f"{file}: ")
