@@ -156,10 +156,12 @@ class Laundry:
     async def ended(self, count: int = 1) -> list[dict[str, Any]]:
         """Wait for so many session events; the payloads."""
         async with asyncio.timeout(15):
-            while len(found := await self.events("session")) < count:
-                self.news.clear()
+            while True:
+                self.news.clear()  # first: what comes while the store is asked is not missed
+                found = await self.events("session")
+                if len(found) >= count:
+                    return found
                 await self.news.wait()
-        return found
 
     async def alarmed(self, code: str, *, over: bool = False) -> None:
         """Wait until the alarm is open, or over."""
