@@ -49,13 +49,12 @@ class WildClock:
         self.true = true
         self.begun = true
         self.error = RIGHT
-        self.right_after = 0
-        """as many questions for the time later it is set right"""
+        self.right_soon = False
+        """it is set right once it has been asked for the time"""
 
     def now(self) -> datetime:
         shown = self.true + self.error
-        self.right_after -= 1
-        if self.right_after == 0:
+        if self.right_soon:
             self.error = RIGHT
         return shown
 
@@ -78,6 +77,7 @@ class House:
     def __init__(self, store: Store, true: datetime) -> None:
         self.store = store
         self.clock = WildClock(true)
+        self.right_while_asked = False
         self.settler = Settler(store=store, clock=self.clock, bell=None, gateway="gw", beat=lambda: None)  # type: ignore[arg-type]
         self.reboot()
 
@@ -91,6 +91,7 @@ class House:
         return Scaled((true - OCTOBER) // timedelta(seconds=1) + 1_000_000_000, -3)
 
     async def read(self, meter: str) -> Answer:
+        self.clock.right_soon = self.right_while_asked
         value = RegisterValue(register="heat", index=self.index(self.clock.true), unit="kWh", obis="6-0:1.0.0")
         return Answer(meter=meter, serial="4711", status=0, values=(value,), raw=b"\x68")
 
@@ -131,6 +132,10 @@ async def test_what_was_read_in_1970_is_placed_in_time_once_it_is_known_and_then
         await house.go(OCTOBER + 2 * HOUR)
         expected = [OCTOBER + (hours - 1) * HOUR for hours in range(4)]
         assert await house.trusted() == {at: house.index(at) for at in expected}
+        house.clock.error = timedelta(days=365)
+        await house.go(OCTOBER + 3 * HOUR)
+        assert await store.closed_months() == [], "no month of a year that has not come"
+        house.clock.error = RIGHT
         for at in (NOVEMBER, CLOSED):
             await house.go(at)
         assert [one.month for one in await store.closed_months()] == ["2026-09", "2026-10"], "none of 1970"
@@ -142,7 +147,7 @@ async def test_a_clock_that_is_set_right_while_it_is_asked_makes_1970_no_trusted
     async with Store(new_store(tmp_path)) as store:
         house = House(store, OCTOBER)
         house.clock.boot()
-        house.clock.right_after = 2  # the round asks once, then each poll
+        house.right_while_asked = True
         await house.poller._round(OCTOBER)  # noqa: SLF001
         assert house.clock.trusted()
         await house.go(OCTOBER + HOUR)
