@@ -18,7 +18,10 @@ _INDEX = "REGISTER=VALUE"
 _AT = "Instants are local to the facility, such as 2026-03-12T10:30, or have their offset: 2026-03-12T10:30+01:00."
 
 
-@click.command(help="Who pays for POINT from DATE on; the last day of who was there is the day before.")
+@click.command(
+    help="Who pays for POINT from DATE on; the last day of who was there is the day before. "
+    "A move that was entered with a wrong day: the same with the right one."
+)
 @click.argument("point")
 @click.argument("date")
 @click.option("--to", metavar="USER", help="Who moves in. Without: the point is vacant, and its owner pays.")

@@ -45,6 +45,7 @@ def answer_json(answer: Answer) -> str:
     changes = [change.model_dump() for change in answer.changes]
     again = list(answer.settled_again)
     told = {"ok": True, "applied": answer.applied, **counts, "changes": changes, "settled_again": again}
+    told |= {"said": answer.said} if answer.said else {}
     return json.dumps(told, ensure_ascii=False)
 
 
@@ -53,7 +54,8 @@ def answer_text(answer: Answer) -> str:
     ended = f", {answer.ended} ended" if answer.ended else ""
     summary = f"{answer.added} added, {answer.changed} changed{ended}, {answer.unchanged} unchanged"
     again = [f"closed months settled again: {', '.join(answer.settled_again)}"] if answer.settled_again else []
-    return "\n".join([*map(change_text, answer.changes), *again, summary])
+    said = [answer.said] if answer.said else []
+    return "\n".join([*map(change_text, answer.changes), *said, *again, summary])
 
 
 def change_text(change: ChangeTold) -> str:

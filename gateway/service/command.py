@@ -77,6 +77,8 @@ class Plan:
     problems: tuple[Problem, ...]
     again: tuple[str, ...] = ()
     """the closed months that are settled again because of it"""
+    said: str = ""
+    """what the command does, where the changes alone do not say it"""
 
 
 def plan(

@@ -40,6 +40,8 @@ class Edit:
     ended: tuple[Named, ...] = ()
     refused: tuple[Named, ...] = ()
     problems: tuple[Problem, ...] = ()
+    said: str = ""
+    """what it does, where the entries alone do not say it"""
 
     @classmethod
     def of(cls, read: Iterable[schema.Entity | Edit]) -> Edit:

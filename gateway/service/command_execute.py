@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.period import MAX
@@ -128,7 +129,7 @@ def prepare(
     problems = (*edit_problems, *planned.problems, *fixed(planned.changes, closed))
     if problems or edit.refused:  # of a book with gaps nobody can say what it touches
         return problems or planned
-    return touching(planned, closed)
+    return replace(touching(planned, closed), said=edit.said)
 
 
 def _edit(known: Known, command: Change, past: datetime) -> Edit:
@@ -179,7 +180,12 @@ def told(planned: Plan, *, applied: bool) -> Answer:
         for change in planned.changes
     )
     return Answer(
-        ok=True, applied=applied, changes=tuple(changes), unchanged=planned.unchanged, settled_again=planned.again
+        ok=True,
+        applied=applied,
+        changes=tuple(changes),
+        unchanged=planned.unchanged,
+        settled_again=planned.again,
+        said=planned.said,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from gateway.service.command_edits import Edit, entry, fault, free_id, missing
 from gateway.service.property_fields import in_years
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from gateway.service.command_edits import Known
@@ -29,11 +30,30 @@ def moved(known: Known, command: Move) -> Edit:
     stays = [one for one in known.values() if isinstance(one, schema.Stay) and one.point == command.point]
     there = next((one for one in stays if _there(one, command.day)), None)
     later = min((one for one in stays if one.entry > command.day), key=lambda one: one.entry, default=None)
+    if shifted := _shifted(command, stays, there):
+        return shifted
     wrong = _wrong_move(command, there, later)
     if wrong:
         return fault("point", command.point, wrong)
     left = [] if there is None else [_with(there, "exit", command.day - _DAY)]
-    return Edit.of([*left, *([] if command.to is None else [_entered(known, command, command.to, later)])])
+    made = Edit.of([*left, *([] if command.to is None else [_entered(known, command, command.to, later)])])
+    return made if command.to is None or later is None else replace(made, said=_instead(later, command.day))
+
+
+def _shifted(command: Move, stays: Sequence[schema.Stay], there: schema.Stay | None) -> Edit | None:
+    """The last move at the point on a later day: who entered too early enters, and who was there leaves, then."""
+    if there is None or there.user != command.to or there.exit is not None or there.entry >= command.day:
+        return None
+    before = next((one for one in stays if one.exit == there.entry - _DAY), None)
+    if before is None:
+        return None
+    made = Edit.of([_with(before, "exit", command.day - _DAY), _with(there, "entry", command.day)])
+    return replace(made, said=_instead(there, command.day, before))
+
+
+def _instead(stay: schema.Stay, day: date, before: schema.Stay | None = None) -> str:
+    stays = f", {before.user} stays until {day - _DAY}" if before else ""
+    return f"{stay.user} enters {stay.point} on {day} instead of {stay.entry}{stays}"
 
 
 def _there(stay: schema.Stay, day: date) -> bool:

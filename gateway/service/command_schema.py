@@ -159,6 +159,8 @@ class Answer(Strict):
     unchanged: int = 0
     settled_again: tuple[str, ...] = Field(default=(), strict=False)
     """the closed months that it touches: ("2026-09", "2026-10")"""
+    said: str = ""
+    """what was done, where the changes alone do not say it"""
     problems: tuple[ProblemTold, ...] = Field(default=(), strict=False)
 
     @property
