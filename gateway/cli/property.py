@@ -47,7 +47,9 @@ def import_file(options: Options, path: Path, *, only_plan: bool) -> None:
         return
     file = read_entries(document)
     entries = tuple(Named.model_validate({"kind": one.table, "value": one.given()}) for one in file.entities)
-    command = Import(entries=entries, refused=tuple(sorted(file.refused)), plan=only_plan)
+    command = Import(
+        entries=entries, refused=tuple(sorted(file.refused)), references=tuple(file.references), plan=only_plan
+    )
     answer = _planned(options, command) if only_plan or file.mistakes else carry_out(options, command)
     found = (Problem(code="", kind=one.kind, id=one.id, text=one.text, field=one.field) for one in answer.problems)
     if problems := file.problems(found):

@@ -21,6 +21,26 @@ if TYPE_CHECKING:
 
 Named = tuple[str, str]
 """kind and id of an entity"""
+_NAMELESS = "--"
+"""how the id begins that stands for one that is missing"""
+_NAME, _METERED = {"name": "-"}, {"resolution": "1", "max_per_day": "1"}
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "facility": {**_NAME, "grace_hours": 0},
+    "building": _NAME,
+    "point": {**_NAME, "kind": "common"},
+    "user": {
+        "first_name": "-",
+        "last_name": "-",
+        "company": "-",
+        "registration": "-",
+        "language": "de",
+        "address": "-",
+    },
+    "meter": _NAME,
+    "register": {**_METERED, "energy_source": "electricity", "unit": "kWh"},
+    "rate": {"title": "-", "tax": {"category": "Z", "rate": "0", "included": True}},
+}
+"""values of keys that the rules of the whole book do not look at"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +53,8 @@ class PropertyFile:
     refused: set[Named] = field(default_factory=set)
     """what has an id but cannot be read"""
     mistakes: list[FileProblem] = field(default_factory=list)
+    references: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """kind and id of what cannot be read, a key of it that refers, and what that names"""
 
     def problems(self, found: Iterable[Problem]) -> Problems:
         """The mistakes of reading and those of the whole book, each with its place in the file."""
@@ -44,7 +66,8 @@ class PropertyFile:
         if place is None:
             return FileProblem(file=self.lines.file, line=0, path=f"{problem.kind} {problem.id}", text=problem.text)
         inside = (*place, problem.field) if problem.field else place
-        return self.lines.problem(inside, f"{problem.id}: {problem.text}")
+        name = "" if problem.id.startswith(_NAMELESS) else f"{problem.id}: "
+        return self.lines.problem(inside, f"{name}{problem.text}")
 
 
 def read_file(path: Path) -> Document | Problems:
@@ -92,7 +115,7 @@ def _read_entry(file: PropertyFile, model: type[Entity], place: Place, entry: di
         file.entities.append(_validated(model, entry, file.lines))
     except ValidationError as error:
         file.mistakes += schema_problems(error, model, file.lines, place)
-        _read_without_unknown_keys(file, model, entry, error)
+        _read_nevertheless(file, model, place, entry, error)
 
 
 def _validated(model: type[Entity], entry: dict[str, Any], lines: Lines) -> Entity:
@@ -100,18 +123,27 @@ def _validated(model: type[Entity], entry: dict[str, Any], lines: Lines) -> Enti
     return model.model_validate(entry) if lines.known else model.model_validate_json(json.dumps(entry))
 
 
-def _read_without_unknown_keys(
-    file: PropertyFile, model: type[Entity], entry: dict[str, Any], error: ValidationError
+def _read_nevertheless(
+    file: PropertyFile, model: type[Entity], place: Place, entry: dict[str, Any], error: ValidationError
 ) -> None:
-    """An entry whose only mistake is a key that nobody knows still takes part in the rules of the whole book."""
-    known = entry
+    """What can be read of an entry with mistakes still takes part in the rules of the whole book.
+
+    Keys that nobody knows are left out, and what those rules do not look at has a value that stands for it.
+    """
+    known, stand_ins = entry, _STAND_INS.get(model.table, {})
     for each in error.errors(include_url=False):
         if each["type"] == "extra_forbidden":
             known = _without(known, each["loc"])
+        elif each["loc"] and each["loc"][0] in stand_ins:
+            known = {**known, each["loc"][0]: stand_ins[each["loc"][0]]}
     try:
         file.entities.append(_validated(model, known, file.lines))
     except ValidationError:  # its mistakes are told already
-        file.refused.add((model.table, str(entry.get("id", ""))))
+        name = str(entry.get("id") or f"{_NAMELESS}{place[-1]}")
+        file.places.setdefault((model.table, name), place)
+        file.refused.add((model.table, name))
+        named = {key: target for key, target in entry.items() if key in TABLES and isinstance(target, str)}
+        file.references += [(model.table, name, key, target) for key, target in named.items()]
 
 
 def _without(value: Any, place: Place) -> Any:  # noqa: ANN401 - whatever a TOML file holds

@@ -37,7 +37,14 @@ def taken_over(known: Known, command: Import) -> Edit:
     result = {(one.table, one.id): one for one in read.told}
     older = [problem for one in read.told for problem in _older(known, result, one)]
     merged = Edit.of(_upon(known, one) for one in read.told)
-    return Edit(told=merged.told, refused=command.refused, problems=(*read.problems, *older, *merged.problems))
+    there = {*known, *result, *command.refused}
+    strays = [_stray(*one) for one in command.references if one[2:] not in there]
+    return Edit(told=merged.told, refused=command.refused, problems=(*read.problems, *strays, *older, *merged.problems))
+
+
+def _stray(kind: str, entity: str, key: str, target: str) -> Problem:
+    text = f"{key} {target!r} is not known: add a [[{key}]] with this id, or correct the name"
+    return Problem(code=f"unknown_{key}", kind=kind, id=entity, text=text, field=key)
 
 
 def _upon(known: Known, told: schema.Entity) -> schema.Entity | Edit:

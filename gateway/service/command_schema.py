@@ -30,6 +30,8 @@ class Import(Strict):
     entries: tuple[Named, ...] = Field(strict=False)
     refused: tuple[tuple[str, str], ...] = Field(default=(), strict=False)
     """kind and id of what its file holds but nobody can read: it gives rise to no other problem"""
+    references: tuple[tuple[str, str, str, str], ...] = Field(default=(), strict=False)
+    """kind and id of such an entry, a key of it, and the id of what that refers to"""
     plan: bool = False
     """say what would change, and change nothing"""
 
