@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.schema_errors import Place
 
 Schema = TypeVar("Schema", bound=BaseModel)
+TOO_DEEP = "lists or tables are nested hundreds deep; no key here needs more than four levels, take the others out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def load(path: Path, schema: type[Schema]) -> Loaded[Schema] | Problems:
 def read(path: Path) -> Document | Problems:
     """Read the file as TOML, without a schema."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows begins files with a byte order mark
     except UnicodeDecodeError:
         return (_whole(str(path), "is not UTF-8 text; save it as UTF-8"),)
     except OSError as error:
@@ -101,9 +102,14 @@ def parse(text: str, file: str) -> Document | Problems:
     """Read TOML text; `file` is the name that mistakes are told with."""
     try:
         table = tomllib.loads(text)
+        places = _Scanner(text).places()
+    except RecursionError:
+        return (_whole(file, TOO_DEEP),)
     except tomllib.TOMLDecodeError as error:
         return (_syntax_problem(str(error), file, text),)
-    return Document(table=table, lines=Lines(file=file, known=_Scanner(text).places()))
+    except ValueError:  # Python converts no more than 4300 digits
+        return (_whole(file, "a number has thousands of digits; shorten it"),)
+    return Document(table=table, lines=Lines(file=file, known=places))
 
 
 def validated(document: Document, schema: type[Schema]) -> Loaded[Schema] | Problems:

@@ -47,8 +47,12 @@ def group(kind: str) -> click.Group:
     return made
 
 
+def _a(kind: str) -> str:
+    return f"{'an' if kind.startswith('o') else 'a'} {kind}"
+
+
 def _add(kind: str) -> click.Command:
-    @click.command(name="add", help=f"Add a {kind}. Every mistake is told at once.")
+    @click.command(name="add", help=f"Add {_a(kind)}. Every mistake is told at once.")
     @click.argument(
         "named", metavar="[ID]" if kind in _MADE_IDS else "ID", required=kind not in _MADE_IDS, default=None
     )
@@ -69,7 +73,7 @@ def _add(kind: str) -> click.Command:
 def _set(kind: str) -> click.Command:
     @click.command(
         name="set",
-        help=f'Change a {kind}. What is not named stays; an empty value ("") removes the key. '
+        help=f'Change {_a(kind)}. What is not named stays; an empty value ("") removes the key. '
         + ("--from DATE: the day from which a changed value holds." if kind in (*_ONLY_DATED, "link") else ""),
     )
     @click.argument("named", metavar="ID")
@@ -103,7 +107,7 @@ def _end(kind: str) -> click.Command:
             mistaken(function)
         )
 
-    text = f"End a {kind}" + ("." if key else ": it is not there any more. Refused while something names it.")
+    text = f"End {_a(kind)}" + ("." if key else ": it is not there any more. Refused while something names it.")
 
     @click.command(name="end", help=text)
     @click.argument("named", metavar="ID")
@@ -130,7 +134,7 @@ def _list(kind: str) -> click.Command:
 
 
 def _show(kind: str) -> click.Command:
-    @click.command(name="show", help=f"Show a {kind}; with --json as the object that import accepts.")
+    @click.command(name="show", help=f"Show {_a(kind)}; with --json as the object that import accepts.")
     @click.argument("named", metavar="ID")
     @click.pass_obj
     def show(options: Options, named: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gateway.service.property_schema import TABLES, Entity
-from gateway.tomlfile import Document, FileProblem, Lines, in_order, read, schema_problems
+from gateway.tomlfile import TOO_DEEP, Document, FileProblem, Lines, in_order, read, schema_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,8 @@ class PropertyFile:
         """Of an entity that the file does not mention: with its kind and id."""
         place = self.places.get((problem.kind, problem.id))
         if place is None:
-            return FileProblem(file=self.lines.file, line=0, path=f"{problem.kind} {problem.id}", text=problem.text)
+            path = f"{problem.kind} {problem.id}".strip()  # of the whole file: nothing
+            return FileProblem(file=self.lines.file, line=0, path=path, text=problem.text)
         inside = (*place, problem.field) if problem.field else place
         name = "" if problem.id.startswith(_NAMELESS) else f"{problem.id}: "
         return self.lines.problem(inside, f"{name}{problem.text}")
@@ -81,6 +82,8 @@ def _read_json(path: Path) -> Document | Problems:
         table = json.loads(path.read_bytes())
     except OSError as error:
         return (lines.problem((), f"cannot be read ({error.strerror}); name a file that is there"),)
+    except RecursionError:
+        return (lines.problem((), TOO_DEEP),)
     except ValueError as error:
         return (lines.problem((), f"this is not JSON: {error}; correct it"),)
     if not isinstance(table, dict):

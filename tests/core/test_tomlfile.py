@@ -145,3 +145,13 @@ def test_problems_are_values() -> None:
     found: Document | Problems = parse("x", "f.toml")
     assert isinstance(found, tuple)
     assert found == parse("x", "f.toml")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "{ b = " * 100_000])
+def test_what_is_nested_too_deep_is_one_sentence(text: str) -> None:
+    (said,) = mistakes(text)
+    assert said.startswith("f.toml: lists or tables are nested hundreds deep; ")
+
+
+def test_a_number_of_thousands_of_digits_is_one_sentence() -> None:
+    assert mistakes(f"name = {'1' * 5000}") == ["f.toml: a number has thousands of digits; shorten it"]
