@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -136,9 +138,15 @@ def _restore() -> click.Command:
 
 
 def _run() -> click.Command:
+    # it loads and opens for a while before the workers hear signals: who is told to end by then simply ends
+    signal.signal(signal.SIGTERM, _end)
     from gateway.cli.run import run
 
     return run
+
+
+def _end(_number: int, _frame: object) -> None:
+    os._exit(0)  # nothing is in flight yet, and an exception could be lost wherever it happens to be raised
 
 
 KINDS = (

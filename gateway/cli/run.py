@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """of syslog(3), as systemd reads them at the start of a line: sd-daemon(3)"""
+_log = logging.getLogger(__name__)
 
 
 @click.command
 @click.pass_obj
 def run(options: Options) -> None:
-    """Read, settle and deliver until SIGTERM or Ctrl-C."""
+    """Read, settle and deliver until SIGTERM or Ctrl-C.
+
+    SIGTERM ends it with 0; in the first moment, before Python has started, with 143.
+    """
     settings = load_settings(options)
     _log_to_stderr(for_journal="JOURNAL_STREAM" in os.environ)
     try:
         code = asyncio.run(daemon.run(settings))
     except (StoreError, daemon.StartError) as error:
         raise Refused(str(error)) from error
+    _log.info("%s/%s: ended", settings.site, settings.gateway)
     raise click.exceptions.Exit(code)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,12 +55,20 @@ class SqliteDatabase:
             raise StoreError(message)
 
     def create(self) -> None:
-        """An empty file for its owner alone, unless there is one; StoreError where its folder is missing."""
+        """An empty file for its owner alone, unless there is one; StoreError where it cannot be made."""
         if not self.path.parent.is_dir():
             message = f"{self.path.parent}: there is no such folder: make it, owned by the user that runs the gateway"
             raise StoreError(message)
-        with suppress(FileExistsError):
+        try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            message = (
+                f"{self.path}: the store cannot be made ({error.strerror}): "
+                "run it as the gateway's user, or let that user write to the folder"
+            )
+            raise StoreError(message) from error
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.plant import Plant, running, submeter
+from tests.scenarios.plant import Plant, begin, running, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def test_sigterm_ends_with_0_and_systemd_is_told(plant: Plant) -> None:
     code, log = await plant.end()
     assert code == 0
     assert await plant.told() == "STOPPING=1"
-    assert log
+    assert log[-1] == "<6>sonnenhof/gw-01: ended"
     assert all(line.startswith("<6>") for line in log), log
 
 
@@ -60,6 +60,34 @@ async def test_a_worker_without_a_sign_of_life_leaves_the_watchdog_hungry(tmp_pa
 async def test_sigterm_before_the_clock_has_started_ends_with_0(plant: Plant) -> None:
     code, log = await plant.end()
     assert code == 0, log
+
+
+WHILE_LOADING = """
+import os, signal, sys
+class Loading:
+    def find_spec(self, name, *_):
+        if name == "gateway.daemon":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Loading())
+from gateway import cli
+cli.main()
+"""
+WHILE_OPENING = """
+import os, signal
+from gateway import cli, daemon
+daemon._boot_id = lambda: os.kill(os.getpid(), signal.SIGTERM)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("program", [WHILE_LOADING, WHILE_OPENING])
+async def test_sigterm_ends_with_0_also_before_the_workers_have_begun(tmp_path: Path, program: str) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text('site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n', encoding="utf-8")
+    assert (await submeter("--config", str(config), "migrate"))[0] == 0
+    daemon = await begin("--config", str(config), "run", program=("-c", program))
+    assert await daemon.communicate() == (b"", b"")
+    assert daemon.returncode == 0
 
 
 async def test_a_silent_and_a_lying_meter_are_told_once_and_cost_the_others_nothing(plant: Plant) -> None:

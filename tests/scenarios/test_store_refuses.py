@@ -48,4 +48,5 @@ async def test_a_database_server_may_go_away_and_come_back(tmp_path: Path, broke
         await said(plant.daemon, "Stored what had waited")
         await plant.step(30)
         assert await plant.polls() == [(meter, minute) for minute in (0, 15, 30) for meter in plant.meters]
-        assert await plant.end() == (0, [])
+        code, log = await plant.end()
+        assert (code, [line.endswith(": ended") for line in log]) == (0, [True]), log
