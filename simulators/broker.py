@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 _HOST = "127.0.0.1"
 _TOOLS = Path(__file__).parents[1] / ".tools"
 _DEFAULT_PORT = 1883
+_LAST_PORT = 65535
 _RETRY = 0.02
 """seconds"""
 
 
 class BrokerError(Exception):
     """There is no broker. The text is one sentence."""
+
+
+class AddressError(Exception):
+    """The broker's address is none. The text is one sentence."""
 
 
 async def connect(children: Children, folder: Path, named: str) -> tuple[str, int, str]:
@@ -59,9 +64,9 @@ def _address(named: str) -> tuple[str, int]:
     host, colon, port = named.rpartition(":")
     if not colon:
         return named, _DEFAULT_PORT
-    if not host or not port.isdecimal():
+    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= _LAST_PORT):
         message = f"BROKER={named} is no address: write host:port, such as 127.0.0.1:1883."
-        raise BrokerError(message)
+        raise AddressError(message)
     return host, int(port)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulators import truth
-from simulators.broker import BrokerError
+from simulators.broker import AddressError, BrokerError
 from simulators.clock import ClockError
 from simulators.processes import ChildError, Children
 from simulators.run import Run
@@ -52,7 +52,7 @@ class Request:
 def request() -> Request:
     """Read the environment; RequestError for a value that cannot be used."""
     text = os.environ.get("DEMO_SECONDS", "")
-    if text and not (text.isdecimal() and int(text)):
+    if text and not (text.isascii() and text.isdecimal() and int(text)):
         message = f"DEMO_SECONDS={text} is no time: write a whole number of seconds such as 60."
         raise RequestError(message)
     return Request(
@@ -116,7 +116,7 @@ def main() -> int:
         asked = request()
         with own_folder() as folder:
             return asyncio.run(until_interrupted(asked, folder))
-    except (RequestError, truth.TruthError) as error:
+    except (RequestError, AddressError, truth.TruthError) as error:
         print(error, file=sys.stderr)
         return REFUSED
     except BrokerError as error:

@@ -235,8 +235,15 @@ class _Reader:
         for device in truth.devices:
             for counter in device.counters:
                 for place in counter.places:
-                    places[place]  # names a place that is there, or KeyError
+                    self._has(f"place {place}", places[place].values, counter)  # a place that is there, or KeyError
+                if counter.scope == "building":
+                    self._has("the building", truth.values, counter)
         return truth
+
+    def _has(self, what: str, values: dict[str, Dated], counter: Counter) -> None:
+        if counter.share_by is not None and counter.share_by not in values:
+            message = f"{what} has no {counter.share_by}, by which {counter.register} is shared"
+            raise ValueError(message)
 
     def _instant(self, day: date) -> datetime:
         return midnight(day, self._zone)

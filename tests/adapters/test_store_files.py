@@ -222,8 +222,8 @@ def test_a_store_that_cannot_be_made_is_one_sentence_with_exit_3(tmp_path: Path)
     name = "a" * 260
     config.write_text(f'site = "sonnenhof"\ngateway = "gw-01"\nstore = "sqlite:///{name}"\n')
     refused = CliRunner().invoke(migrate_command, obj=Options(config=config, json=False))
-    assert (refused.exit_code, refused.stderr) == (
-        3,
+    assert refused.exit_code == 3
+    assert refused.stderr == (
         f"{tmp_path / name}: the store cannot be made (File name too long): "
-        "run it as the gateway's user, or let that user write to the folder\n",
+        "run it as the gateway's user, or let that user write to the folder\n"
     )
