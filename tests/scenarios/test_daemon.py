@@ -35,7 +35,7 @@ async def test_sigterm_ends_with_0_and_systemd_is_told(plant: Plant) -> None:
     code, log = await plant.end()
     assert code == 0
     assert await plant.told() == "STOPPING=1"
-    assert log[-1] == "<6>sonnenhof/gw-01: ended"
+    assert log[-1] == "<6>demo/gw-01: ended"
     assert all(line.startswith("<6>") for line in log), log
 
 

@@ -38,5 +38,5 @@ def test_a_place_without_the_value_that_is_shared_by_is_named(tmp_path: Path) ->
     assert "people = " in text
     lines = (line for line in text.splitlines() if not line.startswith("people = "))
     (tmp_path / "devices.toml").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(TruthError, match="has no people, by which [a-z0-9-]+ is shared"):
+    with pytest.raises(TruthError, match=r"has no people, by which [a-z0-9-]+ is shared"):
         load(tmp_path)
