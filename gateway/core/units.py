@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import total_ordering
 
-from gateway.core.problem import cut
-
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 MAX_TEXT = 40
 
@@ -34,7 +32,8 @@ class Scaled:
         """Read a plain decimal such as "-12.40"; ValueError for anything else (no exponent, no blanks, no sign +)."""
         match = _DECIMAL.fullmatch(text) if len(text) <= MAX_TEXT else None
         if match is None:
-            message = f"{cut(text)!r} is not a plain decimal number such as 12.40"
+            shown = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+            message = f"{shown!r} is not a plain decimal number such as 12.40"
             raise ValueError(message)
         sign, whole, decimals = match.group(1), match.group(2), match.group(3) or ""
         return cls(int(sign + whole + decimals), -len(decimals))
