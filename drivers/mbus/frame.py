@@ -56,6 +56,9 @@ def parse_frame(octets: bytes) -> Frame:
         return _parse_long(octets)
     if octets[0] == SHORT_START:
         return _parse_short(octets)
+    if octets == ACK:
+        message = "e5 is an acknowledgement: a device has heard what it was told; it holds no records"
+        raise FrameError(message)
     message = f"a frame starts with 68 or 10, not with {octets[0]:02x}"
     raise FrameError(message)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.ask import carry_out
 from gateway.cli.entries import command, pairs
+from gateway.cli.exits import Refused
 from gateway.cli.tell import tell
+from gateway.core.problem import cut
 from gateway.service.command_schema import AddReading, Exchange, Move, VoidReading
 
 if TYPE_CHECKING:
     from gateway.cli import Options
 
+_NEGATIVE = re.compile(r"-[0-9.]+")
 _INDEX = "REGISTER=VALUE"
 _AT = "Instants are local to the facility, such as 2026-03-12T10:30, or have their offset: 2026-03-12T10:30+01:00."
 
@@ -51,7 +55,18 @@ def reading() -> None:
     """Readings that a person adds or takes out; both are kept, with the reason and who it was."""
 
 
-@reading.command(name="add", help=f"Add an index that a person read. {_AT}")
+class _Index(click.Command):
+    """An index below zero looks like an option: it is told what it is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        below = next((text for text in args if _NEGATIVE.fullmatch(text)), None)
+        if below is not None:
+            message = f"{cut(below)} is no index: a meter does not count below 0; write what it shows"
+            raise Refused(message)
+        return super().parse_args(ctx, args)
+
+
+@reading.command(name="add", cls=_Index, help=f"Add an index that a person read. {_AT}")
 @click.argument("meter")
 @click.argument("register")
 @click.argument("at")

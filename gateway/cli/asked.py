@@ -24,6 +24,7 @@ from gateway.service.accruals import accrual_body, accrued
 from gateway.service.command_schema import ChangeTold, Share
 from gateway.service.property import book_of
 from gateway.service.property_fields import in_years
+from gateway.service.property_schema import TABLES
 from gateway.service.settle import Month
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ _T = TypeVar("_T")
 @click.pass_obj
 def audit(options: Options, kind: str | None, entity: str | None) -> None:
     """List every change: when, who, what was before and what after."""
+    kinds = (*TABLES, query.READING)
+    if kind is not None and kind not in kinds:
+        message = f"{cut(kind)!r} is no table; there are: {', '.join(kinds)}"
+        raise Refused(message)
     found = _asked(options, lambda view: query.audit(view, kind, entity))
     if options.json:
         rows = [{**asdict(one), "at": rfc3339(one.at)} for one in found]

@@ -13,7 +13,7 @@ import click
 
 from gateway.cli.exits import Refused
 from gateway.cli.wiring import load_settings
-from gateway.core.charge import parse
+from gateway.core.charge import REMAINDER, parse
 from gateway.core.explain import Names, explain_charge
 from gateway.core.problem import cut
 from gateway.service.property import book_of
@@ -21,7 +21,7 @@ from gateway.store import StoreError, StoreView
 from gateway.store.charges import ChargeFilter, KeptCharge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gateway.cli import Options
     from gateway.core.book import Book
@@ -62,7 +62,10 @@ def charges(options: Options, month: str | None, point: str | None, facility: st
     if month is not None and not _MONTH.fullmatch(month):
         message = f"{cut(month)!r} is no month; write e.g. 2026-10"
         raise Refused(message)
-    found, _ = _published(options, ChargeFilter(facility=facility, closing=month, billing_point=point))
+    found, book = _published(options, ChargeFilter(facility=facility, closing=month, billing_point=point))
+    if not found:
+        _there("facility", facility, book.facilities)
+        _there("point", point, (*book.points, REMAINDER))
     rows = [json.loads(one.data) for one in found if one.standing or not standing]
     if options.json:
         click.echo(json.dumps(rows, ensure_ascii=False))
@@ -70,6 +73,13 @@ def charges(options: Options, month: str | None, point: str | None, facility: st
     for row in rows:
         click.echo(_row(row))
     click.echo(f"{len(rows)} charges" if len(rows) != 1 else "1 charge")
+
+
+def _there(kind: str, named: str | None, known: Collection[str]) -> None:
+    """That nothing is published of a point is something else than that there is no such point."""
+    if named is not None and named not in known:
+        message = f"{kind} {cut(named)}: there is none of this id; there are: {', '.join(sorted(known)) or 'none'}"
+        raise Refused(message)
 
 
 def _published(options: Options, wanted: ChargeFilter) -> tuple[Sequence[KeptCharge], Book]:

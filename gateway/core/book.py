@@ -92,7 +92,7 @@ def problems(book: Book, refused: Collection[tuple[str, str]] = ()) -> tuple[Pro
     whole: tuple[Callable[[Book], Iterable[Problem]], ...] = (
         lambda book: _missing(book, refused),
         _overlaps,
-        lambda book: rate_overlaps(book.rates.values()),
+        lambda book: rate_overlaps(book.rates.values(), lambda rate: _zone(book, rate.facility)),
         _empty_periods,
         lambda book: _ownerless(book, refused),
         _doubled_owners,
@@ -174,8 +174,11 @@ def _overlaps(book: Book) -> Iterable[Problem]:
 def _zone_of(book: Book, point: str) -> str:
     """The time zone of the point; UTC where its facility is not known."""
     building = book.buildings.get(book.points[point].building) if point in book.points else None
-    facility = book.facilities.get(building.facility) if building else None
-    return facility.time_zone if facility else "UTC"
+    return _zone(book, building.facility) if building else "UTC"
+
+
+def _zone(book: Book, facility: str) -> str:
+    return book.facilities[facility].time_zone if facility in book.facilities else "UTC"
 
 
 def _empty_periods(book: Book) -> Iterable[Problem]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gateway.core.period import Period
+from gateway.core.period import MIN, Period, local_date
 from gateway.core.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from gateway.core.metering import Component, EnergySource, Register
@@ -101,21 +101,26 @@ def _held(rates: Sequence[Rate], instant: datetime) -> InForce | None:
     return max(held, key=lambda one: bool(one.rate.points), default=None)
 
 
-def rate_overlaps(rates: Iterable[Rate]) -> list[Problem]:
-    """A problem for every two prices of one component that hold for the same point at the same instant."""
+def rate_overlaps(rates: Iterable[Rate], zone_of: Callable[[Rate], str]) -> list[Problem]:
+    """A problem for every two prices of one component that hold for the same point at the same instant.
+
+    `zone_of`: the time zone of a rate, in whose days it is told.
+    """
     entries = [(rate, price) for rate in rates for price in rate.prices]
     entries.sort(key=lambda entry: (entry[1].period.start, entry[0].id))
     return [
-        _overlap(first, second[0], second[1])
+        _overlap(first, second[0], second[1], zone_of(second[0]))
         for number, second in enumerate(entries)
         for first, price in entries[:number]
         if _same_ground(first, second[0]) and price.period.overlap(second[1].period)
     ]
 
 
-def _overlap(first: Rate, second: Rate, price: Price) -> Problem:
+def _overlap(first: Rate, second: Rate, price: Price, zone: str) -> Problem:
+    start = price.period.start
+    which = "the price since ever" if start == MIN else f"the price from {local_date(start, zone)} on"
     text = (
-        f"the price from {price.period.start:%Y-%m-%d %H:%M} UTC on overlaps one of {first.id} for the same "
+        f"{which} overlaps one of {first.id} for the same "
         f"{second.energy_source} {second.component}: end the earlier one first"
     )
     return Problem(code="rate_overlap", kind="rate", id=second.id, text=text, field="prices")

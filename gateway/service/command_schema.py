@@ -76,14 +76,14 @@ class Move(Strict):
     verb: Literal["move"] = "move"
     point: Id
     day: Day
-    to: Id | None = None
+    to: Id | None = Field(default=None, examples=["blumer"])
 
 
 class Share(Strict):
     """How all points that a register is linked to share it, from a day on or since ever."""
 
     verb: Literal["allocation set"] = "allocation set"
-    register_: Id = Field(alias="register")
+    register_: Id = Field(alias="register", examples=["power-1-import"])
     scope: Scope
     key: Key
     values: dict[Id, str] = Field(default_factory=dict)
@@ -95,7 +95,7 @@ class Exchange(Strict):
     """One meter ends and another begins on the same links."""
 
     verb: Literal["exchange"] = "exchange"
-    meter: Id
+    meter: Id = Field(examples=["power-1"])
     at: Text
     final: dict[str, str]
     """register (its id, or its key at the meter) -> last index of the old meter"""
@@ -107,7 +107,7 @@ class AddReading(Strict):
     """An index that a person read."""
 
     verb: Literal["reading add"] = "reading add"
-    meter: Id
+    meter: Id = Field(examples=["power-1"])
     register_: Text = Field(alias="register")
     at: Text
     value: Text
@@ -118,7 +118,7 @@ class VoidReading(Strict):
     """A reading that does not count."""
 
     verb: Literal["reading void"] = "reading void"
-    meter: Id
+    meter: Id = Field(examples=["power-1"])
     register_: Text = Field(alias="register")
     at: Text
     reason: Text

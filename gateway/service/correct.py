@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
 
 from gateway.core.metering import Reading
 from gateway.core.period import local_date
@@ -83,6 +84,10 @@ class _Place:
     @property
     def shown(self) -> str:
         return ", ".join(f"{one.index} {one.unit}" for one in self.present)
+
+    def local(self, at: datetime) -> str:
+        """The instant as a person of the place writes it, with its offset."""
+        return at.astimezone(ZoneInfo(self.zone)).isoformat()
 
 
 async def correct(
@@ -168,8 +173,8 @@ def _index(register: schema.Register, text: str) -> Scaled | str:
 
 def _nothing_there(place: _Place) -> str:
     nearest = min(place.around, key=lambda one: abs(one.at - place.at), default=None)
-    hint = "nothing was ever read" if nearest is None else f"the nearest was at {nearest.at.isoformat()}"
-    return f"nothing was read from {place.register.id} at {place.at.isoformat()}; {hint}"
+    hint = "nothing was ever read" if nearest is None else f"the nearest was at {place.local(nearest.at)}"
+    return f"nothing was read from {place.register.id} at {place.local(place.at)}; {hint}"
 
 
 async def _marks(store: CorrectionStore, place: _Place, reason: str) -> list[DirtyMonth]:
@@ -197,7 +202,7 @@ def _told(
 ) -> Answer:
     """`values`: before and after."""
     before, after = values
-    told = {"at": place.at.isoformat(), "reason": command.reason}
+    told = {"at": place.local(place.at), "reason": command.reason}
     change = ChangeTold(
         kind="reading",
         id=f"{place.meter.id} {place.register.key}",

@@ -73,6 +73,7 @@ class Facility(Entity):
     """What is administered together."""
 
     table = "facility"
+    id: Id = Field(examples=["sonnenhof"])
     name: Text
     time_zone: TimeZone
     currency: Currency
@@ -113,7 +114,8 @@ class Building(_Valued):
     """A building; its values are the denominators of the Building scope."""
 
     table = "building"
-    facility: Id
+    id: Id = Field(examples=["haus-a"])
+    facility: Id = Field(examples=["sonnenhof"])
     name: Text
 
     def facts(self) -> frozenset[Fact]:
@@ -125,7 +127,8 @@ class Point(_Valued):
     """A billing point."""
 
     table = "point"
-    building: Id
+    id: Id = Field(examples=["flat-1"])
+    building: Id = Field(examples=["haus-a"])
     name: Text
     kind: PointKind
 
@@ -141,6 +144,7 @@ class User(Entity):
     """A natural person with names, or a legal one with company and registration number."""
 
     table = "user"
+    id: Id = Field(examples=["blumer"])
     kind: Literal["natural", "legal"]
     first_name: Text | None = None
     last_name: Text | None = None
@@ -172,9 +176,10 @@ class Owner(Entity):
     """Owns from `from` until the next owner of the same facility, building or point."""
 
     table = "owner"
-    user: Id
-    facility: Id | None = None
-    building: Id | None = None
+    id: Id = Field(examples=["owner-sonnenhof"])
+    user: Id = Field(examples=["blumer"])
+    facility: Id | None = Field(default=None, examples=["sonnenhof"])
+    building: Id | None = Field(default=None, examples=["haus-a"])
     point: Id | None = None
     from_: Day | None = Field(default=None, alias="from")
 
@@ -202,8 +207,9 @@ class Stay(Entity):
     """A user's stay at a point; both days are the user's."""
 
     table = "occupancy"
+    id: Id = Field(examples=["occ-1"])
     point: Id
-    user: Id
+    user: Id = Field(examples=["blumer"])
     entry: Day
     exit: Day | None = Field(default=None, examples=[date(2026, 10, 14)])
 
@@ -217,7 +223,8 @@ class Meter(Entity):
     """A device of the settings."""
 
     table = "meter"
-    facility: Id
+    id: Id = Field(examples=["power-1"])
+    facility: Id = Field(examples=["sonnenhof"])
     name: Text
     serial: Text | None = None
 
@@ -230,7 +237,8 @@ class Register(Entity):
     """One counter of a meter."""
 
     table = "register"
-    meter: Id
+    id: Id = Field(examples=["power-1-import"])
+    meter: Id = Field(examples=["power-1"])
     key: Text = Field(examples=["import"])
     energy_source: EnergySource
     unit: Unit
@@ -252,7 +260,8 @@ class Link(Entity):
     """A register at a point: direct, or common by scope and key."""
 
     table = "link"
-    register_: Id = Field(alias="register")
+    id: Id = Field(examples=["power-1-flat-1"])
+    register_: Id = Field(alias="register", examples=["power-1-import"])
     point: Id
     from_: Day | None = Field(default=None, alias="from")
     until: Day | None = Field(default=None, examples=[date(2027, 1, 1)])
@@ -285,7 +294,8 @@ class Rate(Entity):
     """What a unit costs, for all points of a facility or for named ones."""
 
     table = "rate"
-    facility: Id
+    id: Id = Field(examples=["electricity"])
+    facility: Id = Field(examples=["sonnenhof"])
     energy_source: EnergySource
     title: Text = Field(examples=["Electricity"])
     component: Component
@@ -315,7 +325,8 @@ class Badge(Entity):
     """A badge of a user, billed to a point. Its identifier is given once; only its digest is kept."""
 
     table = "badge"
-    user: Id
+    id: Id = Field(examples=["blumer-1"])
+    user: Id = Field(examples=["blumer"])
     point: Id
     identifier: Identifier | None = None
     digest: Digest | None = None

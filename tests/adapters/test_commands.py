@@ -286,7 +286,7 @@ def test_every_mistake_in_an_exchange_is_told(desk: Desk) -> None:
 def test_a_reading_is_added_and_voided_and_both_are_kept(desk: Desk) -> None:
     place = ("power", "import", "2024-10-05T12:00")
     (added,) = done(desk, "reading", "add", *place, "13.5", "--reason", "read at the door")["changes"]
-    told = {"at": "2024-10-05T10:00:00+00:00", "reason": "read at the door", "value": "13.5 kWh"}
+    told = {"at": "2024-10-05T12:00:00+02:00", "reason": "read at the door", "value": "13.5 kWh"}
     assert (added["id"], added["before"], added["after"]) == ("power import", None, told)
     assert refused(desk, "reading", "add", *place, "14", "--reason", "again") == [
         "meter power: 13.5 kWh was read at that instant; void it first (`submeter reading void`)"
@@ -294,7 +294,7 @@ def test_a_reading_is_added_and_voided_and_both_are_kept(desk: Desk) -> None:
     (voided,) = done(desk, "reading", "void", "power", "power-1", *place[2:], "--reason", "a typo")["changes"]
     assert (voided["before"]["value"], voided["after"]) == ("13.5 kWh", None)
     (sentence,) = refused(desk, "reading", "void", *place, "--reason", "a typo")
-    assert sentence.startswith("meter power: nothing was read from power-1 at 2024-10-05T10:00:00+00:00; ")
+    assert sentence.startswith("meter power: nothing was read from power-1 at 2024-10-05T12:00:00+02:00; ")
     done(desk, "reading", "add", *place, "14", "--reason", "the right one")
     rows = done(desk, "audit", "--kind", "reading", "--id", "power")
     assert [(row["before"] or row["after"])["reason"] for row in rows] == [

@@ -115,7 +115,7 @@ MISTAKES = {
         RATE,
         "prices = [{ from = 2026-12-01",
         (
-            "rate[1].prices: night: the price from 2026-11-30 23:00 UTC on overlaps one of electricity for the same "
+            "rate[1].prices: night: the price from 2026-12-01 on overlaps one of electricity for the same "
             "electricity energy: end the earlier one first"
         ),
     ),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,11 @@ from gateway.core.metering import Register
 from gateway.core.period import MAX, MIN, Period
 from gateway.core.tariff import InForce, Price, Rate, Tax, in_force, rate_overlaps
 from gateway.core.units import Scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.problem import Problem
 
 START = datetime(2026, 9, 30, 22, tzinfo=UTC)
 HOURS = 31 * 24 + 1
@@ -43,6 +49,10 @@ def rate(name: str, *prices: Price, points: frozenset[str] = frozenset()) -> Rat
 
 ALL = rate("all")
 NAMED = rate("named", points=frozenset({"p"}))
+
+
+def overlapping(rates: Iterable[Rate]) -> list[Problem]:
+    return rate_overlaps(rates, lambda _: "Europe/Zurich")
 
 
 def ids(found: list[tuple[Period, InForce | None]]) -> list[str | None]:
@@ -104,7 +114,7 @@ def test_the_order_of_rates_and_prices_changes_nothing(
     assert [(period, held and held.price) for period, held in in_force(shuffled, REGISTER, "p", MONTH)] == straight
     assert straight[0][0].start == MONTH.start
     assert all(first.until == second.start for (first, _), (second, _) in pairwise(straight))
-    assert rate_overlaps(shuffled) == []
+    assert overlapping(shuffled) == []
 
 
 @pytest.mark.parametrize(
@@ -117,13 +127,19 @@ def test_the_order_of_rates_and_prices_changes_nothing(
 )
 def test_two_prices_for_the_same_ground_at_the_same_time_are_refused(second: Rate) -> None:
     rates = [second] if second.id == "all" else [ALL, second]
-    (problem,) = rate_overlaps(rates)
+    (problem,) = overlapping(rates)
     assert (problem.code, problem.id) == ("rate_overlap", second.id)
     assert "end the earlier one first" in problem.text
 
 
+def test_an_overlap_is_told_in_days_of_the_place() -> None:
+    (problem,) = overlapping([ALL, rate("second", price(at(0)))])
+    assert problem.text.startswith("the price from 2026-10-01 on overlaps one of all for the same electricity")
+    assert overlapping([ALL, rate("second")])[0].text.startswith("the price since ever overlaps one of all")
+
+
 def test_rates_that_name_a_common_point_overlap() -> None:
-    assert [problem.id for problem in rate_overlaps([NAMED, rate("x", points=frozenset({"p", "q"}))])] == ["x"]
+    assert [problem.id for problem in overlapping([NAMED, rate("x", points=frozenset({"p", "q"}))])] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +152,9 @@ def test_rates_that_name_a_common_point_overlap() -> None:
     ],
 )
 def test_rates_for_different_ground_do_not_overlap(second: Rate) -> None:
-    assert rate_overlaps([ALL, second]) == []
+    assert overlapping([ALL, second]) == []
 
 
 def test_a_price_may_begin_where_another_ends() -> None:
-    assert rate_overlaps([rate("old", price(until=at(5))), rate("new", price(at(5)))]) == []
-    assert len(rate_overlaps([rate("old", price(until=at(6))), rate("new", price(at(5)))])) == 1
+    assert overlapping([rate("old", price(until=at(5))), rate("new", price(at(5)))]) == []
+    assert len(overlapping([rate("old", price(until=at(6))), rate("new", price(at(5)))])) == 1
