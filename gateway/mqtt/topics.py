@@ -128,11 +128,16 @@ def parse(
 def _ack(consumer: str, payload: bytes) -> Received:
     body = _object(payload)
     if not ID.fullmatch(consumer) or body is None or body.keys() != {"stream", "seq"}:
-        return Problem(code=ACK_MALFORMED, text=_advice("an ack", '{"stream":"charges-5f1c2a9e","seq":"7"}'))
+        return _no_ack(consumer)
     stream, seq = body["stream"], body["seq"]
     if not _is(_STREAM, stream) or not _is(_SEQ, seq):
-        return Problem(code=ACK_MALFORMED, text=_advice("an ack", '{"stream":"charges-5f1c2a9e","seq":"7"}'))
+        return _no_ack(consumer)
     return Ack(consumer=consumer, stream=str(stream), seq=int(str(seq)))
+
+
+def _no_ack(consumer: str) -> Problem:
+    text = _advice("an ack", '{"stream":"charges-5f1c2a9e","seq":"7"}')
+    return Problem(code=ACK_MALFORMED, text=text, consumer=consumer)
 
 
 def _resend(gateway: Gateway, payload: bytes, response_topic: str | None, correlation: bytes | None) -> Received:

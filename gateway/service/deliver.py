@@ -95,6 +95,8 @@ class Problem:
     """of the alarm"""
     text: str
     reply: Reply | None = None
+    consumer: str = ""
+    """who said it, as far as that is known"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +239,7 @@ class Deliver:
             async with asyncio.timeout(max(min(patience, HEARTBEAT), 0)):
                 await self._wake.wait()
         self._wake.clear()
+        self._reports.expire()
         self._beat()
 
     async def _next(self) -> tuple[Lane, Event, bool] | None:
@@ -298,7 +301,8 @@ class Deliver:
             case Ack():
                 self._take(message)
             case Problem():
-                self._reports.begin(message.code, GATEWAY, message.text)
+                source = message.consumer if message.consumer in self._consumers else GATEWAY
+                self._reports.begin(message.code, source, message.text)
                 self._requests.append(message)
             case Resend():
                 self._requests.append(message)
@@ -321,6 +325,7 @@ class Deliver:
             self._reports.begin(ACK_ABOVE_SENT, ack.consumer, text)
         else:
             self.counts["acks"] += 1
+            self._reports.acknowledged(ack.consumer)
 
     async def _read_mail(self) -> None:
         while True:

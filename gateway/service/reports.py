@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,14 @@ CODES = (
     ACK_MALFORMED,
     COMMAND_MALFORMED,
 )
+OF_ACKS = (ACK_ABOVE_SENT, ACK_UNKNOWN_STREAM, ACK_MALFORMED)
+"""over with the next good ack of the same consumer"""
+PASSING = {(code, GATEWAY) for code in (ACK_UNKNOWN_CONSUMER, ACK_MALFORMED, COMMAND_MALFORMED)}
+"""of nobody who is known: over when it has not happened for a while"""
+QUIET = 900.0
+"""seconds"""
+
+_log = logging.getLogger(__name__)
 
 
 class AlarmSink(Protocol):
@@ -53,21 +62,35 @@ class Reports:
         self._clock = clock
         self._counts = counts
         self._pending = pending
-        self._open: set[tuple[str, str]] = set()
+        self._open: dict[tuple[str, str], float] = {}
+        """since which second of the monotonic clock it has not happened again"""
         self._changes: deque[tuple[str, str, str | None]] = deque()
 
     def begin(self, code: str, source: str, text: str) -> None:
         """Count it; the first time, it becomes an alarm."""
         self._counts[code] += 1
         if (code, source) not in self._open:
-            self._open.add((code, source))
+            if code != BROKER_UNUSABLE:  # whoever connects has logged it
+                _log.warning("%s", text)
             self._change(code, source, text)
+        self._open[code, source] = self._clock.monotonic()
 
     def end(self, code: str, source: str) -> None:
         """It is over, if it was."""
         if (code, source) in self._open:
-            self._open.remove((code, source))
+            del self._open[code, source]
             self._change(code, source, None)
+
+    def acknowledged(self, consumer: str) -> None:
+        """The consumer's acks are good again."""
+        for code in OF_ACKS:
+            self.end(code, consumer)
+
+    def expire(self) -> None:
+        """End what nobody can end who is known."""
+        since = self._clock.monotonic() - QUIET
+        for code, source in [one for one in PASSING if self._open.get(one, since) < since]:
+            self.end(code, source)
 
     async def end_earlier(self, sources: Collection[str]) -> None:
         """End what an earlier run left open: whether it still holds shows again by itself."""
