@@ -199,7 +199,7 @@ class _Commands(click.Group):
 @click.command(cls=_Commands)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=DEFAULT_CONFIG,
     show_default=True,
     help="The settings file.",

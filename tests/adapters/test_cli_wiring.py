@@ -10,8 +10,10 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 
+from gateway.cli import group
 from simulators.mbus import Line, Slave, captured_telegrams
 from tests.scenarios.plant import submeter
 
@@ -187,3 +189,10 @@ async def test_check_says_ok_or_every_mistake_also_as_json(tmp_path: Path, heat:
     assert (code, err) == (3, "")
     (problem,) = json.loads(out)["problems"]
     assert (problem["file"], problem["line"], problem["path"]) == (config, 1, "site")
+
+
+def test_a_settings_file_that_may_not_be_read_is_our_sentence_and_not_clicks() -> None:
+    """Root may read everything, so the mistake itself cannot be made in every place where tests run."""
+    (config,) = (one for one in group.params if one.name == "config")
+    assert isinstance(config.type, click.Path)
+    assert not config.type.readable
