@@ -17,7 +17,7 @@ test: test-tools ## all tests [STRICT=1: a skipped test fails]
 	@scripts/get-mosquitto || true
 	@scripts/get-faketime || true
 	@scripts/get-postgresql || true
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 torture: test-tools ## kills, power cuts and failing disks by the hundred, as root [LIVES=200] [STRICT=1]
 	@scripts/get-mosquitto || true
