@@ -92,5 +92,9 @@ def verify(events: list[dict[str, Any]]) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1 or not Path(sys.argv[1]).is_file():
+        sys.exit(
+            "python tests/verifier.py FILE: a file with one CloudEvent of a charge a line, as build/demo/charges.jsonl"
+        )
     lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-    sys.stdout.write(f"{verify([json.loads(line) for line in lines])} charges verified\n")
+    sys.stdout.write(f"{verify([json.loads(line) for line in lines if line])} charges verified\n")
