@@ -23,6 +23,8 @@ LIBRARY = PROJECT / ".tools" / "libfaketime.so.1"
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 YEAR = timedelta(days=365)
+MAINS = "power-"
+"""meters without a battery: they are read every second, the others as often as theirs allows"""
 BOOT = datetime(1970, 1, 2, tzinfo=UTC)
 PROGRAM = """
 from pathlib import Path
@@ -122,8 +124,8 @@ async def test_a_clock_that_is_stepped_by_an_hour_and_a_year_and_back_costs_no_p
 
             def polled_then(shown: datetime = shown, *, believed: bool = believed) -> bool:
                 found = [event for event in readings(ear, trusted=believed) if abs(at(event) - shown) < HOUR / 2]
-                return {event["subject"] for event in found} == {
-                    f"readings/{device.id}" for device in one.meters.truth.devices
+                return {event["subject"] for event in found} >= {
+                    f"readings/{device.id}" for device in one.meters.truth.devices if device.id.startswith(MAINS)
                 }
 
             await ear.until(polled_then)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.store import StoreView
 from gateway.store.migrate import migrate
@@ -17,6 +17,9 @@ from tests.scenarios.plant import begin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.delivery import Ear
+
+UNTRUSTED = "clock_untrusted"
 SETTINGS = """\
 site = "sonnenhof"
 gateway = "gw-01"
@@ -54,10 +57,16 @@ async def test_the_daemon_speaks_tls_with_files_and_credentials_and_a_wrong_key_
             pass
         key.write_bytes((ca.folder / "gw-01.key").read_bytes())
         await ear.until(lambda: ear.last("status") == b"online")
-        await ear.until(lambda: [one["data"]["ended"] is None for one in ear.events("alarms/")] == [True, False])
+        await ear.until(lambda: [one["ended"] is None for one in told(ear)] == [True, False])
         daemon.terminate()
         await daemon.communicate()
     broker.stop()
-    assert {one["data"]["code"] for one in ear.events("alarms/")} == {"broker_unusable"}
+    assert {one["code"] for one in told(ear)} == {"broker_unusable"}
     async with StoreView(url) as view:
-        assert await view.open_alarms() == []
+        assert {alarm.code for alarm in await view.open_alarms()} <= {UNTRUSTED}
+
+
+def told(ear: Ear) -> list[dict[str, Any]]:
+    """The alarms but that of the clock, which a test machine may leave unsynchronised."""
+    alarms = [one["data"] for one in ear.events("alarms/")]
+    return [alarm for alarm in alarms if alarm["code"] != UNTRUSTED]
