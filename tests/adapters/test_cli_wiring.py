@@ -74,6 +74,7 @@ def test_an_interrupted_command_ends_with_130() -> None:
         process.stdin.flush()
         assert process.stdout.readline().startswith("refused")
         process.send_signal(signal.SIGINT)
+        process.wait()  # with its input still open: the end of it would be another way to end
         _, err = process.communicate()
     assert (process.returncode, err.strip()) == (130, "")
 
