@@ -104,7 +104,7 @@ class MBusDriver:
     bus_schema: type[BaseModel] = BusSettings
     meter_schema: type[BaseModel] = MeterSettings
 
-    def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:  # noqa: ARG002
+    def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:  # noqa: ARG002 - the port's
         """The line; its time-outs run on the event loop's clock, which is never accelerated."""
         line = BusSettings.model_validate(bus)
         wired = {meter: _wired(MeterSettings.model_validate(settings)) for meter, settings in meters.items()}

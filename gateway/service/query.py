@@ -106,7 +106,7 @@ def _shared(book: Book, register: Register, at: datetime) -> dict[str, Any]:
 def _coefficients(book: Book, links: Sequence[Link], at: datetime) -> dict[str, Any]:
     first = links[0]
     assert first.scope is not None  # noqa: S101 - a common link has scope and key
-    assert first.key is not None  # noqa: S101
+    assert first.key is not None  # noqa: S101 - only common links are asked for
     weights = {link.point: weight(book, link, at) or _NOTHING for link in links}
     whole = building_value(book.buildings[book.points[first.point].building], first.key, at)
     try:
