@@ -299,6 +299,7 @@ async def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_311_until_the_gatewa
     async with old.running() as port, listening(broker.host, broker.port) as ear:
         async with delivering(outbox, HOST, port, ["billing"]) as deliver:
             await ear.until(lambda: len(ear.seqs()) == 30)
+            tried = len(old.levels)  # more than two where the machine was too busy to answer in time
             ear.ack("billing", CHARGES, 30)
             await outbox.until(lambda: outbox.done[CHARGES] == 30)
             broker.kill()
@@ -307,7 +308,7 @@ async def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_311_until_the_gatewa
             deliver.notify()
             await ear.until(lambda: ear.seqs()[-1] == 31)
         assert old.levels[:2] == [5, 4]
-        assert 5 not in old.levels[1:]
+        assert set(old.levels[tried:]) == {4}
         assert json.loads(ear.last("info") or b"")["protocol"] == "MQTT 3.1.1"
 
 
