@@ -128,6 +128,51 @@ def test_a_measured_value_beats_a_stored_one_of_the_same_instant() -> None:
     assert counted(course, 0, 1) == "5.2"
 
 
+def test_what_the_meter_kept_for_a_date_is_the_index_at_a_boundary_without_a_reading() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1.5, "13", "stored"), heard(2, "20")])
+    first, second = course.segments(Period(day(0), day(1.5))), course.segments(Period(day(1.5), day(2)))
+    assert [part.until.quality for part in first] == ["stored"]
+    assert [counted(course, 0, 1.5), counted(course, 1.5, 2)] == ["3.0", "7.0"]
+    assert second[0].start.between is None
+    assert course.known(day(1.5))
+
+
+def test_a_kept_value_is_used_at_no_other_instant_but_never_contradicted_there() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1.5, "11", "stored"), heard(2, "20")])
+    assert not held(course)
+    assert len(course.segments(Period(day(0), day(2)))) == 1
+    assert [part.until.quality for part in course.segments(Period(day(0), day(1)))] == ["interpolated"]
+    assert counted(course, 0, 1) == "1.0"  # 5 in a straight line, but only 1 by the day after
+    assert counted(course, 1, 1.5) == "0.0"
+
+
+@pytest.mark.parametrize("kept", ["9", "21", "300"])
+def test_a_kept_value_that_does_not_fit_between_its_neighbours_counts_for_nothing(kept: str) -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, kept, "stored"), heard(2, "20")])
+    assert not held(course)
+    assert course.segments(Period(day(0), day(1)))[0].until.quality == "interpolated"
+
+
+def test_a_value_kept_by_another_meter_or_twice_differently_counts_for_nothing() -> None:
+    stranger = track(REGISTER, [heard(0, "10"), heard(1, "13", "stored", serial="2"), heard(2, "20")])
+    twice = track(REGISTER, [heard(0, "10"), heard(1, "13", "stored"), heard(1, "14", "stored"), heard(2, "20")])
+    for course in (stranger, twice):
+        assert course.segments(Period(day(0), day(1)))[0].until.quality == "interpolated"
+
+
+def test_two_kept_values_are_in_order_even_over_a_rollover() -> None:
+    register = replace(REGISTER, modulus=Scaled(100, 0))
+    kept = [heard(1, "96", "stored"), heard(2, "2", "stored"), heard(2.5, "1", "stored")]
+    course = track(register, [heard(0, "90"), *kept, heard(3, "5")])
+    assert [counted(course, 0, 1), counted(course, 1, 2), counted(course, 2, 3)] == ["6.0", "6.0", "3.0"]
+    assert course.segments(Period(day(0), day(2.5)))[0].until.quality == "interpolated"
+
+
+def test_nothing_is_extrapolated_from_what_the_meter_kept() -> None:
+    course = track(REGISTER, [heard(1, "10", "stored"), heard(2, "20"), heard(3, "30"), heard(4, "40", "stored")])
+    assert course.extent == Period(day(2), day(3))
+
+
 def test_readings_of_an_untrusted_clock_count_for_nothing() -> None:
     wrong = replace(heard(1, "77"), clock_trusted=False)
     assert counted(track(REGISTER, [heard(0, "10"), wrong, heard(2, "20")]), 0, 2) == "10.0"

@@ -1,0 +1,212 @@
+"""The nodes of a register's course: the instants at which its index is known, judged one after the other.
+
+Indexes are integers in steps of `10**exponent`. A node is a reading or one side of an exchange. Rollovers are
+unwrapped, so that within one physical meter the course never falls.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from gateway.core.period import Period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.core.metering import Exchange, Origin, Reading, Register
+    from gateway.core.units import Scaled
+
+_PREFERENCE: tuple[Origin, ...] = ("measured", "stored", "manual", "substituted")
+_DAY = timedelta(days=1) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """An instant at which the index of a physical meter is known."""
+
+    at: datetime
+    raw: int
+    """as the meter shows it"""
+    course: int
+    """unwrapped: never falls within one physical meter"""
+    origin: Origin
+    serial: str
+    obis: str
+    clock_trusted: bool
+    unit: int
+    """number of the physical meter: 0 before the first exchange"""
+    fault: str | None = None
+
+
+def nodes(
+    register: Register, readings: Sequence[tuple[Reading, Scaled]], exponent: int
+) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """The course, and what the meter itself kept for instants between its nodes, both in order of time.
+
+    `readings` are in order of time, each with its index in the register's unit.
+    """
+    bare, stored = _bare(register, readings, exponent)
+    course = tuple(_course(register, bare, exponent))
+    return course, tuple(_between(_Limits.of(register, exponent), course, stored))
+
+
+def _bare(
+    register: Register, readings: Sequence[tuple[Reading, Scaled]], exponent: int
+) -> tuple[list[Node], list[Node]]:
+    """What the course is made of, and what the meter alone kept for other instants."""
+    exchanges = sorted(register.exchanges, key=instant)
+    changes = [exchange.at for exchange in exchanges]
+    nodes = [node for number, exchange in enumerate(exchanges) for node in _sides(exchange, number, exponent)]
+    stored: list[Node] = []
+    for at, group in groupby(readings, key=lambda pair: pair[0].at):
+        if at in changes:
+            continue  # the exchange itself says what both meters showed at that instant
+        pairs = list(group)
+        alone = all(reading.origin == "stored" for reading, _ in pairs)
+        (stored if alone else nodes).append(_node(pairs, bisect_right(changes, at), exponent))
+    return sorted(nodes, key=lambda node: (node.at, node.unit)), stored
+
+
+def _between(limits: _Limits, nodes: Sequence[Node], stored: Iterable[Node]) -> Iterable[Node]:
+    """The stored values that fit between their neighbours; the others were kept by a wrong clock, or are garbage."""
+    latest: Node | None = None
+    for bare in stored:
+        place = bisect_left(nodes, bare.at, key=instant)
+        if place in {0, len(nodes)} or bare.fault is not None:
+            continue
+        left, right = nodes[place - 1], nodes[place]
+        if bare.serial not in {"", left.serial} or left.fault is not None or right.fault is not None:
+            continue
+        before = left if latest is None or latest.at < left.at else latest
+        course, fault = limits.step(before, bare)
+        if fault is None and course <= right.course:
+            latest = replace(bare, serial=left.serial, obis=bare.obis or left.obis, course=course)
+            yield latest
+
+
+def _sides(exchange: Exchange, number: int, exponent: int) -> tuple[Node, Node]:
+    old = Node(
+        at=exchange.at,
+        raw=exchange.final.at(exponent).digits,
+        course=0,
+        origin="measured",
+        serial="",
+        obis="",
+        clock_trusted=True,
+        unit=number,
+    )
+    new = replace(old, raw=exchange.start.at(exponent).digits, serial=exchange.serial, unit=number + 1)
+    return old, new
+
+
+def _node(group: Sequence[tuple[Reading, Scaled]], unit: int, exponent: int) -> Node:
+    """One node for all values of one instant: a measured value beats a stored one, and so on."""
+    best = min(_PREFERENCE.index(reading.origin) for reading, _ in group)
+    same = [(reading, value) for reading, value in group if reading.origin == _PREFERENCE[best]]
+    reading, value = same[0]
+    return Node(
+        at=reading.at,
+        raw=value.at(exponent).digits,
+        course=0,
+        origin=reading.origin,
+        serial=reading.serial,
+        obis=reading.obis,
+        clock_trusted=reading.clock_trusted,
+        unit=unit,
+        fault="conflicting_reading" if any(other != value for _, other in same[1:]) else None,
+    )
+
+
+def _course(register: Register, nodes: Iterable[Node], exponent: int) -> Iterable[Node]:
+    """The nodes with their unwrapped course and their faults. One physical meter after the other."""
+    for _, unit in groupby(nodes, key=lambda node: node.unit):
+        yield from _course_of_unit(_Limits.of(register, exponent), list(unit))
+
+
+def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
+    serial = next((node.serial for node in nodes if node.serial), "")
+    obis = next((node.obis for node in nodes if node.obis), "")
+    previous: Node | None = None  # the neighbour
+    good: Node | None = None  # the last one without a fault
+    for bare in nodes:
+        course, fault = bare.raw, bare.fault
+        if fault is None and bare.serial not in {"", serial}:
+            fault = "identity_changed"
+        if fault is None:
+            course, fault = _judge(limits, bare, good, previous)
+        node = replace(bare, serial=serial, obis=obis, course=course, fault=fault)
+        yield node
+        previous = node
+        good = node if fault is None else good
+
+
+def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None) -> tuple[int, str | None]:
+    """The node's course, and a fault where it follows neither from the last good node nor from its neighbour.
+
+    A value that follows from its neighbour alone (a counter that was reset) is believed from there on: the
+    stretch before it is blocked by the neighbour's fault.
+    """
+    if good is None:
+        return node.raw, None
+    fault = None
+    for before in (good, previous):
+        if before is None:
+            continue
+        course, fault_here = limits.step(before, node)
+        if fault_here is None:
+            return course, None
+        fault = fault or fault_here
+    return node.raw, fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """What a register can do between two nodes, in steps of `10**exponent`."""
+
+    step_size: int
+    modulus: int | None
+    backflow: int
+    max_per_day: Fraction | None
+
+    @classmethod
+    def of(cls, register: Register, exponent: int) -> _Limits:
+        return cls(
+            step_size=10 ** (register.exponent - exponent),
+            modulus=steps(register.modulus, exponent),
+            backflow=steps(register.backflow, exponent) or 0,
+            max_per_day=None
+            if register.max_per_day is None
+            else register.max_per_day.fraction / Fraction(10) ** exponent,
+        )
+
+    def step(self, before: Node, node: Node) -> tuple[int, str | None]:
+        """The unwrapped course at `node`, and the fault that the step from `before` would be."""
+        shown = before.course if self.modulus is None else before.course % self.modulus
+        flow = node.raw - shown
+        if flow < 0 and self.modulus is not None and self._possible(flow + self.modulus, before, node):
+            return before.course + flow + self.modulus, None
+        if flow < 0:
+            return before.course, None if -flow <= self.backflow else "index_decrease"
+        if self.max_per_day is not None and not self._possible(flow - self.step_size, before, node):
+            return before.course + flow, "index_jump"
+        return before.course + flow, None
+
+    def _possible(self, flow: int, before: Node, node: Node) -> bool:
+        if self.max_per_day is None:
+            return False
+        return flow * _DAY <= self.max_per_day * Period(before.at, node.at).microseconds
+
+
+def instant(node: Node | Exchange) -> datetime:
+    """When it was: the key that nodes are searched by."""
+    return node.at
+
+
+def steps(value: Scaled | None, exponent: int) -> int | None:
+    """The value in steps of `10**exponent`."""
+    return None if value is None else value.at(exponent).digits
