@@ -15,7 +15,18 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.canonical import canonical
-from gateway.core.charge import REMAINDER, Charge, Settlement, Terms, body, compare, parse, seams, settle
+from gateway.core.charge import (
+    REMAINDER,
+    Charge,
+    Settlement,
+    Terms,
+    body,
+    charge_session,
+    compare,
+    parse,
+    seams,
+    settle,
+)
 from gateway.core.event import Alarm, Severity
 from gateway.core.period import MAX, Period, local_date, month, months
 from gateway.core.problem import Hold
@@ -180,10 +191,12 @@ class Settler:
         again = MAX
         for facility in book.facilities.values():
             due, coming = await self._agenda(facility, started, now)
-            again = min([again, coming])
+            again = min([again, *(one.due for one in coming)])
             for one in due:
                 self._beat()
                 holds += await self._settle(book, one, now)
+            for one in coming:
+                holds += await self._unpriced(book, one)
         await self._tell(book, holds, now)
         return min(again, now + AGAIN)
 
@@ -204,16 +217,24 @@ class Settler:
 
     async def _agenda(
         self, facility: Facility, started: datetime | None, now: datetime
-    ) -> tuple[list[Month], datetime]:
-        """The months to settle, oldest first, and when the next one is due."""
+    ) -> tuple[list[Month], list[Month]]:
+        """The months to settle, and those that are not due yet; oldest first."""
         if started is None or started > now:
-            return [], MAX
+            return [], []
         zone = facility.time_zone
         all_months = [Month.of(facility, day) for day in months(local_date(started, zone), local_date(now, zone))]
         closed = {one.month for one in await self._store.closed_months(facility.id)}
         dirty = {one.month for one in await self._store.dirty() if one.facility == facility.id}
         due = [one for one in all_months if one.due <= now and (one.label not in closed or one.label in dirty)]
-        return due, min((one.due for one in all_months if one.due > now), default=MAX)
+        return due, [one for one in all_months if one.due > now]
+
+    async def _unpriced(self, book: Book, one: Month) -> list[Hold]:
+        """What has no price yet of the sessions that have ended in a month that is not due."""
+        period = one.period
+        terms = Terms(gateway=self._gateway, facility=one.facility.id, period=period, closing=one.label)
+        ended = chargeable(await self._store.sessions(terms.facility, period.start, period.until))
+        known = (each for each in ended if each.ended_at in period and each.register in book.registers)
+        return [hold for each in known for hold in charge_session(book, terms, each)[1]]
 
     async def _settle(self, book: Book, one: Month, now: datetime) -> list[Hold]:
         """Settle the month and publish what differs; what is held."""

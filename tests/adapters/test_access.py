@@ -221,14 +221,36 @@ async def test_closing_the_month_leaves_the_charges_of_its_sessions_as_they_are(
     assert after == before
 
 
-async def close_month_of(here: Laundry) -> None:
-    """As the settler does, some months later."""
+async def test_a_wash_without_a_price_is_told_until_there_is_one(tmp_path: Path) -> None:
+    price = 'prices = [{ price = "1.20" }]'
+    async with laundry(
+        tmp_path, house=HOUSE.replace(price, 'prices = [{ from = 2090-01-01, price = "1.20" }]')
+    ) as here:
+        await here.wash(ANNA, 50)
+        await here.ended()
+        await here.alarmed("no_price")
+        await settle(here)
+        await here.alarmed("no_price")
+        await tell(here.store, HOUSE)
+        await settle(here)
+        await here.alarmed("no_price", over=True)
+        await close_month_of(here)
+        washed = [one for one in await here.events("charge") if one["session"]]
+        assert sorted((one["component"], one["amount"]) for one in washed) == [("cycle", "1.20"), ("energy", "0.14")]
+
+
+async def settle(here: Laundry, later: timedelta = timedelta(0)) -> None:
+    """As the settler does, some time later."""
 
     class Later(RightClock):
         def now(self) -> datetime:
-            return super().now() + timedelta(days=70)
+            return super().now() + later
 
-    later = Later()
-    settler = Settler(store=here.store, clock=later, bell=later.bell(), gateway="gw-01", beat=lambda: None)
-    await settler.settle_due()
+    clock = Later()
+    await Settler(store=here.store, clock=clock, bell=clock.bell(), gateway="gw-01", beat=lambda: None).settle_due()
+
+
+async def close_month_of(here: Laundry) -> None:
+    """As the settler does, some months later."""
+    await settle(here, timedelta(days=70))
     assert await here.store.closed_months("f")
