@@ -17,10 +17,10 @@ from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
 from gateway.metrics import Metrics, MetricsServer
 from gateway.mqtt.client import MqttClient
-from gateway.mqtt.security import Security
 from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
 from gateway.notify import READY, STOPPING, Notifier
+from gateway.places import security
 from gateway.service.accruals import Accruals
 from gateway.service.command_execute import Commander, SealError
 from gateway.service.deliver import Deliver
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 CLOCK = "SUBMETER_CLOCK"
 """names the socket of the simulation that steps the clock"""
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""names the folder of the secrets that systemd hands over: systemd.exec(5)"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger(__name__)
@@ -129,15 +127,8 @@ def _poller(
 
 def _client(settings: Settings, mqtt: MqttSettings, environment: Mapping[str, str]) -> MqttClient:
     topics = Gateway(site=settings.site, name=settings.gateway)
-    security = Security(
-        ca_file=mqtt.ca_file,
-        cert_file=mqtt.cert_file,
-        key_file=mqtt.key_file,
-        user=mqtt.user,
-        password_file=mqtt.password_file,
-        credentials=environment.get(CREDENTIALS),
-    )
-    return MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers, security=security)
+    known = security(mqtt, environment)
+    return MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers, security=known)
 
 
 def _state(client: MqttClient, clock: DaemonClock) -> State:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gateway.clock import SystemClock
 from gateway.control import socket_path
 from gateway.mqtt.probe import ProbeError, probe
-from gateway.mqtt.security import CREDENTIAL, Security
+from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
@@ -38,7 +38,6 @@ LATE = timedelta(minutes=20)
 """as long may a round take, or a meter be spared for its battery"""
 NAMED = 5
 """meters named in a sentence"""
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,17 +180,13 @@ async def _opened(bus: BusSettings, clock: SystemClock) -> Finding:
 
 
 def _broker(mqtt: MqttSettings) -> Finding:
-    files = {"ca_file": mqtt.ca_file, "cert_file": mqtt.cert_file, "key_file": mqtt.key_file}
-    security = Security(
-        **files, user=mqtt.user, password_file=mqtt.password_file, credentials=os.environ.get(CREDENTIALS)
-    )
-    hidden = any((file or "").startswith(CREDENTIAL) for file in (*files.values(), mqtt.password_file))
+    known = security(mqtt)
     try:
-        if hidden and security.credentials is None:
+        if known.hidden:
             socket.create_connection((mqtt.host, mqtt.port), timeout=5).close()
             text, well = "can be reached; only the service has its credentials: see journalctl -u submeter", True
         else:
-            text, well = f"speaks {probe(mqtt.host, mqtt.port, security)} and lets the gateway in", True
+            text, well = f"speaks {probe(mqtt.host, mqtt.port, known)} and lets the gateway in", True
     except ProbeError as error:
         text, well = str(error), False
     except OSError as error:

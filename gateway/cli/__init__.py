@@ -60,7 +60,7 @@ def _charges() -> click.Command:
 
 
 def _check() -> click.Command:
-    from gateway.cli.wiring import check
+    from gateway.cli.check import check
 
     return check
 

@@ -1,4 +1,4 @@
-"""Commands about the wiring: check the settings, decode a frame, read a meter."""
+"""Commands about the wiring: decode a frame, read a meter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway import drivers, settings, settings_schema
+from gateway import drivers, settings
 from gateway.cli.exits import REFUSED, Failure, Refused, Unreachable
 from gateway.clock import SystemClock
 from gateway.core.problem import cut
@@ -31,32 +31,6 @@ def load_settings(options: Options) -> Settings:
     loaded = settings.load(options.config, drivers)
     if isinstance(loaded, settings.Settings):
         return loaded
-    raise Refused.all(loaded)
-
-
-@click.command
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of the settings file, for editors.")
-@click.pass_obj
-def check(options: Options, *, schema: bool) -> None:
-    """Check the settings file; tell all of its mistakes at once."""
-    if schema:
-        editors = settings_schema.json_schema(
-            map(drivers.find, drivers.names()),
-            map(drivers.find_reader, drivers.names(drivers.READERS)),
-            map(drivers.find_machine, drivers.names(drivers.MACHINES)),
-        )
-        click.echo(json.dumps(editors, indent=2))
-        return
-    loaded = settings.load(options.config, drivers)
-    if isinstance(loaded, settings.Settings):
-        meters = sum(len(bus.meters) for bus in loaded.buses)
-        text = f"{options.config}: ok (lines: {len(loaded.buses)}, meters: {meters})"
-        click.echo(json.dumps({"ok": True, "problems": []}) if options.json else text)
-        return
-    if options.json:
-        found = [{"file": each.file, "line": each.line, "path": each.path, "text": each.text} for each in loaded]
-        click.echo(json.dumps({"ok": False, "problems": found}, ensure_ascii=False))
-        raise click.exceptions.Exit(REFUSED)
     raise Refused.all(loaded)
 
 

@@ -26,7 +26,10 @@ _NAMES = {62, 64}  # another host name, another address
 
 
 class FaultError(OSError):
-    """Something about the secure connection must be put right. The text is a clause: what, where, what to do."""
+    """Something about the secure connection must be put right. The text is a clause: what, where, what to do.
+
+    Where a file is at fault it begins with the key of the settings that names it.
+    """
 
 
 class _Socket(ssl.SSLSocket):
@@ -81,11 +84,41 @@ class Security:
     def load(self, context: Context) -> None:
         """Read the certificates. FaultError."""
         context.refusal = None
+        self._load_ca(context)
+        if self.cert_file is not None:
+            self._load_pair(context)
+
+    def faults(self) -> Iterator[str]:
+        """The clauses of everything that is wrong with the files, each beginning with its key; without a connection.
+
+        Credentials that systemd has not laid out for this process are left aside.
+        """
+        context = Context(ssl.PROTOCOL_TLS_CLIENT)
+        for files, look in (
+            ((self.ca_file,), lambda: self._load_ca(context)),
+            ((self.cert_file, self.key_file), lambda: self._load_pair(context)),
+            ((self.password_file,), self.password),
+        ):
+            if not any(file is None or self._hides(file) for file in files):
+                try:
+                    look()
+                except FaultError as error:
+                    yield str(error)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it names credentials that systemd has not laid out for this process."""
+        return any(map(self._hides, filter(None, (self.ca_file, self.cert_file, self.key_file, self.password_file))))
+
+    def _hides(self, file: str) -> bool:
+        return file.startswith(CREDENTIAL) and self.credentials is None
+
+    def _load_ca(self, context: Context) -> None:
         ca = self._path("ca_file", self.ca_file)
         with _told(f"ca_file {ca} holds no certificate in PEM form; name the one that signed the broker's"):
             context.load_verify_locations(ca)
-        if self.cert_file is None:
-            return
+
+    def _load_pair(self, context: Context) -> None:
         cert, key = self._path("cert_file", self.cert_file), self._path("key_file", self.key_file)
         text = (
             f"cert_file {cert} and key_file {key} are no pair of a certificate and its key in PEM form, not encrypted"

@@ -188,7 +188,11 @@ async def test_an_unknown_meter_is_refused_with_those_that_are_there(tmp_path: P
 async def test_check_says_ok_or_every_mistake_also_as_json(tmp_path: Path, heat: tuple[Slave, str]) -> None:
     config = settings_file(tmp_path, heat[1])
     assert await submeter("--config", config, "check") == (0, f"{config}: ok (lines: 1, meters: 1)\n", "")
-    assert await submeter("--config", config, "--json", "check") == (0, '{"ok": true, "problems": []}\n', "")
+    assert await submeter("--config", config, "--json", "check") == (
+        0,
+        '{"ok": true, "problems": [], "warnings": []}\n',
+        "",
+    )
     settings_file(tmp_path, heat[1].replace('site = "s"', "site = 1"))
     code, out, err = await submeter("--config", config, "--json", "check")
     assert (code, err) == (3, "")

@@ -1,0 +1,74 @@
+"""What the settings name on this machine, looked at without opening a line or a connection."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.mqtt.security import Security
+from gateway.settings_fields import tables
+from gateway.store.figures import folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.schema_errors import Place
+    from gateway.settings import MqttSettings, Settings
+    from gateway.tomlfile import Document, FileProblem
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""names the folder of the secrets that systemd hands over: systemd.exec(5)"""
+
+
+def wrong(settings: Settings, document: Document, environment: Mapping[str, str] = os.environ) -> list[FileProblem]:
+    """What keeps this user from running the gateway: the folder of the store, the files for the broker.
+
+    `document` is the file that the settings were read from: it knows the lines.
+    """
+    found: list[tuple[Place, str]] = [(("store",), text) for text in _store(settings.store)]
+    if settings.mqtt is not None:
+        clauses = [text.partition(" ") for text in security(settings.mqtt, environment).faults()]
+        found += [(("mqtt", key), text) for key, _, text in clauses]
+    return [document.lines.problem(place, text) for place, text in found]
+
+
+def absent(document: Document) -> list[FileProblem]:
+    """Devices that are not there just now: an adapter may be plugged in later."""
+    devices = [((*place, "device"), table.get("device")) for place, table in _wired(document.table)]
+    text = "{} is not there now; plug the adapter in, or name one that `ls -l /dev/serial/by-id` shows"
+    return [
+        document.lines.problem(place, text.format(device))
+        for place, device in devices
+        if isinstance(device, str) and not os.path.lexists(device)
+    ]
+
+
+def security(mqtt: MqttSettings, environment: Mapping[str, str] = os.environ) -> Security:
+    """What the gateway shows the broker, as this process can read it."""
+    return Security(
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        user=mqtt.user,
+        password_file=mqtt.password_file,
+        credentials=environment.get(CREDENTIALS),
+    )
+
+
+def _wired(table: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    for key in ("bus", "reader"):
+        yield from tables((), table, key)
+
+
+def _store(url: str) -> Iterator[str]:
+    place = folder(url)
+    if place is None:
+        return
+    database = Path(url.removeprefix("sqlite:///"))
+    if not place.is_dir():
+        yield f"the folder {place} is not there; make it, owned by the user that runs the gateway"
+    elif not os.access(place, os.W_OK | os.X_OK):
+        yield f"the folder {place} cannot be written by this user; check as the gateway's user, or give it the folder"
+    elif database.exists() and not os.access(database, os.R_OK | os.W_OK):
+        yield f"{database} cannot be written by this user; check as the gateway's user, or give it the file"
