@@ -80,7 +80,7 @@ def _between(limits: _Limits, nodes: Sequence[Node], stored: Iterable[Node]) -> 
         if place in {0, len(nodes)} or bare.fault is not None:
             continue
         left, right = nodes[place - 1], nodes[place]
-        if bare.serial not in {"", left.serial} or left.fault is not None or right.fault is not None:
+        if bare.serial not in {"", left.serial}:
             continue
         before = left if latest is None or latest.at < left.at else latest
         course, fault = limits.step(before, bare)

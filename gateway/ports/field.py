@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from pydantic import BaseModel
 
@@ -42,6 +43,22 @@ class RegisterValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredValue:
+    """An index that the meter kept itself for a date: its due date, the end of a month (EN 13757-3, storage number)."""
+
+    register: str
+    """key of the register whose index it was"""
+    at: datetime
+    """by the meter's own clock: without a zone"""
+    daylight_saving: bool
+    """whether that clock goes with summer time; False: it shows standard time all year"""
+    index: Scaled
+    unit: str
+    obis: str
+    """with the storage number as group F ("6-0:1.0.0*1"), so that it is no reading of the register's own"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What one read of one meter gave. All values are of the same instant."""
 
@@ -53,6 +70,8 @@ class Answer:
     values: tuple[RegisterValue, ...]
     raw: bytes
     """the checked telegrams as they came, one after the other"""
+    stored: tuple[StoredValue, ...] = ()
+    """what the meter kept itself for dates gone by"""
 
 
 class MeterBus(Protocol):
