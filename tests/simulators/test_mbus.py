@@ -48,6 +48,7 @@ async def master() -> AsyncIterator[Master]:
 
 def test_untouched_places_of_a_telegram_stay_as_captured() -> None:
     for captured in mbus.captured_telegrams().values():
+        assert captured.serial_place is not None
         number = captured.raw[captured.serial_place : captured.serial_place + 4][::-1].hex()
         slave = mbus.Slave(address=captured.raw[5], captured=captured, serial=number, access=captured.raw[15])
         status_and_checksum = {16, len(captured.raw) - 2}

@@ -81,7 +81,9 @@ async def test_a_converter_with_echo_gives_the_request_back_first(mbus_wire: MBu
 
 
 async def test_octets_take_their_time(mbus_wire: MBusWire) -> None:
+    mbus_wire.unplug()
     mbus_wire.baud = 2400
+    mbus_wire.plug()
     master = Master(mbus_wire)
     loop = asyncio.get_running_loop()
     start = loop.time()

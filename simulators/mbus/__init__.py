@@ -1,0 +1,44 @@
+"""M-Bus slaves as they are on a real bus: wire time, frame count bits, selection, collisions, faults on demand.
+
+    heat = captured_telegrams()["itron-cf-55"]
+    slaves = [Slave(address=a, captured=heat, serial=f"{a:08}", counts={"heat": 100}, lag=0.0) for a in (1, 2)]
+
+    wire = MBusWire(Path("/tmp/ttyUSB0"), slaves, baud=2400)   # simulators.pty: a pty behind the link
+    wire.plug(); ...; wire.unplug()
+    line = Line(slaves, baud=2400, turnaround=0.01)            # TCP; baud=0: no wire time
+    port = await line.start(); ...; await line.close()
+    direct = Direct(Bus(slaves, baud=2400))                    # send/receive/close in this process, any loop's clock
+    bus.send(octets, now); bus.due(grain); bus.take(now)       # no event loop at all: pure, times in seconds
+
+All four have the attributes of `Bus`: slaves (by address at the start; more of one address under keys from 256 on),
+baud, turnaround (seconds after the request's last bit; None: 11 bits), echo, noise, requests (good frames heard).
+On a pty `baud` is what the master has set on the device; a slave with a `baud` of its own is deaf at any other.
+
+A slave answers SND_NKE, REQ_UD2 (same FCB: the same telegram again), selection (CI 52/56, wildcards, fabrication
+number 0C 78), CI B8 to BF (baud rate; E5 at the old one), at its address, 253 while selected, 254 (everybody: they
+collide), 255 (no answer). `slave.heard` tallies what was meant for it (reset, read, data, selection), `slave.wakes`
+what it cost its battery: reads and everybody's selections. `slave.secondary()` are the eight octets of a selection.
+"""
+
+from simulators.mbus.bus import Bus
+from simulators.mbus.frames import Frame, Listener, long_frame, short_frame
+from simulators.mbus.lines import Direct, Line
+from simulators.mbus.slave import Fault, Slave
+from simulators.mbus.telegrams import Captured, Counter, bcd, captured_telegrams, type_f
+
+__all__ = [
+    "Bus",
+    "Captured",
+    "Counter",
+    "Direct",
+    "Fault",
+    "Frame",
+    "Line",
+    "Listener",
+    "Slave",
+    "bcd",
+    "captured_telegrams",
+    "long_frame",
+    "short_frame",
+    "type_f",
+]

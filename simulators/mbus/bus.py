@@ -1,0 +1,113 @@
+"""Two wires with all slaves on them and a level converter at their end. Pure: it is told the time, in seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from simulators.mbus.current_loop import BITS, Talk, overlay
+from simulators.mbus.frames import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from simulators.mbus.current_loop import Arrival
+    from simulators.mbus.frames import Frame
+    from simulators.mbus.slave import Slave
+
+_KEYS = 256
+"""from here on `Bus.slaves` has those whose address was taken already"""
+
+
+class Bus:
+    """A master's octets in, what it receives out.
+
+    An octet that the master hands over goes on the wire when those before it have gone; the slaves hear a frame when
+    its last octet is whole, and answer after the turnaround and their own lag. Several that talk at once collide as
+    simulators/mbus/current_loop.py tells; master and slaves do not disturb each other (voltage here, current there).
+    """
+
+    def __init__(self, slaves: Iterable[Slave], *, baud: int = 2400, turnaround: float | None = None) -> None:
+        """`baud` 0: octets take no time. `turnaround` in seconds; None for the least, 11 bits."""
+        self.slaves: dict[int, Slave] = {}
+        """by the address that they had at first; more of one address from 256 on"""
+        for slave in slaves:
+            self.slaves[slave.address if slave.address not in self.slaves else _KEYS + len(self.slaves)] = slave
+        self.baud = baud
+        """the master's speed, and that of every slave that has none of its own"""
+        self.turnaround = turnaround
+        self.echo = False
+        """whether what is sent comes back first, as from simple level converters"""
+        self.noise: Callable[[bytes], bytes] | None = None
+        """in both directions"""
+        self.requests = 0
+        """good frames of the master"""
+        self._ears: dict[int, Listener] = {}
+        self._sent = 0.0
+        self._talks: list[Talk] = []
+        self._arrivals: deque[Arrival] = deque()
+
+    @property
+    def bit(self) -> float:
+        """Seconds that a bit takes."""
+        return 1 / self.baud if self.baud else 0.0
+
+    def send(self, octets: bytes, now: float) -> None:
+        """The master hands over octets."""
+        self._sent = max(self._sent, now)
+        listener = self._ears.setdefault(self.baud, Listener())
+        if self.echo:
+            self.talk(octets, self._sent)
+        for octet in octets:
+            self._sent += BITS * self.bit
+            for heard in bytes([octet]) if self.noise is None else self.noise(bytes([octet])):
+                frame = listener.feed(heard)
+                if frame is not None:
+                    self.requests += 1
+                    self._hear(frame, self._sent)
+
+    def talk(self, octets: bytes, start: float) -> None:
+        """Put octets on the wire towards the master."""
+        new = Talk(start=start, octets=octets, bit=self.bit)
+        if all(talk.end <= start for talk in self._talks):
+            self._talks = [new]
+            self._arrivals += new.arrivals()
+            return
+        self._talks.append(new)
+        before = [arrival for arrival in self._arrivals if arrival[0] <= start]
+        since = [arrival for arrival in overlay(self._talks, self.bit) if arrival[0] > start]
+        self._arrivals = deque(before + since)
+
+    def due(self, grain: float) -> float | None:
+        """See `simulators.pace.Source`."""
+        if not self._arrivals:
+            return None
+        group = self._arrivals[0][0] + grain
+        last = self._arrivals[0][0]
+        for at, _ in self._arrivals:
+            if at > group:
+                break
+            last = at
+        return last
+
+    def take(self, now: float) -> bytes:
+        """What the master has received until now and not yet taken."""
+        taken = bytearray()
+        while self._arrivals and self._arrivals[0][0] <= now:
+            taken.append(self._arrivals.popleft()[1])
+        return bytes(taken) if self.noise is None else self.noise(bytes(taken))
+
+    def drop(self) -> None:
+        """Forget all that is under way."""
+        self._talks, self._ears, self._sent = [], {}, 0.0
+        self._arrivals.clear()
+
+    def _hear(self, frame: Frame, at: float) -> None:
+        for slave in tuple(self.slaves.values()):
+            if slave.baud not in {None, self.baud}:
+                continue
+            answer = slave.hear(frame)
+            if answer:
+                turnaround = BITS * self.bit if self.turnaround is None else self.turnaround
+                self.talk(answer, at + turnaround + slave.lag)
+            slave.answered()
