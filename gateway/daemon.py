@@ -29,6 +29,7 @@ from gateway.service.poll import Line, Poller
 from gateway.service.retain import Retain
 from gateway.service.settle import HELD, Settler
 from gateway.service.state import Shown, State
+from gateway.service.stored import Dated
 from gateway.service.storing import Backlog, enduring
 from gateway.store import Store
 from gateway.store.figures import Figures, folder
@@ -63,7 +64,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         store = Store(settings.store, boot=boot, ballast=settings.ballast)
         opened.push_async_callback(store.close)
         backlog = Backlog(store, beat)
-        readings: ReadingStore = backlog
+        readings: ReadingStore = Dated(backlog, store)
         bells = [clock.bell(), clock.bell()]
         concerned = [bell.ring for bell in bells]
         pollers: list[Poller] = []
@@ -73,7 +74,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
             client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
             show_health(store, state, clock)
-            readings = Shown(backlog, state)
+            readings = Shown(readings, state)
             workers.append(_delivery(settings.mqtt, client, clock, store, backlog))
             workers.append(Worker(name="state", run=state.run))
             workers.append(_accruals(settings, state, clock, store, bells[1]))

@@ -21,7 +21,7 @@ from gateway.service.place import Placing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.ports.field import Answer, MeterBus
+    from gateway.ports.field import Answer, MeterBus, StoredValue
 
 METER_SILENT = "meter_silent"
 METER_WRONG = "meter_wrong"
@@ -47,6 +47,8 @@ class Poll:
     boot: str
     readings: tuple[Reading, ...]
     raw: bytes
+    stored: tuple[StoredValue, ...] = ()
+    """what the meter kept for dates gone by, not yet placed in time"""
 
 
 class ReadingStore(Protocol):
@@ -274,6 +276,7 @@ def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
         boot=boot,
         readings=readings,
         raw=answer.raw,
+        stored=answer.stored,
     )
 
 

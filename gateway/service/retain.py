@@ -235,7 +235,7 @@ def rolled_up(found: Mapping[tuple[str, str], Sequence[Reading]], day: Period) -
     """The roll-ups of the hours of the day and of the day itself. Untrusted times count for none."""
     made = []
     for readings in found.values():
-        inside = [reading for reading in readings if reading.at in day and reading.clock_trusted]
+        inside = [one for one in readings if one.at in day and one.clock_trusted and one.origin != "stored"]
         for _, same in groupby(sorted(inside, key=_counter), key=_counter):
             of_one = sorted(same, key=_at)
             made.append(_rollup(day.start, of_one, whole_day=True))
@@ -254,9 +254,10 @@ def spare(readings: Sequence[Reading], register: Register | None, day: Period) -
     Moves, prices, links and values change at local midnight, so an index is asked for there only: what stays are
     the readings at a midnight and the last and the first beside it. A day with anything that a person may have to
     look at stays whole: a decrease, a jump, an exchanged meter, two values for one instant, an origin other than
-    measured, a time not trusted. `register` is what the property data says of it, if anything.
+    measured, a time not trusted. What the meter stored itself stays. `register` is what the property data says of it,
+    if anything.
     """
-    by_time = sorted(readings, key=_at)
+    by_time = sorted((one for one in readings if one.origin != "stored"), key=_at)
     if any(_remarkable(left, right) for left, right in pairwise(by_time)) or not all(map(_plain, by_time)):
         return []
     if register is not None and _doubtful(register, by_time):

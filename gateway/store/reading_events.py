@@ -44,10 +44,13 @@ def _readings(connection: Connection, polls: Sequence[Row[Any]]) -> dict[int, di
     """Poll number -> register -> what this poll said."""
     answers: defaultdict[tuple[int, str, str], dict[str, Reading]] = defaultdict(dict)
     for reading in kept_at(connection, {poll.at for poll in polls}):
+        if reading.origin == "stored":
+            continue  # of this instant by the meter's own memory, told by a later poll
         answers[micros(reading.at), reading.meter, reading.serial][reading.register] = reading
     found = {poll.seq: dict(answers[poll.at, poll.meter, poll.serial]) for poll in polls}
     for seq, reading in conflicts_of(connection, found.keys()):
-        found[seq][reading.register] = reading
+        if reading.origin != "stored":
+            found[seq][reading.register] = reading
     return found
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _TRUSTED = 1
 _ORIGIN_SHIFT = 1
+_STORED = _ORIGINS.index("stored") << _ORIGIN_SHIFT
 _LARGEST = 2**63 - 1
 NEAR = timedelta(days=2) // timedelta(microseconds=1)
 """how far the neighbours of a span are first looked for, in microseconds"""
@@ -105,7 +106,8 @@ class _Value:
     voided: bool = False
 
 
-_Held = defaultdict[tuple[str, str, int], list[_Value]]
+_Held = defaultdict[tuple[str, str, int, bool], list[_Value]]
+"""by meter, register and instant; what a meter stored for an instant stands beside what was read then"""
 
 
 def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, rows: _Rows) -> bool:
@@ -113,7 +115,7 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
     new = not poll.readings
     for reading in poll.readings:
         channel = numbers[channel_of(reading)]
-        values = held[reading.meter, reading.register, micros(reading.at)]
+        values = held[reading.meter, reading.register, micros(reading.at), reading.origin == "stored"]
         if any((value.channel, value.index) == (channel, reading.index) for value in values):
             continue
         new = True
@@ -199,11 +201,11 @@ def _held(connection: Connection, instants: Collection[int], numbers: Mapping[Ch
     held: _Held = defaultdict(list)
     voids = _voids(connection, schema.void.c.at.in_(instants))
     for table in (schema.reading, schema.conflict):
-        for row in connection.execute(_values(table).where(table.c.at.in_(instants))):
-            at, no, digits, exponent = row
+        for row in connection.execute(_select(table).where(table.c.at.in_(instants))):
+            at, no, digits, exponent, flags, _ = row
             channel = by_number[no]
-            value = _Value(no, Scaled(digits, exponent), voided=tuple(row) in voids)
-            held[channel.meter, channel.register, at].append(value)
+            value = _Value(no, Scaled(digits, exponent), voided=tuple(row[:4]) in voids)
+            held[channel.meter, channel.register, at, _origin(flags) == "stored"].append(value)
     return held
 
 
@@ -221,8 +223,8 @@ def span(
 ) -> dict[RegisterKey, tuple[Reading, ...]]:
     """Per register, by time: the readings in [start, until], the last before and the first after.
 
-    Conflicting values for one instant are all there, voided ones are not. Registers without any reading are left
-    out.
+    Conflicting values for one instant are all there, voided ones are not. What a meter stored for an instant is there
+    inside only: it is no neighbour. Registers without any reading are left out.
     """
     wanted = {no: channel for no, channel in channels(connection).items() if channel.meter in meters}
     low, high = micros(start), micros(until)
@@ -244,9 +246,10 @@ def span(
 
 
 def first(connection: Connection) -> datetime | None:
-    """The instant of the oldest reading whose time is trusted."""
+    """The instant of the oldest reading whose time is trusted. What a meter remembers from before is none."""
     at, flags = schema.reading.c.at, schema.reading.c.flags
-    oldest = connection.scalar(select(at).where(flags.bitwise_and(_TRUSTED) != 0).order_by(at).limit(1))
+    ours = (flags.bitwise_and(_TRUSTED) != 0, flags.bitwise_and(~_TRUSTED) != _STORED)
+    oldest = connection.scalar(select(at).where(*ours).order_by(at).limit(1))
     return None if oldest is None else instant(oldest)
 
 
@@ -279,15 +282,16 @@ def _nearest(
 
 
 def _neighbours(table: Table, numbers: Sequence[int], edge: int, reach: int, *, before: bool) -> Select[Any]:
-    """Each channel with its nearest instant before or after the edge, at most `reach` away, that was not voided."""
+    """Each channel with its nearest instant before or after the edge, at most `reach` away, that can be a neighbour."""
     no, void, at = schema.channel.c.no, schema.void.c, table.c.at
+    read = table.c.flags.bitwise_and(~_TRUSTED) != _STORED
     same = (table.c[name] == void[name] for name in ("at", "channel", "digits", "exponent"))
     counts = ~select(void.at).where(*same).correlate(table).exists()
     beyond = (
         (at < edge, at >= max(edge - reach, -_LARGEST)) if before else (at > edge, at <= min(edge + reach, _LARGEST))
     )
     order = at.desc() if before else at.asc()
-    of_channel = select(at).where(table.c.channel == no, counts, *beyond).order_by(order).limit(1)
+    of_channel = select(at).where(table.c.channel == no, read, counts, *beyond).order_by(order).limit(1)
     return select(no, of_channel.correlate(schema.channel).scalar_subquery()).where(no.in_(numbers))
 
 
@@ -308,9 +312,13 @@ def _reading(row: Sequence[Any], channel: Channel) -> Reading:
         obis=channel.obis,
         serial=channel.serial,
         status=status,
-        origin=_ORIGINS[flags >> _ORIGIN_SHIFT],
+        origin=_origin(flags),
         clock_trusted=bool(flags & _TRUSTED),
     )
+
+
+def _origin(flags: int) -> Origin:
+    return _ORIGINS[flags >> _ORIGIN_SHIFT]
 
 
 def kept_at(connection: Connection, instants: Collection[int]) -> list[Reading]:

@@ -186,7 +186,7 @@ def picked(heard: list[Reading], low: datetime, high: datetime) -> dict[tuple[st
 
 
 async def test_a_poll_is_told_as_one_event_with_all_its_registers(store_url: str) -> None:
-    answer = poll(reading(index="8502.700"), replace(reading(register="volume"), unit="m3", origin="stored"))
+    answer = poll(reading(index="8502.700"), replace(reading(register="volume"), unit="m3", origin="manual"))
     async with Store(store_url) as store:
         await store.keep([answer, poll(reading(meter="heat-02"))])
         first, second = await events(store)
@@ -197,7 +197,7 @@ async def test_a_poll_is_told_as_one_event_with_all_its_registers(store_url: str
     assert first.data == (
         '{"at":"2026-10-01T00:00:00Z","clock_trusted":true,"meter":"heat-01","registers":['
         '{"index":"8502.700","obis":"6-0:1.0.0","quality":"measured","register":"heat","unit":"kWh"},'
-        '{"index":"1.000","obis":"6-0:1.0.0","quality":"stored","register":"volume","unit":"m3"}],'
+        '{"index":"1.000","obis":"6-0:1.0.0","quality":"manual","register":"volume","unit":"m3"}],'
         '"serial":"4711","status":0}'
     )
 
