@@ -88,6 +88,13 @@ async def test_the_same_number_from_another_meter_or_in_another_unit_is_a_confli
         assert len(await stored(store)) == 2
 
 
+async def test_what_a_meter_stored_for_an_instant_is_no_conflict_with_what_was_read_then(store_url: str) -> None:
+    stored_then = replace(reading(index="2.000"), origin="stored", obis="6-0:1.0.0*1")
+    async with Store(store_url) as store:
+        assert (await store.keep([poll(reading()), poll(stored_then)])).conflicts == 0
+        assert (await store.keep([poll(replace(stored_then, index=Scaled(3, 0)))])).conflicts == 1
+
+
 async def test_a_round_is_kept_whole_or_not_at_all(store_url: str) -> None:
     nameless = replace(poll(reading(START + QUARTER)), boot=None)  # type: ignore[arg-type] # the database must refuse it
     async with Store(store_url) as store:

@@ -53,6 +53,18 @@ def test_of_an_uneventful_day_the_readings_beside_its_midnights_stay() -> None:
     assert left == ["1", "2", "12", "13"]
 
 
+def test_what_the_meter_kept_itself_stays_and_keeps_nothing_else_back() -> None:
+    readings = day("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13")
+    kept = replace(reading(MIDNIGHTS[0] + timedelta(hours=5), "3.5"), origin="stored", obis="6-0:1.0.0*1")
+    assert [str(each.index) for each in thinned([*readings, kept])] == ["1", "2", "12", "13", "3.5"]
+
+
+def test_what_the_meter_kept_itself_is_no_part_of_a_roll_up() -> None:
+    kept = replace(reading(MIDNIGHTS[0] + timedelta(hours=5), "3.5"), origin="stored", obis="6-0:1.0.0*1")
+    found = {("heat-01", "heat"): [*day("1", "2"), kept]}
+    assert sum(each.count for each in rolled_up(found, Period(*MIDNIGHTS[:2])) if each.whole_day) == 2
+
+
 @st.composite
 def courses(draw: st.DrawFn) -> list[Reading]:
     """Three days of readings at any moments, with a counter that may roll over and gaps of any length."""
