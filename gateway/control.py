@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from gateway.schema_errors import dotted
-from gateway.service.command_schema import COMMAND, Answer, refusal
+from gateway.schema_errors import dotted, sentence
+from gateway.service.command_schema import COMMAND, VERBS, Answer, refusal
+from gateway.service.property_fields import Strict
 from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
+
+    from pydantic_core import ErrorDetails
 
     from gateway.service.command_schema import Command
 
@@ -163,8 +166,20 @@ def author(connection: socket.socket) -> str:
 
 
 def _mistakes(error: ValidationError) -> list[str]:
-    found = error.errors(include_url=False, include_input=False)
-    return [f"the command is refused: {dotted(one['loc'])}: {one['msg']}" for one in found[:MAX_TOLD]]
+    found = error.errors(include_url=False)
+    return [f"the command is refused: {_mistake(one)}" for one in found[:MAX_TOLD]]
+
+
+def _mistake(error: ErrorDetails) -> str:
+    """What a person can put right; the first part of a place is the verb."""
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"its verb is not known; write one of {', '.join(VERBS)}"
+    verb, *place = error["loc"] or ("",)
+    model = VERBS.get(str(verb))
+    if model is None:
+        return sentence(error, Strict)
+    where = ".".join(filter(None, (str(verb), dotted(tuple(place)))))
+    return f"{where}: {sentence({**error, 'loc': tuple(place)}, model)}"
 
 
 def ask(path: Path, command: Command) -> Answer | None:

@@ -175,7 +175,8 @@ def command(model: type[_C], **given: object) -> _C:
         return model.model_validate_json(json.dumps(told))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        raise Refused.all(f"{dotted(one['loc'])}: {sentence(one, model)}" for one in found) from error
+        parts = [filter(None, (dotted(one["loc"]), sentence(one, model))) for one in found]
+        raise Refused.all(map(": ".join, parts)) from error
 
 
 def pairs(option: str, form: str, given: Iterable[str]) -> dict[str, str]:

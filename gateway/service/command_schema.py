@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -127,6 +127,7 @@ class VoidReading(Strict):
 Change = Import | Add | Set | End | Move | Share | Exchange
 """a command that changes entries"""
 Command = Change | AddReading | VoidReading
+VERBS: dict[str, type[Strict]] = {model.model_fields["verb"].default: model for model in get_args(Command)}
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="verb")])
 
 

@@ -175,7 +175,7 @@ def test_tls_has_its_own_port_and_its_files_lie_beside_the_settings_or_come_from
         ('password = "1234"', "mqtt.password: this key is not known"),
         ('user = "gw"\npassword_file = "credential:"', 'mqtt.password_file: "credential:" names no file; write a path'),
         ('ca_file = "credential:../x"', 'mqtt.ca_file: "credential:../x" names no file'),
-        ("backfill_per_second = 0", "mqtt.backfill_per_second: 0 is refused"),
+        ("backfill_per_second = 0", "mqtt.backfill_per_second: 0 is too small; write 1 or more"),
     ],
 )
 def test_a_half_or_impossible_identity_is_told(tmp_path: Path, keys: str, expected: str) -> None:
@@ -222,10 +222,13 @@ def test_metrics_are_off_and_retention_has_its_usual_times_unless_the_file_says_
     ("table", "expected"),
     [
         ("[metrics]", "gateway.toml:27: metrics.port: is missing; write e.g. 9435"),
-        ("[metrics]\nport = 0", "gateway.toml:28: metrics.port: 0 is refused"),
+        ("[metrics]\nport = 0", "gateway.toml:28: metrics.port: 0 is too small; write 1 or more"),
         ('[metrics]\nport = 9435\nhost = "0.0.0.0"', "gateway.toml:29: metrics.host: this key is not known"),
-        ("[retention]\nraw_days = 0", "gateway.toml:28: retention.raw_days: 0 is refused"),
-        ("[retention]\nreadings_months = 13", "gateway.toml:28: retention.readings_months: 13 is refused"),
+        ("[retention]\nraw_days = 0", "gateway.toml:28: retention.raw_days: 0 is too small; write 1 or more"),
+        (
+            "[retention]\nreadings_months = 13",
+            "gateway.toml:28: retention.readings_months: 13 is too small; write 14 or more",
+        ),
         ("[retention]\nmonths = 36", "gateway.toml:28: retention.months: this key is not known"),
     ],
 )
@@ -242,7 +245,7 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
     assert load_text(tmp_path, text) == [
         'gateway.toml: site: is missing; write e.g. "sonnenhof"',
         "gateway.toml:1: sight: this key is not known; did you mean site?",
-        'gateway.toml:18: bus[0].meter[1].address: "2" is refused: input should be a valid integer; write e.g. 1',
+        'gateway.toml:18: bus[0].meter[1].address: "2" is no whole number; write it in digits, without quotes, e.g. 1',
         "gateway.toml:25: bus[1].meter[0].id: heat-01 is already used in line 14; give each its own",
     ]
 
@@ -257,7 +260,7 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
         (
             '"90s"',
             "90",
-            'gateway.toml:23: bus[1].poll: 90 is refused: input should be a valid string; write e.g. "15min"',
+            'gateway.toml:23: bus[1].poll: 90 is no text; put it into quotes, e.g. "15min"',
         ),
         ('driver = "wire"', 'driver = "knx"', "gateway.toml:10: bus[0].driver: no driver 'knx' is installed"),
         (
@@ -265,13 +268,25 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
             "adress = 2",
             "gateway.toml:18: bus[0].meter[1].adress: this key is not known; did you mean address?",
         ),
-        ("address = 2", "address = 251", "gateway.toml:18: bus[0].meter[1].address: 251 is refused"),
+        (
+            "address = 2",
+            "address = 251",
+            "gateway.toml:18: bus[0].meter[1].address: 251 is too large; write 250 or less",
+        ),
         ("sqlite:///gateway.db", "mysql://x/y", 'gateway.toml:3: store: "mysql:..." names neither an SQLite file nor'),
         ("sqlite:///gateway.db", "postgresql://x", 'gateway.toml:3: store: "postgresql:..." names neither'),
         ("sqlite:///gateway.db", "postgresql://a:secret@x/y", "gateway.toml:3: store: a password has no place in this"),
         ("sqlite:///gateway.db", "postgresql://x/y?password=z", "gateway.toml:3: store: a password has no place in"),
-        ('host = "127.0.0.1"\n[[mqtt', "port = 70000\n[[mqtt", "gateway.toml:5: mqtt.port: 70000 is refused"),
-        ('id = "heat-02"', 'id = "Heat 02"', 'gateway.toml:17: bus[0].meter[1].id: "Heat 02" is refused'),
+        (
+            'host = "127.0.0.1"\n[[mqtt',
+            "port = 70000\n[[mqtt",
+            "gateway.toml:5: mqtt.port: 70000 is too large; write 65535 or less",
+        ),
+        (
+            'id = "heat-02"',
+            'id = "Heat 02"',
+            'gateway.toml:17: bus[0].meter[1].id: "Heat 02" does not fit: write 1 to 40 of',
+        ),
         (
             'name = "billing"',
             'name = "billing"\n[[mqtt.consumer]]\nname = "billing"',
@@ -296,7 +311,7 @@ def test_a_meter_that_is_no_table_is_refused_without_a_traceback(tmp_path: Path)
     )
     found = load_text(tmp_path, text)
     assert isinstance(found, list)
-    assert [each.partition(" is refused")[0] for each in found] == [
+    assert [each.partition(" is no table")[0] for each in found] == [
         "gateway.toml:13: bus[0].meter[0]: 1",
         'gateway.toml:13: bus[0].meter[1]: "x"',
     ]

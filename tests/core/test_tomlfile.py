@@ -96,9 +96,9 @@ def test_windows_line_ends_count_once() -> None:
 def test_every_mistake_is_told_at_once_with_its_line_in_the_order_of_the_file() -> None:
     text = 'name = 5\n[[rate]]\nprices = [\n  { price = 1 },\n  { prise = "2" },\n]\n'
     assert mistakes(text) == [
-        "f.toml:1: name: 5 is refused: input should be a valid string",
+        "f.toml:1: name: 5 is no text; put it into quotes",
         'f.toml:2: rate[0].id: is missing; write e.g. "electricity"',
-        "f.toml:4: rate[0].prices[0].price: 1 is refused: input should be a valid string",
+        "f.toml:4: rate[0].prices[0].price: 1 is no text; put it into quotes",
         "f.toml:5: rate[0].prices[1].price: is missing",
         "f.toml:5: rate[0].prices[1].prise: this key is not known; did you mean price?",
     ]
@@ -113,7 +113,7 @@ def test_an_unknown_key_without_a_likely_meaning_lists_the_known_ones() -> None:
 
 def test_a_union_is_told_by_the_path_of_the_file() -> None:
     (found,) = mistakes('[[rate]]\nid = "r"\nprices = []\nsurface = 7\n')
-    assert found.startswith("f.toml:4: rate[0].surface: 7 is refused")
+    assert found.startswith("f.toml:4: rate[0].surface: 7 is no text; put it into quotes")
 
 
 @pytest.mark.parametrize(
