@@ -6,27 +6,33 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drivers.mbus.master import Master
+from drivers.mbus.master import Master, told
 from drivers.mbus.model import check_identity, read_registers
+from drivers.mbus.secondary import FABRICATION
 from gateway.ports.field import Answer, LineDownError, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drivers.mbus.link import Timing
-    from drivers.mbus.master import Taken
+    from drivers.mbus.master import Asked, Taken
     from drivers.mbus.model import MBusModel
     from drivers.mbus.transport import Connect, Line
+
+
+_APPLICATION_RESET = 0x50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wired:
     """A meter as the settings describe it."""
 
-    address: int
+    asked: Asked
     model: MBusModel
     serial: str | None
     """8 digits; None: whatever meter answers at the address"""
+    application_reset: int | None = None
+    """subcode that is sent before each read, so that the wanted telegrams come (M-Bus documentation 4.8, 6.4.1)"""
 
 
 class MBusBus:
@@ -44,7 +50,7 @@ class MBusBus:
         """Read one meter; FieldError otherwise."""
         wired = self._meters[meter]
         async with self._one_at_a_time:
-            taken = await self._taken(wired.address)
+            taken = await self._taken(wired)
         return answer(meter, wired, taken)
 
     async def close(self) -> None:
@@ -52,14 +58,13 @@ class MBusBus:
         async with self._one_at_a_time:
             await self._hang_up()
 
-    async def _taken(self, address: int) -> tuple[Taken, ...]:
+    async def _taken(self, wired: Wired) -> tuple[Taken, ...]:
         if self._master is not None:
             try:
-                return await self._master.read(address)
+                return await _read(self._master, wired)
             except LineDownError:  # perhaps long ago: level converters close idle connections
                 await self._hang_up()
-        master = await self._connected()
-        return await master.read(address)
+        return await _read(await self._connected(), wired)
 
     async def _connected(self) -> Master:
         self._line = await self._connect()
@@ -72,15 +77,22 @@ class MBusBus:
             await line.close()
 
 
+async def _read(master: Master, wired: Wired) -> tuple[Taken, ...]:
+    if wired.application_reset is not None:
+        await master.tell(wired.asked, bytes([_APPLICATION_RESET, wired.application_reset]))
+    return await master.read(wired.asked)
+
+
 def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
     """What the telegrams of one read mean; WrongAnswerError where they are not the wired meter's or lack a register."""
     header = taken[0].telegram.header
     try:
         for one in taken:
             check_identity(wired.model, one.telegram.header, wired.serial or header.id)
+        _check_fabrication(wired.asked, taken)
         values = read_registers(wired.model, [one.telegram for one in taken])
     except WrongAnswerError as error:
-        message = f"address {wired.address}: {error}"
+        message = f"{told(wired.asked)}: {error}"
         raise WrongAnswerError(message) from error
     return Answer(
         meter=meter,
@@ -89,3 +101,14 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
         values=values,
         raw=b"".join(one.octets for one in taken),
     )
+
+
+def _check_fabrication(asked: Asked, taken: tuple[Taken, ...]) -> None:
+    """The header does not carry the fabrication number: a record must."""
+    if isinstance(asked, int) or asked.fabrication is None:
+        return
+    records = [record for one in taken for record in one.telegram.records]
+    carried = [each.data[::-1].hex() for each in records if each.meaning.dib_vib == FABRICATION]
+    if asked.fabrication not in carried:
+        message = f"the answer carries no fabrication number {asked.fabrication}; give another address of this meter"
+        raise WrongAnswerError(message)

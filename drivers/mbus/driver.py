@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from drivers import serial
+from drivers.mbus import secondary
 from drivers.mbus.bus import MBusBus, Wired, answer
 from drivers.mbus.frame import FrameError
 from drivers.mbus.link import Timing, split
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from drivers.mbus.master import Asked
     from drivers.mbus.transport import Connect
     from gateway.ports.clock import Clock
     from gateway.ports.field import MeterBus
@@ -87,14 +89,50 @@ class BusSettings(WireSettings):
         return tcp(self.host, self.port, _CONNECT_SECONDS)
 
 
+def _secondary_address(text: str) -> str:
+    secondary.parse(text)
+    return text
+
+
 class MeterSettings(Strict):
-    """A meter at its primary address."""
+    """A meter at its primary address, or selected by its secondary address or its fabrication number."""
 
     model: Annotated[str, AfterValidator(_known_model)] = Field(description="name of a model file, without .toml")
-    address: Annotated[int, Field(ge=0, le=250)] = Field(description="primary address")
+    address: Annotated[int, Field(ge=0, le=250)] | None = Field(default=None, description="primary address")
+    secondary: Annotated[str, AfterValidator(_secondary_address)] | None = Field(
+        default=None,
+        description="secondary address instead: the 8 digits of the number, or all 16 digits as `submeter scan` prints"
+        " them; a selection wakes every meter of the line",
+        examples=["11127667", "1112766777040A0C"],
+    )
+    fabrication: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,8}$")] | None = Field(
+        default=None,
+        description="fabrication number to select the meter by, alone or beside its secondary address; the meter's"
+        " answer must carry it",
+    )
     serial: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,8}$")] | None = Field(
         default=None, description="identification number; where given, only the meter that carries it is believed"
     )
+    application_reset: Annotated[int, Field(ge=0, le=255)] | None = Field(
+        default=None,
+        description="subcode of the application reset that is sent before each read; for a meter that gives its"
+        " counters in other telegrams than its usual ones",
+    )
+
+    @model_validator(mode="after")
+    def _is_one_meter(self) -> Self:
+        if (self.address is None) == (self.secondary is None and self.fabrication is None):
+            message = "name either the address, or the secondary address or fabrication number, and not both"
+            raise ValueError(message)
+        return self
+
+    @property
+    def asked(self) -> Asked:
+        """Whom to ask."""
+        if self.address is not None:
+            return self.address
+        fabrication = None if self.fabrication is None else self.fabrication.zfill(8)
+        return secondary.parse(self.secondary or secondary.ANY_NUMBER, fabrication)
 
 
 class MBusDriver:
@@ -125,7 +163,7 @@ class MBusDriver:
     def prove(self, name: str) -> list[str]:
         """Read every proof of a model file; what came out otherwise than expected."""
         model = MODELS[name]
-        wired = Wired(address=0, model=model, serial=None)
+        wired = Wired(asked=0, model=model, serial=None)
         found: list[str] = []
         for proof in model.proof:
             try:
@@ -140,7 +178,12 @@ class MBusDriver:
 
 def _wired(settings: MeterSettings) -> Wired:
     serial = None if settings.serial is None else settings.serial.zfill(8)
-    return Wired(address=settings.address, model=MODELS[settings.model], serial=serial)
+    return Wired(
+        asked=settings.asked,
+        model=MODELS[settings.model],
+        serial=serial,
+        application_reset=settings.application_reset,
+    )
 
 
 driver = MBusDriver()

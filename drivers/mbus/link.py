@@ -6,23 +6,39 @@ M-Bus documentation 4.8, chapter 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from drivers.mbus.frame import (
     ACK,
     LONG_START,
     SHORT_LENGTH,
     SHORT_START,
+    STOP,
     Frame,
     FrameError,
     long_length,
     parse_frame,
     short_frame,
 )
+from drivers.mbus.secondary import SELECTED
 
-_SND_NKE, _REQ_UD2, _FCB = 0x40, 0x5B, 0x20
+if TYPE_CHECKING:
+    from drivers.mbus.secondary import Pattern
+
+Awaited = Literal["ack", "data", "any"]
+
+_SND_NKE, _SND_UD, _REQ_UD1, _REQ_UD2, _FCB = 0x40, 0x53, 0x5A, 0x5B, 0x20
+_SELECTION = 0x52
+_REPORTS = frozenset({0x70, 0x71})
+"""CI fields of application errors and alarms: they carry no identity"""
 _BITS = 11
 """of one octet on the wire: start, eight, parity, stop"""
+
+
+def long_frame(control: int, address: int, user_data: bytes) -> bytes:
+    """A long frame with its lengths and its checksum; the user data begin with the CI field."""
+    body = bytes([control, address]) + user_data
+    return bytes([LONG_START, len(body), len(body), LONG_START]) + body + bytes([sum(body) & 0xFF, STOP])
 
 
 def snd_nke(address: int) -> bytes:
@@ -33,6 +49,21 @@ def snd_nke(address: int) -> bytes:
 def req_ud2(address: int, *, fcb: bool) -> bytes:
     """Ask for the data; a repeated frame count bit asks for the previous telegram again."""
     return short_frame(_REQ_UD2 | (_FCB if fcb else 0), address)
+
+
+def req_ud1(address: int, *, fcb: bool) -> bytes:
+    """Ask for the alarm; a meter without one acknowledges (M-Bus documentation 4.8, 5.4 and 6.6.1)."""
+    return short_frame(_REQ_UD1 | (_FCB if fcb else 0), address)
+
+
+def snd_ud(address: int, user_data: bytes, *, fcb: bool) -> bytes:
+    """Tell the meter something; acknowledged once it has understood it."""
+    return long_frame(_SND_UD | (_FCB if fcb else 0), address, user_data)
+
+
+def select(pattern: Pattern) -> bytes:
+    """Select the meters that fit; all others are deselected. Every one that fits acknowledges."""
+    return long_frame(_SND_UD, SELECTED, bytes([_SELECTION]) + pattern.octets)
 
 
 def split(octets: bytes) -> list[bytes]:
@@ -75,12 +106,15 @@ class Receiver:
     that is damaged is skipped octet by octet, so that a whole one behind it is still found.
     """
 
-    def __init__(self, address: int, awaited: Literal["ack", "data"]) -> None:
-        self._address = address
+    def __init__(self, asked: int | Pattern, awaited: Awaited) -> None:
+        """`asked`: a primary address, or what was selected: then the header of the answer must fit."""
+        self._asked = asked
         self._awaited = awaited
         self._octets = b""
         self.problem: str | None = None
         """what was wrong with what came, where anything but an echo came"""
+        self.echo = False
+        """whether a request came back"""
 
     def feed(self, octets: bytes) -> bytes | None:
         """Take in more octets; the answer as soon as it is whole."""
@@ -93,7 +127,7 @@ class Receiver:
 
     def _search(self, *, final: bool) -> bytes | None:
         while self._octets:
-            if self._octets[:1] == ACK and self._awaited == "ack":
+            if self._octets[:1] == ACK and self._awaited != "data":
                 return ACK
             try:
                 count = self._frame_length()
@@ -121,13 +155,19 @@ class Receiver:
 
     def _is_answer(self, frame: Frame) -> bool:
         if frame.from_master:  # the echo of the request
+            self.echo = True
             return False
+        objection = self._objection(frame)
+        self.problem = objection or self.problem
+        return objection is None
+
+    def _objection(self, frame: Frame) -> str | None:
         if not frame.is_answer:
-            self.problem = f"C field {frame.control:02x} is no answer of a meter"
-        elif frame.address != self._address:
-            self.problem = f"the answer comes from address {frame.address}"
-        elif self._awaited == "ack":
-            self.problem = "data came instead of an acknowledgement"
-        else:
-            return True
-        return False
+            return f"C field {frame.control:02x} is no answer of a meter"
+        if isinstance(self._asked, int) and frame.address != self._asked:
+            return f"the answer comes from address {frame.address}"
+        if self._awaited == "ack":
+            return "data came instead of an acknowledgement"
+        if isinstance(self._asked, int) or frame.user_data[0] in _REPORTS:
+            return None
+        return self._asked.objection(frame.user_data)

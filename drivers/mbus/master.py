@@ -9,15 +9,21 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from drivers.mbus.frame import LONGEST, SHORT_LENGTH, FrameError
-from drivers.mbus.link import Receiver, req_ud2, snd_nke
+from drivers.mbus.frame import ACK, LONGEST, FrameError
+from drivers.mbus.link import Receiver, req_ud1, req_ud2, select, snd_nke, snd_ud
+from drivers.mbus.secondary import SELECTED, Pattern
 from drivers.mbus.telegram import APPLICATION_BUSY, Telegram, decode
 from gateway.ports.field import NoAnswerError, WrongAnswerError
 
 if TYPE_CHECKING:
-    from drivers.mbus.link import Timing
+    from drivers.mbus.link import Awaited, Timing
     from drivers.mbus.transport import Line
 
+Asked = int | Pattern
+"""a primary address, or what is selected"""
+_Direction = Literal["req_ud", "snd_ud"]
+"""a meter counts both apart (M-Bus documentation 4.8, 5.5)"""
+_DIRECTIONS: tuple[_Direction, ...] = ("req_ud", "snd_ud")
 TRIES = 3
 """the request and two repeats"""
 MOST_TELEGRAMS = 16
@@ -34,59 +40,129 @@ class Taken:
 
 
 class Master:
-    """Asks meters on one open line. Not for two conversations at a time; a cancelled one harms no later one."""
+    """Asks meters on one open line. Not for two conversations at a time; a cancelled one harms no later one.
+
+    Who is asked is a primary address, or a pattern: then the meters that fit it are selected first.
+    """
 
     def __init__(self, line: Line, timing: Timing) -> None:
         self._line = line
         self._timing = timing
-        self._next_fcb: dict[int, bool] = {}
+        self._next_fcb: dict[tuple[int, _Direction], bool] = {}
         """only of meters whose last answer was good and complete: all others get SND_NKE first"""
+        self._selected = False
+        """a meter may still be: it is deselected by the next selection, or before another meter is spoken to"""
         self._silent = True
         """nobody can be sending or about to"""
         self._answers_end = 0.0
         """on the event loop's clock: who has not begun to answer until then does not any more"""
+        self.echo = False
+        """whether requests come back, as from simple level converters"""
 
-    async def read(self, address: int) -> tuple[Taken, ...]:
+    async def read(self, asked: Asked) -> tuple[Taken, ...]:
         """All telegrams of one answer, in their order.
 
         NoAnswerError, WrongAnswerError, or LineDownError of the line.
         """
-        fcb = self._next_fcb.pop(address, None)
-        if fcb is None:
-            await self._exchange(address, snd_nke(address), "ack")
-            fcb = True
-        taken: list[Taken] = []
-        while not taken or taken[-1].telegram.more_records_follow:
-            _refuse_endless(address, taken)
-            octets = await self._exchange(address, req_ud2(address, fcb=fcb), "data")
-            taken.append(_readable(address, octets))
-            fcb = not fcb
-        if len(taken) == 1:  # after a multi-telegram answer SND_NKE leads back to the first telegram
-            self._next_fcb[address] = fcb
-        return tuple(taken)
+        taken = await self._telegrams(asked, fcb=await self._fcb(asked, "req_ud"))
+        if len(taken) > 1:  # SND_NKE leads back to the first telegram
+            await self._forget(asked)
+        return taken
 
-    async def _exchange(self, address: int, request: bytes, awaited: Literal["ack", "data"]) -> bytes:
+    async def tell(self, asked: Asked, user_data: bytes) -> None:
+        """Send data to a meter, from the CI field on (SND_UD); it has understood them when this returns.
+
+        NoAnswerError, WrongAnswerError, or LineDownError of the line.
+        """
+        fcb = await self._fcb(asked, "snd_ud")
+        await self.exchange(asked, snd_ud(_address(asked), user_data, fcb=fcb), "ack")
+        self._keep(asked, "snd_ud", fcb=not fcb)
+
+    async def alarm(self, asked: Asked) -> int | None:
+        """The alarm that a meter reports (REQ_UD1); None where it acknowledges only: it has none."""
+        octets = await self.exchange(asked, req_ud1(_address(asked), fcb=await self._fcb(asked, "req_ud")), "any")
+        if octets == ACK:
+            return None
+        telegram = _decoded(asked, octets)
+        if telegram.kind != "alarm":
+            message = f"{told(asked)} answers with other data than its alarm"
+            raise WrongAnswerError(message)
+        return telegram.code
+
+    async def select(self, pattern: Pattern) -> None:
+        """Select the meters that fit; NoAnswerError where none acknowledges, WrongAnswerError for anything else."""
+        self._selected = True
+        await self.exchange(pattern, select(pattern), "ack")
+
+    async def deselect(self) -> None:
+        """Leave no meter selected. Nobody acknowledges where none was."""
+        await self.attempt(SELECTED, snd_nke(SELECTED), "ack")
+        self._selected = False
+
+    async def exchange(self, asked: Asked, request: bytes, awaited: Awaited) -> bytes:
+        """The answer to a request and its two repeats."""
         problem = None
         for attempt in range(TRIES):
-            await self._quiet()
-            self._silent = False
-            await self._line.send(request)
-            receiver = Receiver(address, awaited)
-            octets = await self._listen(receiver)
+            octets, found = await self.attempt(asked, request, awaited)
             if octets is not None:
                 self._silent = attempt == 0  # otherwise the answer to the earlier request may still come
                 return octets
-            problem = receiver.problem or problem
+            problem = found or problem
         if problem is None:
-            message = f"address {address} stays silent through {TRIES} requests; check address, wiring and power"
+            message = f"{told(asked)} stays silent through {TRIES} requests; check address, wiring and power"
             raise NoAnswerError(message)
-        message = f"address {address} gives no answer that can be believed: {problem}"
+        message = f"{told(asked)} gives no answer that can be believed: {problem}"
         raise WrongAnswerError(message)
 
-    async def _listen(self, receiver: Receiver) -> bytes | None:
+    async def attempt(self, asked: Asked, request: bytes, awaited: Awaited) -> tuple[bytes | None, str | None]:
+        """Ask once: the answer, or None with what was wrong with what came; (None, None) for silence."""
+        await self._quiet()
+        self._silent = False
+        await self._line.send(request)
+        receiver = Receiver(asked, awaited)
+        octets = await self._listen(receiver, len(request))
+        self.echo = self.echo or receiver.echo
+        self._silent = octets is not None or receiver.problem is None  # otherwise who sent it may go on
+        return octets, receiver.problem
+
+    async def _telegrams(self, asked: Asked, *, fcb: bool) -> tuple[Taken, ...]:
+        taken: list[Taken] = []
+        while not taken or taken[-1].telegram.more_records_follow:
+            _refuse_endless(asked, taken)
+            octets = await self.exchange(asked, req_ud2(_address(asked), fcb=fcb), "data")
+            taken.append(_readable(asked, octets))
+            fcb = not fcb
+        self._keep(asked, "req_ud", fcb=fcb)
+        return tuple(taken)
+
+    async def _fcb(self, asked: Asked, direction: _Direction) -> bool:
+        """The next frame count bit, 1 after SND_NKE or a selection."""
+        if not isinstance(asked, int):
+            await self.select(asked)
+            return True
+        if self._selected:
+            await self.deselect()
+        known = self._next_fcb.pop((asked, direction), None)
+        if known is not None:
+            return known
+        await self.exchange(asked, snd_nke(asked), "ack")
+        self._next_fcb.update({(asked, each): True for each in _DIRECTIONS if each != direction})
+        return True
+
+    def _keep(self, asked: Asked, direction: _Direction, *, fcb: bool) -> None:
+        if isinstance(asked, int):
+            self._next_fcb[asked, direction] = fcb
+
+    async def _forget(self, asked: Asked) -> None:
+        if isinstance(asked, int):
+            self._next_fcb.pop((asked, "req_ud"), None)
+        else:
+            await self.deselect()
+
+    async def _listen(self, receiver: Receiver, request: int) -> bytes | None:
         """The answer, or None once it is too late for one and the line is silent."""
         clock = asyncio.get_running_loop().time
-        self._answers_end = deadline = clock() + self._timing.octets(SHORT_LENGTH) + self._timing.answer()
+        self._answers_end = deadline = clock() + self._timing.octets(request) + self._timing.answer()
         last = deadline + self._timing.octets(LONGEST) + self._timing.latency
         while clock() < deadline:
             octets = await self._line.receive(deadline - clock())
@@ -95,9 +171,7 @@ class Master:
                 if found is not None:
                     return found
                 deadline = min(max(deadline, clock() + self._timing.silence()), last)
-        found = receiver.finish()
-        self._silent = receiver.problem is None  # otherwise who sent it may go on
-        return found
+        return receiver.finish()
 
     async def _quiet(self) -> None:
         """Throw away what came unasked; wait for the end of whatever may still be under way."""
@@ -110,12 +184,21 @@ class Master:
         self._silent = True
 
 
-def _refuse_endless(address: int, taken: list[Taken]) -> None:
+def told(asked: Asked) -> str:
+    """Who is asked, in a sentence."""
+    return f"address {asked}" if isinstance(asked, int) else f"secondary address {asked}"
+
+
+def _address(asked: Asked) -> int:
+    return asked if isinstance(asked, int) else SELECTED
+
+
+def _refuse_endless(asked: Asked, taken: list[Taken]) -> None:
     if len(taken) == MOST_TELEGRAMS:
-        message = f"address {address} announces more than {MOST_TELEGRAMS} telegrams; its answer is not used"
+        message = f"{told(asked)} announces more than {MOST_TELEGRAMS} telegrams; its answer is not used"
         raise WrongAnswerError(message)
     if any(_content(earlier) == _content(taken[-1]) for earlier in taken[:-1]):
-        message = f"address {address} repeats a telegram instead of sending the next; its answer is not used"
+        message = f"{told(asked)} repeats a telegram instead of sending the next; its answer is not used"
         raise WrongAnswerError(message)
 
 
@@ -126,17 +209,21 @@ def _content(taken: Taken) -> bytes:
     return bytes(content)
 
 
-def _readable(address: int, octets: bytes) -> Taken:
-    try:
-        telegram = decode(octets)
-    except FrameError as error:
-        message = f"address {address} sends a telegram that cannot be read: {error}"
-        raise WrongAnswerError(message) from error
+def _readable(asked: Asked, octets: bytes) -> Taken:
+    telegram = _decoded(asked, octets)
     if telegram.kind == "application_error":
         reason = "is busy" if telegram.code == APPLICATION_BUSY else "reports an error of its application"
-        message = f"address {address} {reason} (application error {telegram.code}); it is asked again at the next poll"
+        message = f"{told(asked)} {reason} (application error {telegram.code}); it is asked again at the next poll"
         raise WrongAnswerError(message)
     if telegram.kind == "alarm":
-        message = f"address {address} answers with the alarm {telegram.code}; it is asked again at the next poll"
+        message = f"{told(asked)} answers with the alarm {telegram.code}; it is asked again at the next poll"
         raise WrongAnswerError(message)
     return Taken(telegram=telegram, octets=octets)
+
+
+def _decoded(asked: Asked, octets: bytes) -> Telegram:
+    try:
+        return decode(octets)
+    except FrameError as error:
+        message = f"{told(asked)} sends a telegram that cannot be read: {error}"
+        raise WrongAnswerError(message) from error

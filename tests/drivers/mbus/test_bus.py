@@ -357,7 +357,7 @@ def telegram(volume: int, *, more: bool, access: int = 0x55) -> bytes:
 @asynccontextmanager
 async def several(*script: Step) -> AsyncIterator[tuple[Slave, MeterBus]]:
     async with Slave(*script) as slave:
-        meter = Wired(address=1, model=SEVERAL, serial=None)
+        meter = Wired(asked=1, model=SEVERAL, serial=None)
         bus = MBusBus(tcp("127.0.0.1", slave.port, 5), Timing(baud=38400, latency=0.15), {"meter": meter})
         try:
             yield slave, bus
