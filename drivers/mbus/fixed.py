@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drivers.mbus import values
-from drivers.mbus.frame import FrameError
+from drivers.mbus.frame import USER_DATA_AT, FrameError
 from drivers.mbus.records import Meaning, Record
 from drivers.mbus.vif import RESERVED, Vif
 
@@ -41,7 +41,7 @@ def read_counters(octets: bytes, *, msb_first: bool) -> tuple[Record, ...]:
     """Both counters of the 16 octets behind the CI field; FrameError for another length."""
     if len(octets) != LENGTH:
         message = f"the fixed structure has {LENGTH} octets, not {len(octets)}"
-        raise FrameError(message)
+        raise FrameError(message, USER_DATA_AT + 1 + min(len(octets), LENGTH))
     codes = [unit & 0x3F for unit in octets[_UNITS_AT:_COUNTERS_AT]]
     return tuple(_counter(octets, number, codes, msb_first=msb_first) for number in range(2))
 

@@ -15,11 +15,19 @@ ACK = b"\xe5"
 SHORT_LENGTH = 5
 LONG_OVERHEAD = 6
 """start, length, length, start before the user data; checksum, stop behind"""
+USER_DATA_AT = 6
+"""octet of a long frame: the CI field"""
 LONGEST = LONG_OVERHEAD + 255
 
 
 class FrameError(ValueError):
-    """The octets are no telegram that can be believed. The text says why."""
+    """The octets are no telegram that can be believed. The text says why and where."""
+
+    def __init__(self, reason: str, offset: int = 0) -> None:
+        super().__init__(f"{reason} (octet {offset})")
+        self.reason = reason
+        self.offset = offset
+        """the octet of the frame that is wrong, counted from 0; its length where one is missing at its end"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +37,7 @@ class Frame:
     control: int
     address: int
     user_data: bytes
-    """from the CI field on; empty in a short frame"""
+    """from the CI field on, which is octet 6 of the frame; empty in a short frame"""
 
     @property
     def from_master(self) -> bool:
@@ -67,13 +75,13 @@ def _parse_long(octets: bytes) -> Frame:
     count = long_length(octets)
     if len(octets) != count:
         message = f"the frame has {len(octets)} octets, its length field says {count}"
-        raise FrameError(message)
+        raise FrameError(message, min(len(octets), count))
     if octets[-1] != STOP:
         message = f"the frame stops with {octets[-1]:02x} instead of 16"
-        raise FrameError(message)
+        raise FrameError(message, count - 1)
     if sum(octets[4:-2]) & 0xFF != octets[-2]:
         message = f"the checksum is {octets[-2]:02x}, the octets give {sum(octets[4:-2]) & 0xFF:02x}"
-        raise FrameError(message)
+        raise FrameError(message, count - 2)
     return Frame(control=octets[4], address=octets[5], user_data=octets[6:-2])
 
 
@@ -81,24 +89,27 @@ def long_length(octets: bytes) -> int:
     """Octets of the long frame that begins here; FrameError where none can begin. Needs 4 octets."""
     if len(octets) < 4:
         message = f"the frame ends after {len(octets)} octets"
-        raise FrameError(message)
+        raise FrameError(message, len(octets))
     if octets[1] != octets[2]:
         message = f"the two lengths differ: {octets[1]:02x} and {octets[2]:02x}"
-        raise FrameError(message)
+        raise FrameError(message, 2)
     if octets[3] != LONG_START:
         message = f"the second start is {octets[3]:02x} instead of 68"
-        raise FrameError(message)
+        raise FrameError(message, 3)
     if octets[1] < 3:
         message = f"a length of {octets[1]} has no room for C, A and CI"
-        raise FrameError(message)
+        raise FrameError(message, 1)
     return octets[1] + LONG_OVERHEAD
 
 
 def _parse_short(octets: bytes) -> Frame:
     if len(octets) != SHORT_LENGTH:
         message = f"a short frame has 5 octets, not {len(octets)}"
-        raise FrameError(message)
-    if octets[4] != STOP or (octets[1] + octets[2]) & 0xFF != octets[3]:
-        message = "the short frame has a wrong checksum or stop"
-        raise FrameError(message)
+        raise FrameError(message, min(len(octets), SHORT_LENGTH))
+    if octets[4] != STOP:
+        message = f"the short frame stops with {octets[4]:02x} instead of 16"
+        raise FrameError(message, 4)
+    if (octets[1] + octets[2]) & 0xFF != octets[3]:
+        message = f"the checksum is {octets[3]:02x}, the octets give {(octets[1] + octets[2]) & 0xFF:02x}"
+        raise FrameError(message, 3)
     return Frame(control=octets[1], address=octets[2], user_data=b"")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from drivers.mbus import values
-from drivers.mbus.frame import FrameError
+from drivers.mbus.frame import USER_DATA_AT, FrameError
 from drivers.mbus.vif import FB, FD, MANUFACTURER, PRIMARY, RESERVED, Form, Vif
 from gateway.core.units import Scaled
 
@@ -55,29 +55,31 @@ class Record:
     value: Scaled | str
 
 
-def read_records(octets: bytes, *, msb_first: bool = False) -> tuple[Record, ...]:
-    """All records; FrameError where they end too early or hold something that no meter may send.
+def read_records(octets: bytes, start: int = 0, *, msb_first: bool = False) -> tuple[Record, ...]:
+    """All records of the user data from octet `start` on.
 
-    The last record has the DIB 1F where a further telegram follows.
+    The last record has the DIB 1F where a further telegram follows. FrameError where they end too early or hold
+    something that no meter may send; its offset is that of the frame which the user data are in.
     """
     records = []
-    start, end = 0, len(octets)
+    end = len(octets)
     while start < end:
         if octets[start] == _FILLER:
             start += 1
             continue
         if octets[start] & 0x0F == _SPECIAL:
-            records.append(_manufacturer_data(octets[start], octets[start + 1 :]))
+            records.append(_manufacturer_data(octets, start))
             break
         record, start = _record(octets, start, msb_first=msb_first)
         records.append(record)
     return tuple(records)
 
 
-def _manufacturer_data(dif: int, data: bytes) -> Record:
+def _manufacturer_data(octets: bytes, start: int) -> Record:
+    dif, data = octets[start], octets[start + 1 :]
     if dif not in (_MANUFACTURER, _MORE):
         message = f"DIF {dif:02x} is reserved"
-        raise FrameError(message)
+        raise FrameError(message, USER_DATA_AT + start)
     return Record(_MORE_RECORDS if dif == _MORE else _MANUFACTURER_DATA, data, "hex", data.hex())
 
 
@@ -100,7 +102,7 @@ def _record(octets: bytes, start: int, *, msb_first: bool) -> tuple[Record, int]
 
 
 def _ended(octets: bytes, start: int) -> FrameError:
-    return FrameError(f"the telegram ends inside the record {octets[start:].hex()}")
+    return FrameError(f"the telegram ends inside the record {octets[start:].hex()}", USER_DATA_AT + len(octets))
 
 
 def _codes(octets: bytes, start: int, *, msb_first: bool) -> tuple[bytes, str, int]:
@@ -119,7 +121,7 @@ def _chain_end(octets: bytes, start: int, name: str, most: int = MOST_EXTENSIONS
         at += 1
     if at - start > most:
         message = f"more than {MOST_EXTENSIONS} {name} in the record {octets[start:].hex()}"
-        raise FrameError(message)
+        raise FrameError(message, USER_DATA_AT + start + most + 1)
     return at + 1
 
 
@@ -137,7 +139,7 @@ def _plain_text(octets: bytes, start: int, vif_at: int, *, msb_first: bool) -> t
         label, at = _label(octets, behind_chain, msb_first=msb_first)
     if label is None:
         message = f"no readable unit in the record {octets[start:].hex()}"
-        raise FrameError(message)
+        raise FrameError(message, USER_DATA_AT + after_vif)
     return octets[start:behind_chain], label, at
 
 
@@ -150,8 +152,8 @@ def _label(octets: bytes, at: int, *, msb_first: bool) -> tuple[str | None, int]
 
 
 def _variable_length(octets: bytes, at: int, meaning: Meaning, *, msb_first: bool) -> tuple[Record, int]:
-    """LVAR (8.4.1; F0 to F6: EN 13757-3:2013, table 5)."""
-    end = at + 1 + _variable_size(octets[at])
+    """LVAR: text, BCD, negative BCD, binary (8.4.1); F0 to F6, left open there, as in EN 13757-3:2013, table 5."""
+    end = at + 1 + _variable_size(octets[at], at)
     if end > len(octets):
         raise IndexError
     data = octets[at + 1 : end]
@@ -159,15 +161,15 @@ def _variable_length(octets: bytes, at: int, meaning: Meaning, *, msb_first: boo
     return _corrected(meaning, data, kind, value), end
 
 
-def _variable_size(lvar: int) -> int:
+def _variable_size(lvar: int, at: int) -> int:
     if lvar < 0xC0:
         return lvar
-    if lvar < 0xF0 and lvar & 0x0F <= (9 if lvar < 0xE0 else 15):
+    if lvar < 0xF0:
         return lvar & 0x0F
     size = {0xF0: 16, 0xF1: 20, 0xF2: 24, 0xF3: 28, 0xF4: 32, 0xF5: 48, 0xF6: 64}.get(lvar)
     if size is None:
         message = f"length {lvar:02x} of variable data is reserved"
-        raise FrameError(message)
+        raise FrameError(message, USER_DATA_AT + at)
     return size
 
 
@@ -235,14 +237,13 @@ def _value_information(vif: int, extensions: bytes, label: str) -> tuple[Vif, by
     """The entry of the right table and the combinable extensions that are left."""
     if vif & 0x7F == _PLAIN_TEXT:
         return Vif(quantity=label, unit=label), extensions
-    if vif == 0xFD:
-        return FD[extensions[0] & 0x7F], extensions[1:]
-    if vif == 0xFB:
-        return FB[extensions[0] & 0x7F], extensions[1:]
     if vif & 0x7F == 0x7F:
         return MANUFACTURER, b""
-    if vif == 0xEF:  # a table that is not defined: what follows means nothing to us
-        return RESERVED, b""
+    if vif == 0xEF or (vif == 0xFD and extensions[0] & 0x7F == 0x7D):
+        return RESERVED, b""  # a table that is not ours: what follows means nothing to us
+    if vif in (0xFB, 0xFD):
+        table = FB if vif == 0xFB else FD
+        return table[extensions[0] & 0x7F], extensions[1:]
     return PRIMARY[vif & 0x7F], extensions
 
 
@@ -266,6 +267,8 @@ class _Extended:
             self.names.append(f"{code:02x}")
             if not from_next_table:
                 self._apply_one(code)
+            elif code in _UNSIGNED and self.form == "signed":
+                self.form = "unsigned"
             from_next_table = code == 0x7C and not from_next_table  # phase, quadrant ...: no other value
 
     def _apply_one(self, code: int) -> None:
@@ -290,6 +293,8 @@ class _Extended:
         self.factor, self.exponent = other.factor, other.exponent
 
 
+_UNSIGNED = frozenset({0x11, 0x12})
+"""of the table behind VIFE 7C: data are of type C or D (EN 13757-3:2018)"""
 _DATES = frozenset({0x39, 0x42, 0x43, 0x46, 0x47, 0x4A, 0x4B, 0x4E, 0x4F, 0x6A, 0x6B, 0x6E, 0x6F})
 
 

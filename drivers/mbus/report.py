@@ -16,10 +16,10 @@ _HEADER = ("id", "manufacturer", "version", "medium", "access_no", "status", "si
 _FIXED_HEADER = ("id", "access_no", "status")
 
 
-def describe(octets: bytes) -> dict[str, Any]:
+def describe(octets: bytes, key: bytes | None = None) -> dict[str, Any]:
     """One frame as the contract's object; a malformed one as {"ok": False, "error": sentence}."""
     try:
-        telegram = decode(octets)
+        telegram = decode(octets, key)
     except FrameError as error:
         return {"ok": False, "error": str(error)}
     return {"ok": True, **_telegram(telegram)}

@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from drivers.mbus import fixed
-from drivers.mbus.frame import Frame, FrameError, parse_frame
+from drivers.mbus import fixed, security
+from drivers.mbus.frame import USER_DATA_AT, Frame, FrameError, parse_frame
 from drivers.mbus.records import Record, read_records
 
 Kind = Literal["variable", "fixed", "application_error", "master_to_slave", "alarm"]
 APPLICATION_BUSY = 8
+_CONTROL_AT = 4
 _MODE_2 = 0x04
 """bit of the CI field: the most significant octet first"""
 _ERROR, _ALARM, _LONG_HEADER, _FIXED, _NO_HEADER, _SHORT_HEADER = 0x70, 0x71, 0x72, 0x73, 0x78, 0x7A
 _MORE_FOLLOW = b"\x1f"
-_ENCRYPTED = frozenset({5, 7})
-"""security modes with AES; what else stands in the signature of plain telegrams is not a mode"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +50,27 @@ class Telegram:
     """of an application error or an alarm"""
 
 
-def decode(octets: bytes) -> Telegram:
-    """Read one whole frame; raises `FrameError` and nothing else."""
-    return read_frame(parse_frame(octets))
+def decode(octets: bytes, key: bytes | None = None) -> Telegram:
+    """Read one whole frame, its records decrypted with the meter's key of 16 octets.
+
+    Raises `FrameError` and nothing else; `EncryptedError` where the key is missing or does not fit.
+    """
+    return read_frame(parse_frame(octets), key)
 
 
-def read_frame(frame: Frame) -> Telegram:
+def read_frame(frame: Frame, key: bytes | None = None) -> Telegram:
     """Read a checked frame; `FrameError` where its user data cannot be believed."""
     if frame.from_master:
         return Telegram(kind="master_to_slave", control=frame.control, address=frame.address)
     if not frame.is_answer or not frame.user_data:
         message = f"C field {frame.control:02x} is no answer of a meter"
-        raise FrameError(message)
+        raise FrameError(message, _CONTROL_AT if frame.user_data else 1)
     ci, user_data = frame.user_data[0], frame.user_data[1:]
     if ci in (_ERROR, _ALARM):
         return _report(frame, "alarm" if ci == _ALARM else "application_error", user_data)
     if ci in (_FIXED, _FIXED | _MODE_2):
         return _fixed(frame, user_data, msb_first=ci != _FIXED)
-    header, size = _header(ci, user_data)
-    records = user_data[size:]
-    _refuse_encrypted(header, records)
-    return _variable(frame, header, read_records(records, msb_first=ci == _LONG_HEADER | _MODE_2))
+    return _variable(frame, key)
 
 
 def _report(frame: Frame, kind: Kind, user_data: bytes) -> Telegram:
@@ -79,7 +78,16 @@ def _report(frame: Frame, kind: Kind, user_data: bytes) -> Telegram:
     return Telegram(kind=kind, control=frame.control, address=frame.address, code=code)
 
 
-def _variable(frame: Frame, header: Header, records: tuple[Record, ...]) -> Telegram:
+def _variable(frame: Frame, key: bytes | None) -> Telegram:
+    message, layer, at = frame.user_data, security.NOT_AUTHENTICATED, 0
+    if message[0] == security.AUTHENTICATION:
+        layer, at = security.authentication(message)
+    ci = message[at]
+    header, size = _header(ci, message, at)
+    start = at + 1 + size
+    if ci in (_LONG_HEADER, _SHORT_HEADER):
+        message, start = security.plain(message, at, start, layer, key)
+    records = read_records(message, start, msb_first=ci == _LONG_HEADER | _MODE_2)
     return Telegram(
         kind="variable",
         control=frame.control,
@@ -90,21 +98,22 @@ def _variable(frame: Frame, header: Header, records: tuple[Record, ...]) -> Tele
     )
 
 
-def _header(ci: int, octets: bytes) -> tuple[Header, int]:
-    """The header and its length in octets."""
+def _header(ci: int, message: bytes, at: int) -> tuple[Header, int]:
+    """The header behind the CI field, and its length in octets."""
+    octets = message[at + 1 : at + 13]
     if ci == _NO_HEADER:
         return Header(), 0
     if ci == _SHORT_HEADER:
         if len(octets) < 4:
-            message = "the telegram ends inside its short header"
-            raise FrameError(message)
+            text = "the telegram ends inside its short header"
+            raise FrameError(text, USER_DATA_AT + len(message))
         return Header(access_no=octets[0], status=octets[1], signature=octets[2] | octets[3] << 8), 4
     if ci not in (_LONG_HEADER, _LONG_HEADER | _MODE_2):
-        message = f"CI field {ci:02x} is no answer that is known"
-        raise FrameError(message)
+        text = f"CI field {ci:02x} is no answer that is known"
+        raise FrameError(text, USER_DATA_AT + at)
     if len(octets) < 12:
-        message = "the telegram ends inside its header"
-        raise FrameError(message)
+        text = "the telegram ends inside its header"
+        raise FrameError(text, USER_DATA_AT + len(message))
     return _long_header(octets, "little" if ci == _LONG_HEADER else "big"), 12
 
 
@@ -119,14 +128,6 @@ def _long_header(octets: bytes, order: Literal["little", "big"]) -> Header:
         status=octets[9],
         signature=int.from_bytes(octets[10:12], order),
     )
-
-
-def _refuse_encrypted(header: Header, records: bytes) -> None:
-    signature = header.signature or 0
-    mode, blocks = signature >> 8 & 0x1F, signature >> 4 & 0x0F
-    if mode in _ENCRYPTED and 0 < blocks * 16 <= len(records) and records[:2] != b"\x2f\x2f":
-        message = f"the records are encrypted (security mode {mode}); switch the encryption of the wired interface off"
-        raise FrameError(message)
 
 
 def _fixed(frame: Frame, octets: bytes, *, msb_first: bool) -> Telegram:
