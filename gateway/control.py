@@ -7,7 +7,9 @@ end (SO_PEERCRED, unix(7)), and by the socket's mode who may be.
 from __future__ import annotations
 
 import asyncio
+import grp
 import logging
+import os
 import pwd
 import socket
 import struct
@@ -52,6 +54,14 @@ _log = logging.getLogger(__name__)
 
 class ControlError(Exception):
     """The daemon cannot be asked. The text is one sentence."""
+
+
+class NoRightError(ControlError):
+    """It takes no commands from this user."""
+
+
+class NoWayError(ControlError):
+    """It cannot be reached."""
 
 
 class ControlServer:
@@ -156,13 +166,26 @@ async def _heard(reader: StreamReader) -> Command | Answer:
 
 
 def author(connection: socket.socket) -> str:
-    """Who is at the other end: the user's name; a container may have none."""
+    """Who is at the other end; a container may have no name for its user."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(credentials)
+    return user_name(user)
+
+
+def user_name(number: int) -> str:
+    """The user's name, else "uid-1000"."""
     try:
-        return pwd.getpwuid(user).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:
-        return f"uid-{user}"
+        return f"uid-{number}"
+
+
+def group_name(number: int) -> str:
+    """The group's name, else its number."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
 
 
 def _mistakes(error: ValidationError) -> list[str]:
@@ -191,15 +214,21 @@ def ask(path: Path, command: Command) -> Answer | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except PermissionError as error:
-            group = path.stat().st_gid
-            message = (
-                f"{path}: the daemon may be told what to do by its own user and by group {group}: use sudo or join"
-            )
-            raise ControlError(message) from error
+            raise NoRightError(_who_may(path)) from error
         except OSError as error:
             message = f"{path}: the daemon cannot be reached ({error}): choose a shorter path for the store"
-            raise ControlError(message) from error
+            raise NoWayError(message) from error
         return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n")
+
+
+def _who_may(path: Path) -> str:
+    """Named by what can be seen: the socket, or the folder on the way to it that may not be entered."""
+    for place in (path, *path.parents):
+        with suppress(PermissionError, FileNotFoundError):
+            group = group_name(place.stat().st_gid)
+            join = f"use sudo, or join it: sudo usermod -aG {group} {user_name(os.geteuid())}, then log in again"
+            return f"{path}: the daemon takes commands from its own user and from group {group}; {join}"
+    return f"{path}: the daemon takes commands from its own user and from its group; use sudo"
 
 
 def _answered(connection: socket.socket, line: bytes) -> Answer:

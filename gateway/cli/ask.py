@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway import control
-from gateway.cli.exits import Failure, Refused
+from gateway.cli.exits import Failure, Refused, Unreachable
 from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
 from gateway.core.access import digest
@@ -44,6 +44,10 @@ def carry_out(options: Options, command: Command) -> Answer:
                 raise Refused(str(error)) from error
         except StoreError as error:
             raise Refused(str(error)) from error
+        except control.NoRightError as error:
+            raise Refused(str(error)) from error
+        except control.NoWayError as error:
+            raise Unreachable(str(error)) from error
         except control.ControlError as error:
             raise Failure(str(error)) from error
         time.sleep(PAUSE)

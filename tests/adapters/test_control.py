@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import grp
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -132,19 +134,45 @@ def test_who_may_not_is_told_how_to_get_there() -> None:
             sentence = thread.submit(refusal_of_a_stranger, path).result(30)
     finally:
         shutil.rmtree(folder)
-    asked = f"{path}: the daemon may be told what to do by its own user and by group {os.getgid()}: use sudo or join"
-    assert sentence == asked
+    group = grp.getgrgid(os.getgid()).gr_name
+    assert sentence.startswith(
+        f"{path}: the daemon takes commands from its own user and from group {group}; use sudo, or join it: "
+        f"sudo usermod -aG {group} "
+    )
 
 
-def refusal_of_a_stranger(path: Path) -> str:
+def test_who_may_not_even_enter_the_folder_is_told_the_same() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        inner = folder / "store"
+        inner.mkdir()
+        folder.chmod(0o755)
+        with serving(new_desk(inner)) as path, ThreadPoolExecutor(1) as thread:
+            inner.chmod(0 if os.getuid() else 0o750)
+            sentence = thread.submit(refusal_of_a_stranger, path, by_mode=False).result(30)
+            inner.chmod(0o750)
+    finally:
+        shutil.rmtree(folder)
+    assert f"from group {grp.getgrgid(os.getgid()).gr_name}; use sudo, or join it: " in sentence
+
+
+def test_without_the_right_or_the_way_the_exit_code_says_which(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, code in ((control.NoRightError("no right"), 3), (control.NoWayError("no way"), 4)):
+        monkeypatch.setattr(control, "ask", Mock(side_effect=error))
+        done = desk.submeter("move", "flat-1", "2026-06-01")
+        assert (done.exit_code, done.stderr) == (code, f"{error}\n")
+
+
+def refusal_of_a_stranger(path: Path, *, by_mode: bool = True) -> str:
     """What somebody is told who is neither the daemon's user nor of its group."""
     if os.getuid():
-        path.chmod(0)
+        if by_mode:
+            path.chmod(0)
     else:
         of_this_thread = ctypes.CDLL(None)
         of_this_thread.setfsgid(NOBODY)
         of_this_thread.setfsuid(NOBODY)  # gives up root's right to pass over modes: capabilities(7)
-    with pytest.raises(control.ControlError) as refused:
+    with pytest.raises(control.NoRightError) as refused:
         control.ask(path, Move.model_validate_json(VACANT))
     return str(refused.value)
 
