@@ -63,6 +63,17 @@ class Disk(Protocol):
         """Give it power again."""
 
 
+class Progress(Protocol):
+    """Who is told how far it has come."""
+
+    def __call__(self, done: int, count: int, /) -> None:
+        """So many of so many are done."""
+
+
+def unseen(*_: int) -> None:
+    """Nobody watches how far it has come."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Ordeal:
     """What outlives the gateway, and what it has promised."""
@@ -103,7 +114,7 @@ class Ordeal:
         changed.write_text(text.replace(PRICE, OTHER_PRICE) if dearer else text, encoding="utf-8")
         await self.command("import", str(changed))
 
-    async def lives(self, count: int, seed: int, how: str = "kill") -> None:
+    async def lives(self, count: int, seed: int, how: str = "kill", progress: Progress = unseen) -> None:
         """A month of peace, then so many lives that end in the middle of polling, settling and delivering."""
         chance = random.Random(seed)
         await self.life(34)
@@ -111,9 +122,11 @@ class Ordeal:
             if where == "settle":
                 await self.tell(dearer=number // len(LONGEST) % 2 == 0)
             await self.life(3, f"{how} {where} {chance.randint(1, longest)}")
+            progress(number + 2, count)
         await self.tell(dearer=False)
-        for _ in range(LAST):  # nothing is told any more: what one of them leaves undone is done by the next
+        for number in range(LAST):  # nothing is told any more: what one of them leaves undone is done by the next
             await self.life(1, f"{how} settle {chance.randint(1, LONGEST['settle'] // 2)}")
+            progress(count - LAST + number + 1, count)
         died = {place.partition(":")[0] for place in self.places}
         assert died >= {"poll", "settle", "deliver"}, "it died in the middle of each kind of work"
 

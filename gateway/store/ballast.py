@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BYTES = 1_000_000
+SHARED = 32_768
+"""bytes of the file of shared memory that SQLite makes beside an open database"""
+OPENING = 2 * SHARED
+"""bytes that a database needs to be opened: those and the beginning of its log"""
 _PRIMARY = 0xFF
 _SHARE = 4
 """room is enough again when the ballast fits and a quarter of it besides"""
@@ -33,14 +37,13 @@ class DiskGuard:
 
     def __init__(self, database: Path, size: int) -> None:
         """`size` in bytes; 0 keeps no room."""
-        self._path = database.with_name(database.name + ".ballast")
+        self._path = _ballast(database)
         self._size = size
-        self._missing = not self._fill()
-        self.full = False
+        self._missing = self.full = not self._fill()
 
     def admits(self, connection: Connection, priority: Priority) -> bool:
         """Whether a write of this priority may be tried now."""
-        if self._missing and self._free() >= self._size + self._size // _SHARE:
+        if self._missing and _free(self._path.parent) >= self._size + self._size // _SHARE:
             self._missing = not self._fill()
             self.full = self.full and self._missing
         return not self.full or priority in _SMALL or self._spare(connection) >= self._size
@@ -81,24 +84,38 @@ class DiskGuard:
             os.close(file)
         return True
 
-    def _free(self) -> int:
-        """Bytes that the disk has left."""
-        try:
-            found = os.statvfs(self._path.parent)
-        except OSError:
-            return 0
-        return found.f_bavail * found.f_frsize
-
     def _spare(self, connection: Connection) -> int:
         """Bytes of the database that hold nothing."""
         pages, size = (_driver(connection).execute(f"PRAGMA {name}").fetchone()[0] for name in _PAGES)
         return int(pages * size)
 
 
+def room_to_open(database: Path) -> bool:
+    """Whether the disk has room for the files that opening makes; on a full one the ballast is given up for them."""
+    shared = database.with_name(database.name + "-shm")
+    if (shared.exists() and shared.stat().st_size >= SHARED) or _free(database.parent) >= OPENING:
+        return True
+    _ballast(database).unlink(missing_ok=True)
+    return _free(database.parent) >= OPENING
+
+
 def primary_code(error: BaseException | None) -> int | None:
     """SQLite's result code, without what it has to add; None for an error that is not its own."""
     code = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlite_errorcode", None)
     return code & _PRIMARY if isinstance(code, int) else None
+
+
+def _ballast(database: Path) -> Path:
+    return database.with_name(database.name + ".ballast")
+
+
+def _free(folder: Path) -> int:
+    """Bytes that the disk has left."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
 
 
 def _driver(connection: Connection) -> Any:  # noqa: ANN401 - the driver's connection has no type here

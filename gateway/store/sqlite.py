@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
-from gateway.store.ballast import DiskGuard, primary_code
+from gateway.store.ballast import DiskGuard, primary_code, room_to_open
 from gateway.store.errors import StoreError
 from gateway.store.lock import Lock
 
@@ -72,8 +72,14 @@ class SqliteDatabase:
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
-        """The engine of the one connection that writes, under the lock; its transactions begin with the write lock."""
+        """The engine of the one connection that writes, under the lock; its transactions begin with the write lock.
+
+        StoreError on a disk that is too full to open it.
+        """
         with Lock(self.path):
+            if not room_to_open(self.path):
+                message = f"{self.path.parent}: {_TROUBLE[sqlite3.SQLITE_FULL]}"
+                raise StoreError(message)
             # opened where its errors can be told, used in the writer's thread
             used = {"check_same_thread": False}
             engine = create_engine(f"sqlite:///{self.path}", poolclass=NullPool, connect_args=used)

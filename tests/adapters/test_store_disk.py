@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from gateway.core.event import Alarm
 from gateway.service import storing
 from gateway.service.storing import Backlog, StoreUnavailableError, enduring
-from gateway.store import StorageError, Store, writer
+from gateway.store import StorageError, Store, StoreError, writer
 from gateway.store.ballast import DiskGuard
 from gateway.store.writer import Priority
 from tests.adapters.stores import QUARTER, START, charge, new_store, poll, reading
@@ -31,8 +31,14 @@ if TYPE_CHECKING:
 
 BALLAST = 200_000
 TOO_MUCH = [replace(charge(no), data="x" * 4000) for no in range(1, 101)]
-NOTHING = os.statvfs_result((4096, 4096, 1000, 0, 0, 100, 100, 100, 0, 255))
-"""no room left"""
+FULL = os.statvfs_result((4096, 4096, 1000, 0, 0, 100, 100, 100, 0, 255))
+ROOM = os.statvfs_result((4096, 4096, 1000, 20, 20, 100, 100, 100, 0, 255))
+"""for the database to be opened, not for the ballast"""
+ALARM = Alarm(code="meter_silent", source="heat-01", severity="warning", since=START, text="x")
+
+
+def no_room(*_: object) -> None:
+    raise OSError
 
 
 class Said:
@@ -93,7 +99,7 @@ async def test_the_ballast_lies_beside_the_database_and_goes_when_the_disk_is_fu
     ballast = tmp_path / "gateway.db.ballast"
     async with Store(new_store(tmp_path), ballast=BALLAST) as store:
         assert ballast.stat().st_blocks * 512 >= BALLAST
-        monkeypatch.setattr(os, "statvfs", lambda _: NOTHING)
+        monkeypatch.setattr(os, "statvfs", lambda _: FULL)
         await fill(store)
         assert not ballast.exists()
 
@@ -104,6 +110,32 @@ async def test_ballast_comes_back_with_room(tmp_path: Path) -> None:
         await store.writer.submit(Priority.TAP, limit(100_000))
         assert (await store.keep([poll(reading())])).stored == 1
         assert (tmp_path / "gateway.db.ballast").stat().st_size == BALLAST
+
+
+async def test_the_ballast_is_given_up_where_the_disk_has_no_room_to_open_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, ballast = new_store(tmp_path), tmp_path / "gateway.db.ballast"
+    async with Store(url, ballast=BALLAST):
+        pass
+    monkeypatch.setattr(os, "statvfs", lambda _: FULL if ballast.exists() else ROOM)
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    async with Store(url, ballast=BALLAST) as store:
+        assert not ballast.exists()
+        with pytest.raises(StorageError, match="no room for readings and charges"):
+            await store.keep([poll(reading())])
+        await store.raise_alarm(ALARM)  # what is small has the room that the ballast has left
+
+
+def test_a_disk_without_room_to_open_the_database_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_store(tmp_path)
+    (tmp_path / "gateway.db-shm").write_bytes(b"\0\0\0")  # as an attempt to open it leaves it on a full disk
+    monkeypatch.setattr(os, "statvfs", lambda _: FULL)
+    with pytest.raises(StoreError) as caught:
+        Store(url)
+    assert str(caught.value) == f"{tmp_path}: the disk is full: make room"
 
 
 async def test_nobody_is_told_of_a_disk_on_which_giving_up_the_ballast_was_enough(
@@ -135,7 +167,7 @@ async def test_without_ballast_taps_are_written_and_rounds_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Store(new_store(tmp_path), ballast=BALLAST) as store:
-        monkeypatch.setattr(os, "statvfs", lambda _: NOTHING)
+        monkeypatch.setattr(os, "statvfs", lambda _: FULL)
         await fill(store)
         await store.writer.submit(Priority.TAP, limit(100_000))  # what the ballast has left
         with pytest.raises(StorageError, match="no room for readings and charges"):
@@ -153,7 +185,7 @@ async def test_room_in_the_database_itself_is_used(tmp_path: Path, monkeypatch: 
 
     async with Store(new_store(tmp_path), ballast=BALLAST) as store:
         await store.publish(TOO_MUCH, START)
-        monkeypatch.setattr(os, "statvfs", lambda _: NOTHING)
+        monkeypatch.setattr(os, "statvfs", lambda _: FULL)
         await store.writer.submit(Priority.TAP, limit(1))
         with pytest.raises(StorageError):
             await store.publish([replace(one, charge_id=one.charge_id[1:]) for one in TOO_MUCH], START)
@@ -224,9 +256,6 @@ class Disk:
             raise StoreUnavailableError(message)
         self.kept.append(what)
         self.took.set()
-
-
-ALARM = Alarm(code="meter_silent", source="heat-01", severity="warning", since=START, text="x")
 
 
 async def hand_over(backlog: Backlog, first: int, last: int) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEGABYTES = 32
+SMALL = 8
 
 
 def refusal() -> str:
@@ -50,7 +51,8 @@ class LoopDisk:
     def repair(self) -> None:
         """Mount it again, as a boot does.
 
-        It is a copy that is mounted: another mount namespace of this machine may hold the dead one for a while.
+        It is a copy that is mounted: while any process with mounts of its own (unshare, a service of systemd) still
+        holds the dead one, mounting the same image again gives that one again, which answers with I/O errors.
         """
         subprocess.run(["umount", str(self.folder)], check=True)
         copy = self._image.with_suffix(".copy")
@@ -76,12 +78,12 @@ class LoopDisk:
 
 
 class SmallDisk:
-    """A disk with room for two megabytes."""
+    """A disk with room for a few megabytes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "small"
         self.folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.folder)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL}m", "tmpfs", str(self.folder)], check=True)
 
     @contextmanager
     def full(self) -> Iterator[None]:

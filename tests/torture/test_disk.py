@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tests.delivery import listening
 from tests.ordeal import DAY, START, ordeal
+from tests.scenarios.test_store_refuses import said
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -15,21 +18,38 @@ if TYPE_CHECKING:
     from simulators.clock import Clock
     from tests.broker import Broker
     from tests.delivery import Ear
-    from tests.ordeal import Ordeal
+    from tests.ordeal import Ordeal, Progress
     from tests.torture.disk import LoopDisk, SmallDisk
 
-FILLINGS = 3
+RESUMED = 60
+"""seconds after which everything is stored again, once it can be"""
+CLOSED = START + 33 * DAY
+"""two days after the end of the month"""
+BALLAST = "ballast_kb = 200\n"
+"""so that a small disk is soon full"""
+
+
+def storing(ear: Ear) -> bool:
+    """Whether the gateway has last said that it can store."""
+    return bool(json.loads(ear.last("state/health") or b'{"storing": true}')["storing"])
 
 
 def told(ear: Ear) -> str:
-    """The last that the gateway has said about its health."""
+    """What the gateway has last said about its health."""
     return (ear.last("state/health") or b"").decode()
 
 
-async def all_read(one: Ordeal, ear: Ear) -> None:
-    """Return once each poll so far has been delivered."""
+async def resumed(one: Ordeal, ear: Ear) -> None:
+    """Return once each poll so far has been delivered, and the gateway says that it is well."""
     count = len(one.answered) * len(one.meters.truth.devices)
-    await ear.until(lambda: len({(event["stream"], event["seq"]) for event in ear.events("readings/")}) >= count)
+    async with asyncio.timeout(RESUMED):
+        await ear.until(lambda: len({(event["stream"], event["seq"]) for event in ear.events("readings/")}) >= count)
+        await ear.until(lambda: storing(ear))
+
+
+def little_ballast(folder: Path) -> None:
+    settings = folder / "gateway.toml"
+    settings.write_text(BALLAST + settings.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 async def poll_until(enough: asyncio.Event, one: Ordeal, daemon: Process, clock: Clock) -> None:
@@ -38,22 +58,62 @@ async def poll_until(enough: asyncio.Event, one: Ordeal, daemon: Process, clock:
 
 
 async def test_a_full_disk_is_told_at_once_and_everything_is_kept_once_there_is_room(
-    broker: Broker, tmp_path: Path, small: SmallDisk
+    broker: Broker, tmp_path: Path, small: SmallDisk, lives: int, progress: Progress
 ) -> None:
+    fillings = lives // 10
     async with ordeal(tmp_path, broker, home=small.folder) as one, listening(broker.host, broker.port) as ear:
-        settings = tmp_path / "gateway.toml"
-        settings.write_text(f"ballast_kb = 200\n{settings.read_text(encoding='utf-8')}", encoding="utf-8")
+        little_ballast(tmp_path)
         async with one.living() as (daemon, clock):
-            for _ in range(FILLINGS):
+            for number in range(fillings):
                 assert await one.step(daemon, clock)
                 with small.full():
                     enough = asyncio.Event()
                     polling = asyncio.create_task(poll_until(enough, one, daemon, clock))
-                    await ear.until(lambda: "full" in told(ear))
+                    await ear.until(lambda: not storing(ear))
                     enough.set()
                 await polling  # the last of them may have waited for room: charges and retention do
-                await all_read(one, ear)
-                await ear.until(lambda: "full" not in told(ear))
+                await resumed(one, ear)
+                progress(number + 1, fillings)
+        await one.conclude()
+        await one.check()
+
+
+async def test_a_month_that_ends_on_a_full_disk_is_closed_once_there_is_room(
+    broker: Broker, tmp_path: Path, small: SmallDisk
+) -> None:
+    async with ordeal(tmp_path, broker, home=small.folder) as one, listening(broker.host, broker.port) as ear:
+        little_ballast(tmp_path)
+        async with one.living() as (daemon, clock):
+            assert await one.step(daemon, clock)
+            with small.full():
+                while one.at < CLOSED:
+                    assert await one.step(daemon, clock)
+                assert not storing(ear)
+                closing = asyncio.create_task(one.step(daemon, clock))
+                await said(daemon, "Tried again")
+                assert not closing.done()
+            assert await closing
+            await resumed(one, ear)
+            await ear.until(lambda: bool(ear.events("charges/")))
+        await one.conclude()
+        await one.check()
+
+
+async def test_a_gateway_that_starts_on_a_full_disk_reads_and_keeps_everything_once_there_is_room(
+    broker: Broker, tmp_path: Path, small: SmallDisk
+) -> None:
+    async with ordeal(tmp_path, broker, home=small.folder) as one, listening(broker.host, broker.port) as ear:
+        little_ballast(tmp_path)
+        async with one.living() as (daemon, clock):
+            assert await one.step(daemon, clock)
+        with ExitStack() as filled:
+            filled.enter_context(small.full())
+            async with one.living() as (daemon, clock):
+                assert await one.step(daemon, clock)
+                assert await one.step(daemon, clock)
+                await ear.until(lambda: not storing(ear))
+                filled.close()
+                await resumed(one, ear)
         await one.conclude()
         await one.check()
 
@@ -69,7 +129,7 @@ async def test_a_disk_that_does_not_answer_is_told_and_waited_for(
                 await ear.until(lambda: "not answered" in told(ear))
                 assert not stepping.done(), "a poll is not done before it is kept"
             assert await stepping
-            await all_read(one, ear)
+            await resumed(one, ear)
         await one.conclude()
         await one.check()
 

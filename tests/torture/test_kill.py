@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.broker import Broker
+    from tests.ordeal import Progress
 
 
 async def test_a_daemon_killed_again_and_again_loses_and_doubles_nothing(
-    broker: Broker, tmp_path: Path, lives: int
+    broker: Broker, tmp_path: Path, lives: int, progress: Progress
 ) -> None:
     async with ordeal(tmp_path, broker) as one:
-        await one.lives(lives, seed=200)
+        await one.lives(lives, seed=200, progress=progress)
         await one.conclude()
         await one.check()

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.broker import Broker
-    from tests.ordeal import Ordeal
+    from tests.ordeal import Ordeal, Progress
     from tests.torture.disk import LoopDisk
 
 
-async def test_power_cuts_lose_and_double_nothing(broker: Broker, tmp_path: Path, disk: LoopDisk, lives: int) -> None:
+async def test_power_cuts_lose_and_double_nothing(
+    broker: Broker, tmp_path: Path, disk: LoopDisk, lives: int, progress: Progress
+) -> None:
     async with ordeal(tmp_path, broker, disk) as one:
-        await one.lives(lives, seed=1, how="cut")
+        await one.lives(lives, seed=1, how="cut", progress=progress)
         one.disk = None  # the last life ends in peace
         await one.conclude()
         await one.check()
