@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from gateway import pepper
 from gateway.core.access import digest
 from gateway.lifetime import beat
-from gateway.service.access import AccessPoint, Parts
+from gateway.service.access import AccessPoint
+from gateway.service.access_parts import Parts
 from gateway.service.access_site import Wiring
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from gateway.ports.field import MeterBus
-    from gateway.service.access import AccessClock, SessionStore
+    from gateway.service.access_parts import AccessClock, SessionStore
     from gateway.service.poll import AlarmSink, ReadingStore
     from gateway.settings import Settings
 

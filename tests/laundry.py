@@ -6,15 +6,16 @@ import asyncio
 import json
 import tomllib
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from drivers import badges, modbus
 from drivers.modbus import machine
 from gateway.clock import SystemClock
 from gateway.core.access import digest
-from gateway.service.access import AccessPoint, Parts
+from gateway.service.access import AccessPoint
+from gateway.service.access_parts import Parts
 from gateway.service.access_site import Wiring
 from gateway.service.property_schema import TABLES, Badge
 from gateway.service.records import PropertyChange
@@ -120,10 +121,17 @@ WIRING = Wiring(
 class RightClock(SystemClock):
     """The system's clock, known to be right: a test machine may not be synchronised."""
 
-    right = True
+    behind = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() - self.behind
 
     def trusted(self) -> bool:
-        return self.right
+        return not self.behind
+
+    def boot(self) -> None:
+        """As on a box without a battery: it is 1970."""
+        self.behind = super().now() - datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(kw_only=True)
@@ -193,6 +201,12 @@ class Laundry:
         self.parts.busy.clear()
         self.point = AccessPoint(wiring, self.parts)
         self.start()
+
+    async def reboot(self) -> None:
+        """The box begins again; its clock is right by then."""
+        self.clock.behind = timedelta(0)
+        self.parts = replace(self.parts, boot="boot-2")
+        await self.restart()
 
     async def wash(self, badge: str, hundredths: int) -> None:
         """A tap, a permit, a cycle; returns once the permit is withdrawn."""

@@ -12,14 +12,11 @@ import logging
 import secrets
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gateway.core.access import Presence, authorize
-from gateway.core.charge import Terms, charge_session, compare
 from gateway.core.event import Alarm
-from gateway.core.period import local_date, month
 from gateway.core.session import (
     Answer,
     Close,
@@ -30,7 +27,6 @@ from gateway.core.session import (
     Machine,
     Raise,
     Read,
-    Sampled,
     Session,
     State,
     Switch,
@@ -39,33 +35,21 @@ from gateway.core.session import (
     restored,
     step,
 )
-from gateway.core.track import Index
-from gateway.core.units import UnitError, convert
-from gateway.ports.clock import Clock
 from gateway.ports.field import FieldError
+from gateway.service.access_end import Endings
+from gateway.service.access_machine import MeteredMachine
 from gateway.service.access_site import Site, Wiring, enrolled, limits_of, site_of
-from gateway.service.poll import AlarmSink, Poll, ReadingStore, polled
 from gateway.service.property import book_of
-from gateway.service.sessions import Identity, chargeable, kept, reopened, told
-from gateway.service.settle import new_charge
+from gateway.service.sessions import kept, over, reopened, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping, Sequence
-    from datetime import datetime
-
     from gateway.core.access import Badge
     from gateway.core.book import Book
-    from gateway.ports.field import Answer as MeterAnswer
-    from gateway.ports.field import BadgeReader, MeterBus
-    from gateway.ports.field import Machine as Permit
-    from gateway.service.records import NewCharge, PropertyRow, SessionRecord
+    from gateway.service.access_parts import Parts
 
 LOOKS = 8
 """at least, while something is waited for"""
 AN_HOUR_S = 3600.0
-TRIES = 3
-PAUSE_S = 0.5
-"""between tries of the relay: three in two seconds"""
 READER_AGAIN_S = 1.0
 SAMPLES_S = {
     State.IDLE: 30.0,
@@ -80,7 +64,6 @@ SAMPLES_S = {
 MACHINE_UNKNOWN = "machine_unknown"
 BADGE_COLLISION = "badge_collision"
 READER_DOWN = "reader_down"
-SESSION_UNBILLED = "session_unbilled"
 _ALARMS = {
     "relay_mismatch": "the relay does not let go: the machine runs without a permit; check its wiring and its contacts",
     "relay_unconfirmed": "the relay did not follow: nobody can start the machine; check its wiring and its power",
@@ -90,55 +73,6 @@ _ALARMS = {
 }
 
 _log = logging.getLogger(__name__)
-
-
-class SessionStore(Protocol):
-    """What access points need of the store. All of it is as urgent as a tap."""
-
-    async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
-        """The property data as known at the instant; None: now."""
-
-    async def open_sessions(self) -> Sequence[SessionRecord]:
-        """The sessions that have not ended, the oldest first."""
-
-    async def keep_session(self, session: SessionRecord) -> None:
-        """Keep a session as it is now, new or known; return once that is durable."""
-
-    async def end_session(
-        self, session: SessionRecord, subject: str, data: str, charges: Sequence[NewCharge], at: datetime
-    ) -> None:
-        """Keep the ended session, its event (stream sessions) and its charges with their events in one transaction.
-
-        A session that has ended already changes nothing.
-        """
-
-
-class AccessClock(Clock, Protocol):
-    """The clock of the day, beside the monotonic one."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What it is joined to."""
-
-    reader: BadgeReader
-    permit: Permit
-    bus: MeterBus
-    """with the machine's meter"""
-    store: SessionStore
-    readings: ReadingStore
-    alarms: AlarmSink
-    clock: AccessClock
-    seal: Callable[[str], str]
-    """the digest of an identifier"""
-    busy: MutableMapping[str, str]
-    """access point -> badge with a session there; shared by all access points"""
-    gateway: str
-    boot: str
-    beat: Callable[[], None]
 
 
 class AccessPoint:
@@ -151,8 +85,8 @@ class AccessPoint:
         self._site: Site | None = None
         self._badges: list[Badge] = []
         self._machine = Machine(limits=limits_of(wiring, None))
-        self._identity = Identity()
-        self._poll: Poll | None = None
+        self._device = MeteredMachine(wiring, parts)
+        self._endings = Endings(parts)
         self._todo: deque[Command] = deque()
         self._awake = asyncio.Event()
         self._stale = True
@@ -198,9 +132,12 @@ class AccessPoint:
             await self._end_alarm(code)
         self._todo.clear()
         self._machine = Machine(limits=limits_of(self._wiring, self._site))
-        for record in await self._parts.store.open_sessions():
-            if record.access_point == self._wiring.access_point:
-                state, session, self._identity = reopened(record)
+        known = await self._parts.store.open_sessions()
+        own = [record for record in known if record.access_point == self._wiring.access_point]
+        self._endings.restore([record for record in own if waits(record)])
+        for record in own:
+            if not waits(record):
+                state, session, self._device.identity = reopened(record)
                 _log.warning("%s: session %s goes on (%s)", self._wiring.access_point, session.id, state.value)
                 limits, now = self._machine.limits, self._parts.clock.monotonic()
                 self._machine, commands = restored(limits, state, session, now)
@@ -214,6 +151,8 @@ class AccessPoint:
                 await self._load()
             while self._todo:
                 await self._carry_out(self._todo.popleft())
+            if self._book is not None:
+                await self._endings.catch_up(self._book)
             self._awake.clear()
             if self._stale or self._todo:
                 continue
@@ -221,7 +160,7 @@ class AccessPoint:
                 async with asyncio.timeout(self._pause()):
                     await self._awake.wait()
             if not self._awake.is_set():
-                self._tell(await self._sample())
+                self._tell(await self._device.sample(self._site))
 
     def _pause(self) -> float:
         """Often enough to see the end of what is waited for."""
@@ -248,16 +187,16 @@ class AccessPoint:
                 await asyncio.sleep(READER_AGAIN_S)
 
     async def _tapped(self, tapped: str) -> None:
-        now, wiring = self._parts.clock.now(), self._wiring
+        now, wiring = self._parts.moment(), self._wiring
         elsewhere = {badge for point, badge in self._parts.busy.items() if point != wiring.access_point}
-        decision = authorize(self._badges, tapped, wiring.access_point, now, elsewhere)
+        decision = authorize(self._badges, tapped, wiring.access_point, now.at, elsewhere)
         result, badge = decision.result, decision.badge
         if result == "Accepted" and self._site is None:
             result = "Invalid"
         offer = None
         if result == "Accepted" and badge is not None:
             name = f"s-{secrets.token_hex(8)}"
-            offer = Session(id=name, badge=badge.id, user=badge.user, point=badge.point, started_at=now)
+            offer = Session(id=name, badge=badge.id, user=badge.user, point=badge.point, started=now)
         answer, *rest = self._stepped(Tapped(result=result, badge=badge.id if badge else "", offer=offer))
         self._todo.extend(rest)
         await self._carry_out(answer)
@@ -290,9 +229,9 @@ class AccessPoint:
             case Keep():
                 await self._keep(command)
             case Switch():
-                self._tell(Switched(on=command.on, confirmed=await self._switched(on=command.on)))
+                self._tell(Switched(on=command.on, confirmed=await self._device.switched(on=command.on)))
             case Read():
-                self._tell(await self._sample())
+                self._tell(await self._device.sample(self._site))
             case Close():
                 await self._close(command.session)
             case Raise():
@@ -309,87 +248,16 @@ class AccessPoint:
         if site is None:  # the property data lost the machine in the middle of a session
             return
         if command.state is State.ARMED:
-            await self._keep_reading(command.session.start)
-        await self._parts.store.keep_session(kept(site, self._identity, command.state, command.session, None))
-
-    async def _switched(self, *, on: bool) -> bool:
-        """Whether the relay is where it was told to be: up to three tries."""
-        for number in range(TRIES):
-            if number:
-                await asyncio.sleep(PAUSE_S)
-            try:
-                await self._parts.permit.switch(on=on)
-                if await self._parts.permit.is_on() == on:
-                    return True
-            except FieldError as error:
-                _log.warning("%s: %s", self._wiring.machine, error)
-        return False
-
-    async def _sample(self) -> Sampled:
-        """What meter and relay show."""
-        index: Index | None = None
-        on: bool | None = None
-        try:
-            index = self._read(await self._parts.bus.read(self._wiring.meter))
-        except (FieldError, UnitError) as error:
-            _log.debug("%s: %s", self._wiring.machine, error)
-        try:
-            on = await self._parts.permit.is_on()
-        except FieldError as error:
-            _log.debug("%s: %s", self._wiring.machine, error)
-        return Sampled(index=index, on=on)
-
-    def _read(self, answer: MeterAnswer) -> Index | None:
-        """The index of the machine's register; the whole answer is remembered, it may be kept."""
-        at, trusted = self._parts.clock.now(), self._parts.clock.trusted()
-        self._poll = polled(answer, at, self._parts.boot, trusted=trusted)
-        value = next((one for one in answer.values if one.register == self._wiring.register), None)
-        if value is None or self._site is None:
-            return None
-        self._identity = Identity(serial=answer.serial, obis=value.obis)
-        register = self._site.register
-        index = convert(value.index, value.unit, register.unit)
-        return Index(value=index, at=at, quality="measured", clock_trusted=trusted)
-
-    async def _keep_reading(self, index: Index | None) -> None:
-        """Keep the answer that a session begins or ends with, so that the register's course passes through it."""
-        if index is not None and self._poll is not None and self._poll.at == index.at:
-            await self._parts.readings.keep([self._poll])
+            await self._device.keep_reading(command.session.start)
+        await self._parts.store.keep_session(kept(site, self._device.identity, command.state, command.session))
 
     async def _close(self, session: Session) -> None:
         site, book = self._site, self._book
         if site is None or book is None:
             return
-        await self._keep_reading(session.end)
-        now = self._parts.clock.now()
-        at = now if session.end is None else session.end.at
-        record = kept(site, self._identity, State.CLOSING, session, at)
-        charges = await self._charges(book, site, record, used=session.ran)
-        subject = f"sessions/{session.point}"
-        await self._parts.store.end_session(record, subject, told(site, session, at), charges, now)
-        count, used = len(charges), "used" if session.ran else "not used"
-        name = self._wiring.access_point
-        _log.info("%s: session %s ended: %s, %s, %d charges", name, session.id, session.stop, used, count)
-
-    async def _charges(self, book: Book, site: Site, record: SessionRecord, *, used: bool) -> list[NewCharge]:
-        """What the session costs now; what has no price yet is charged when its month is settled."""
-        sessions = chargeable([record])
-        if not sessions:
-            if used:
-                text = f"session {record.id} was counted before the clock was set: see its event and bill it by hand"
-                await self._alarm(SESSION_UNBILLED, text)
-            return []
-        zone = book.facilities[site.facility].time_zone
-        day = local_date(sessions[0].ended_at, zone)
-        terms = Terms(
-            gateway=self._parts.gateway, facility=site.facility, period=month(day, zone), closing=f"{day:%Y-%m}"
-        )
-        found, holds = await asyncio.to_thread(partial(charge_session, book, terms, sessions[0]))
-        for hold in holds:
-            now = self._parts.clock.now()
-            alarm = Alarm(code=hold.code, source=hold.register, severity="error", since=now, text=hold.text)
-            await self._parts.alarms.raise_alarm(alarm)
-        return [new_charge(charge) for charge in compare(found, [])]
+        await self._device.keep_reading(session.end)
+        ended = self._parts.moment() if session.end is None else session.end.seen
+        await self._endings.end(book, over(site, self._device.identity, session, ended))
 
     async def _alarm(self, code: str, text: str) -> None:
         now, source = self._parts.clock.now(), self._wiring.access_point

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical
 from gateway.core.charge import EndedSession
+from gateway.core.metering import Reading
 from gateway.core.period import rfc3339
-from gateway.core.session import Session, State
+from gateway.core.session import Count, Moment, Session, State, in_time, lost
 from gateway.core.track import Index
 from gateway.core.units import Scaled
 from gateway.service.records import SessionRecord
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from gateway.core.metering import Register
     from gateway.service.access_site import Site
 
+WAITING = "waiting"
+"""it is over; when that was, is not known yet"""
 CLOSED = "closed"
+TRUSTED, PLACED, UNTRUSTED = "trusted", "placed", "untrusted"
+"""how its times are known: from a right clock, counted back from one, or not at all"""
+_MICROSECOND = timedelta(microseconds=1)
 _OCPP_STOPS = frozenset({"Local", "TimeLimitReached", "PowerLoss"})
 
 
@@ -33,11 +39,22 @@ class Identity:
     obis: str = ""
 
 
-def kept(site: Site, identity: Identity, state: State, session: Session, ended_at: datetime | None) -> SessionRecord:
-    """The session as it is kept; `ended_at` closes it."""
-    data = {
+def kept(site: Site, identity: Identity, state: State, session: Session) -> SessionRecord:
+    """A session that goes on, as it is kept."""
+    return _record(site, identity, state.value, session, {})
+
+
+def over(site: Site, identity: Identity, session: Session, ended: Moment) -> SessionRecord:
+    """A session that is over, as it is kept until `closed` knows its times."""
+    return _record(site, identity, WAITING, session, {"ended": ended})
+
+
+def _record(site: Site, identity: Identity, state: str, session: Session, ended: Mapping[str, Moment]) -> SessionRecord:
+    counts = {name: count for name, count in (("start", session.start), ("end", session.end)) if count is not None}
+    moments = {"started": session.started, **{name: count.seen for name, count in counts.items()}, **ended}
+    data: dict[str, Any] = {
         "session_id": session.id,
-        "state": state.value if ended_at is None else CLOSED,
+        "state": state,
         "access_point": site.access_point,
         "machine": site.machine,
         "place": site.place,
@@ -48,10 +65,9 @@ def kept(site: Site, identity: Identity, state: State, session: Session, ended_a
         "point": session.point,
         "badge": session.badge,
         "user": session.user,
-        "started_at": rfc3339(session.started_at),
-        "ended_at": None if ended_at is None else rfc3339(ended_at),
-        "start": _index(session.start),
-        "end": _index(session.end),
+        "moments": {name: _written(moment) for name, moment in moments.items()},
+        "indexes": {name: str(count.value) for name, count in counts.items()},
+        "quantity": str(_quantity(site.register, session)),
         "ran": session.ran,
         "stop": session.stop,
     }
@@ -59,61 +75,89 @@ def kept(site: Site, identity: Identity, state: State, session: Session, ended_a
         id=session.id,
         facility=site.facility,
         access_point=site.access_point,
-        started_at=session.started_at,
-        ended_at=ended_at,
+        started_at=session.started.at,
+        ended_at=None,
         data=canonical(data).decode(),
     )
 
 
-def told(site: Site, session: Session, ended_at: datetime) -> str:
-    """The payload of the session's event. Nothing in it is the badge's identifier."""
-    return canonical(
-        {
-            "session_id": session.id,
-            "point": session.point,
-            "access_point": site.access_point,
-            "badge": session.badge,
-            "user": session.user,
-            "state": CLOSED,
-            "started_at": rfc3339(session.started_at),
-            "ended_at": rfc3339(ended_at),
-            "register_start": None if session.start is None else str(session.start.value),
-            "register_end": None if session.end is None else str(session.end.value),
-            "stop_reason": session.stop if session.stop in _OCPP_STOPS else "Other",
-            "quantity": str(_quantity(site.register, session)),
-            "unit": site.register.unit,
-        }
-    ).decode()
-
-
 def reopened(record: SessionRecord) -> tuple[State, Session, Identity]:
-    """A session that has not ended, as it was kept last."""
-    data = json.loads(record.data)
+    """A session that goes on, as it was kept last."""
+    data, moments = json.loads(record.data), moments_of(record)
+    counts = {name: Count(value=Scaled.parse(text), seen=moments[name]) for name, text in data["indexes"].items()}
     session = Session(
         id=record.id,
         badge=data["badge"],
         user=data["user"],
         point=data["point"],
-        started_at=record.started_at,
-        start=_parsed(data["start"]),
-        end=_parsed(data["end"]),
+        started=moments["started"],
+        start=counts.get("start"),
+        end=counts.get("end"),
         ran=data["ran"],
         stop=data["stop"],
     )
     return State(data["state"]), session, Identity(serial=data["serial"], obis=data["obis"])
 
 
+def waits(record: SessionRecord) -> bool:
+    """Whether the session is over and waits for its times."""
+    return bool(json.loads(record.data)["state"] == WAITING)
+
+
+def closed(record: SessionRecord, now: Moment) -> SessionRecord | None:
+    """The session at its right times, or, where they never will be known, as the clock showed them.
+
+    None where they may yet be known. `now` is the present moment.
+    """
+    moments = moments_of(record)
+    right = in_time(moments, now)
+    if right is None:
+        return _closed(record, moments, UNTRUSTED) if lost(moments.values(), now) else None
+    return _closed(record, right, TRUSTED if right == moments else PLACED)
+
+
+def _closed(record: SessionRecord, moments: Mapping[str, Moment], clock: str) -> SessionRecord:
+    written = {name: _written(moment) for name, moment in moments.items()}
+    data = {**json.loads(record.data), "state": CLOSED, "clock": clock, "payable": clock != UNTRUSTED}
+    return replace(
+        record,
+        started_at=moments["started"].at,
+        ended_at=moments["ended"].at,
+        data=canonical({**data, "moments": written}).decode(),
+    )
+
+
+def unpayable(record: SessionRecord) -> SessionRecord:
+    """The closed session as one that its user is not charged for."""
+    return replace(record, data=canonical({**json.loads(record.data), "payable": False}).decode())
+
+
+def told(record: SessionRecord) -> str:
+    """The payload of the closed session's event. Nothing in it is the badge's identifier."""
+    data = json.loads(record.data)
+    same = ("session_id", "point", "access_point", "badge", "user", "state", "clock", "quantity", "unit")
+    body: dict[str, Any] = {
+        "started_at": rfc3339(record.started_at),
+        "ended_at": None if record.ended_at is None else rfc3339(record.ended_at),
+        "register_start": data["indexes"].get("start"),
+        "register_end": data["indexes"].get("end"),
+        "stop_reason": data["stop"] if data["stop"] in _OCPP_STOPS else "Other",
+    }
+    return canonical({**{name: data[name] for name in same}, **body}).decode()
+
+
 def chargeable(records: Iterable[SessionRecord]) -> list[EndedSession]:
-    """The ended sessions in which a machine was used, as far as the clock could be trusted at both ends."""
+    """The closed sessions in which a machine was used and that their users pay."""
     return [found for record in records if (found := _ended(record)) is not None]
 
 
 def _ended(record: SessionRecord) -> EndedSession | None:
-    data = json.loads(record.data)
-    start, end = _parsed(data["start"]), _parsed(data["end"])
-    if record.ended_at is None or not data["ran"] or start is None or end is None:
-        return None
-    if not (start.clock_trusted and end.clock_trusted):
+    data, moments = json.loads(record.data), moments_of(record)
+    indexes = {
+        name: Index(value=Scaled.parse(text), at=moments[name].at, quality="measured")
+        for name, text in data["indexes"].items()
+    }
+    if record.ended_at is None or not (data["ran"] and data["payable"]) or len(indexes) < len(("start", "end")):
         return None
     return EndedSession(
         id=record.id,
@@ -126,9 +170,50 @@ def _ended(record: SessionRecord) -> EndedSession | None:
         obis=data["obis"],
         started_at=record.started_at,
         ended_at=record.ended_at,
-        start=start,
-        end=end,
+        start=indexes["start"],
+        end=indexes["end"],
     )
+
+
+def placed_readings(record: SessionRecord, right: SessionRecord, register: Register) -> list[Reading]:
+    """The indexes of the session that were read at an untrusted time, at the times of the same session put right."""
+    data, before, after = json.loads(record.data), moments_of(record), moments_of(right)
+    return [
+        Reading(
+            meter=register.meter,
+            register=register.key,
+            at=after[name].at,
+            index=Scaled.parse(text),
+            unit=data["unit"],
+            obis=data["obis"],
+            serial=data["serial"],
+            boot=before[name].boot,
+        )
+        for name, text in data["indexes"].items()
+        if after[name].trusted and not before[name].trusted
+    ]
+
+
+def moments_of(record: SessionRecord) -> dict[str, Moment]:
+    """When what happened: "started" (the tap), "start" and "end" (the indexes), "ended"; as far as it has."""
+    return {
+        name: Moment(
+            at=datetime.fromisoformat(one["at"]),
+            trusted=one["clock_trusted"],
+            elapsed=one["elapsed_us"] * _MICROSECOND,
+            boot=one["boot"],
+        )
+        for name, one in json.loads(record.data)["moments"].items()
+    }
+
+
+def _written(moment: Moment) -> dict[str, Any]:
+    return {
+        "at": rfc3339(moment.at),
+        "clock_trusted": moment.trusted,
+        "elapsed_us": moment.elapsed // _MICROSECOND,
+        "boot": moment.boot,
+    }
 
 
 def _quantity(register: Register, session: Session) -> Scaled:
@@ -137,16 +222,3 @@ def _quantity(register: Register, session: Session) -> Scaled:
         return Scaled(0, register.exponent)
     difference = session.end.value - session.start.value
     return difference + register.modulus if difference.digits < 0 and register.modulus is not None else difference
-
-
-def _index(index: Index | None) -> dict[str, Any] | None:
-    if index is None:
-        return None
-    return {"value": str(index.value), "at": rfc3339(index.at), "clock_trusted": index.clock_trusted}
-
-
-def _parsed(data: Mapping[str, Any] | None) -> Index | None:
-    if data is None:
-        return None
-    at = datetime.fromisoformat(data["at"])
-    return Index(value=Scaled.parse(data["value"]), at=at, quality="measured", clock_trusted=data["clock_trusted"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.core.period import rfc3339
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
 from tests.contract import broken, schema
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
     from pathlib import Path
+
+
+QUICK = HOUSE.replace('max_per_day = "100"', 'max_per_day = "10000000"')
+"""of a meter that may count in a second what others count in an hour"""
 
 
 @pytest.fixture
@@ -202,11 +209,77 @@ async def test_an_identifier_stands_in_no_log_no_event_and_no_file(
         assert bytes.fromhex(identifier) not in kept
 
 
-async def test_a_session_on_a_clock_that_is_not_set_is_kept_and_told_and_not_billed(here: Laundry) -> None:
-    here.clock.right = False
-    await here.wash(ANNA, 50)
+async def test_a_wash_before_the_clock_was_right_is_billed_once_it_is_at_the_price_of_its_placed_tap(
+    tmp_path: Path,
+) -> None:
+    dear = HOUSE.replace('[{ price = "1.20" }]', '[{ price = "9.90" }, { from = 2021-01-01, price = "1.20" }]')
+    async with laundry(tmp_path, house=dear) as here:
+        before = here.clock.now()
+        here.clock.boot()
+        await here.wash(ANNA, 50)
+        await here.alarmed("session_unbilled")
+        after = RightClock().now()
+        await here.stop()
+        assert await here.events("session") == []
+        await here.restart()  # the daemon, not the box: the monotonic clock goes on
+        here.clock.behind = timedelta(0)
+        here.point.refresh()
+        (session,) = await here.ended()
+        assert (session["clock"], session["quantity"]) == ("placed", "0.50")
+        assert rfc3339(before) <= session["started_at"] < session["ended_at"] <= rfc3339(after)
+        assert schema("session").is_valid(session)
+        await here.alarmed("session_unbilled", over=True)
+        cycle, energy = await here.events("charge")
+        assert (cycle["amount"], cycle["payer"]["id"], energy["quantity"]) == ("1.20", "blumer", "0.50")
+        await here.restart()
+        await here.stop()
+        await close_month_of(here)
+        assert (await here.events("charge"))[:2] == [cycle, energy]
+        assert await energy_of(here) == {"blumer": "0.50"}
+
+
+async def test_a_wash_in_which_the_clock_is_set_right_keeps_its_length_and_its_energy(here: Laundry) -> None:
+    here.clock.boot()
+    assert await here.tap(ANNA) == "green"
+    await here.switched(on=True)
+    here.clock.behind = timedelta(0)
+    began = here.clock.now() - timedelta(seconds=5)
+    here.meter.counts["import"] += 50
     (session,) = await here.ended()
-    assert session["quantity"] == "0.50"
+    assert (session["clock"], session["quantity"]) == ("placed", "0.50")
+    assert rfc3339(began) < session["started_at"] < session["ended_at"]
+    assert len(await here.events("charge")) == 2
+
+
+async def test_a_wash_whose_boot_ended_before_the_clock_was_right_is_told_and_its_energy_is_the_owners(
+    tmp_path: Path,
+) -> None:
+    async with laundry(tmp_path, house=QUICK) as here:
+        await here.wash(ANNA, 10)
+        await here.ended()
+        here.clock.boot()
+        await here.tap(BLOCKED)  # so that the other badge has been away
+        await here.wash(ANNA, 50)
+        await here.alarmed("session_unbilled")
+        await here.reboot()
+        _, session = await here.ended(2)
+        assert (session["clock"], session["quantity"], session["started_at"][:4]) == ("untrusted", "0.50", "1970")
+        await here.tap(BLOCKED)
+        await here.wash(ANNA, 20)
+        await here.ended(3)
+        await here.alarmed("session_unbilled")
+        await here.stop()
+        await close_month_of(here)
+        assert await energy_of(here) == {"blumer": "0.30", "ag": "0.50"}
+
+
+async def test_a_badge_that_did_not_hold_at_the_placed_tap_is_not_charged(here: Laundry) -> None:
+    here.clock.boot()
+    await here.wash(EXPIRED, 50)  # in 1970 it was not yet
+    here.clock.behind = timedelta(0)
+    here.point.refresh()
+    (session,) = await here.ended()
+    assert (session["clock"], session["badge"]) == ("placed", "b-expired")
     await here.alarmed("session_unbilled")
     assert await here.events("charge") == []
 
@@ -248,6 +321,15 @@ async def settle(here: Laundry, later: timedelta = timedelta(0)) -> None:
 
     clock = Later()
     await Settler(store=here.store, clock=clock, bell=clock.bell(), gateway="gw-01", beat=lambda: None).settle_due()
+
+
+async def energy_of(here: Laundry) -> dict[str, str]:
+    """Who pays for how much of the register."""
+    found: dict[str, Fraction] = defaultdict(Fraction)
+    for charge in await here.events("charge"):
+        if charge["component"] == "energy":
+            found[charge["payer"]["id"]] += Fraction(charge["quantity"])
+    return {payer: f"{float(kwh):.2f}" for payer, kwh in found.items() if kwh}
 
 
 async def close_month_of(here: Laundry) -> None:

@@ -82,7 +82,7 @@ class _Laundry:
         badge = decision.badge
         offer = None
         if decision.result == "Accepted" and badge is not None:
-            offer = session.Session(id="s", badge=badge.id, user=badge.user, point="p", started_at=start)
+            offer = session.Session(id="s", badge=badge.id, user=badge.user, point="p", started=_moment(start))
         answer, _ = self._step(
             session.Tapped(result=decision.result, badge=badge.id if badge else "", offer=offer), start
         )
@@ -107,7 +107,7 @@ class _Laundry:
         return commands, [one.session for one in commands if isinstance(one, session.Close)]
 
     def _sample(self, value: str, at: datetime) -> tuple[list[session.Command], list[session.Session]]:
-        index = Index(value=Scaled.parse(value), at=at, quality="measured")
+        index = session.Count(value=Scaled.parse(value), seen=_moment(at))
         return self._step(session.Sampled(index=index, on=None), at)
 
     def _cost(self, ended: session.Session, at: datetime) -> Case:
@@ -125,10 +125,10 @@ class _Laundry:
                 register="r",
                 serial="",
                 obis="",
-                started_at=ended.started_at,
+                started_at=ended.started.at,
                 ended_at=at,
-                start=ended.start,
-                end=ended.end,
+                start=_index(ended.start),
+                end=_index(ended.end),
             )
             charges, holds = charge_session(self._book, terms, used)
             assert not holds
@@ -142,3 +142,11 @@ class _Laundry:
             "cycle_amount": str(amounts.get("cycle", Scaled(0, 0))),
             "total": str(total),
         }
+
+
+def _moment(at: datetime) -> session.Moment:
+    return session.Moment(at=at, trusted=True, elapsed=timedelta(0), boot="")
+
+
+def _index(count: session.Count) -> Index:
+    return Index(value=count.value, at=count.seen.at, quality="measured")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +13,13 @@ from gateway.core.session import (
     Answer,
     Close,
     Command,
+    Count,
     End,
     Event,
     Keep,
     Limits,
     Machine,
+    Moment,
     Raise,
     Read,
     Sampled,
@@ -29,19 +31,19 @@ from gateway.core.session import (
     restored,
     step,
 )
-from gateway.core.track import Index
 from gateway.core.units import Scaled
 
 EVENING = datetime(2026, 10, 5, 18, tzinfo=UTC)
+NOW = Moment(at=EVENING, trusted=True, elapsed=timedelta(hours=1), boot="boot-1")
 LIMITS = Limits(window_s=300, quiet_s=300, least_run_s=600, least=Scaled(2, -2), idle=Scaled(2, -2))
 
 
-def index(steps: int) -> Index:
-    return Index(value=Scaled(steps, -2), at=EVENING, quality="measured")
+def index(steps: int) -> Count:
+    return Count(value=Scaled(steps, -2), seen=NOW)
 
 
 def offer(badge: str = "b-1") -> Session:
-    return Session(id=f"s-{badge}", badge=badge, user="blumer", point="flat-1", started_at=EVENING)
+    return Session(id=f"s-{badge}", badge=badge, user="blumer", point="flat-1", started=NOW)
 
 
 def tap(badge: str = "b-1", result: str = "Accepted") -> Tapped:

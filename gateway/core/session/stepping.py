@@ -1,4 +1,4 @@
-"""A machine with a permit, an energy meter and a badge reader, as a pure state machine.
+"""What a machine with a permit, an energy meter and a badge reader does: a pure state machine.
 
 `step(machine, event, now)` gives the machine's next state and the commands to carry out, in order; what a command
 finds out comes back as an event. `now` is seconds of the monotonic clock: the time of day comes with the events.
@@ -11,20 +11,33 @@ is never cut.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
 
+from gateway.core.session.machine import (
+    Alarming,
+    Answer,
+    Close,
+    Command,
+    Count,
+    End,
+    Event,
+    Keep,
+    Limits,
+    Machine,
+    Raise,
+    Read,
+    Sampled,
+    Session,
+    State,
+    Stepped,
+    StopReason,
+    Switch,
+    Switched,
+    Tapped,
+    Use,
+)
 from gateway.core.units import Scaled
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from gateway.core.track import Index
-
-StopReason = Literal["Local", "TimeLimitReached", "EnergyMeterLost", "RelayNotConfirmed", "PowerLoss"]
-"""words of OCPP, but for the relay that does not answer"""
-Alarming = Literal["relay_mismatch", "relay_unconfirmed", "meter_lost", "unattributed_use", "run_too_long"]
 AUTHORISING_S = 3.0
 GRACE_S = 15 * 60.0
 """in which the user may go on after a power cut"""
@@ -33,154 +46,6 @@ RUN_S = 4 * 3600.0
 LOOK_BACK_S = 3600.0
 """use without a session is told where it is too fast for a machine at rest over at most this time"""
 _HOUR_S = 3600
-
-
-class State(Enum):
-    """Where a machine is."""
-
-    IDLE = "idle"
-    AUTHORISING = "authorising"
-    ARMED = "armed"
-    RUNNING = "running"
-    QUIET = "quiet"
-    INTERRUPTED = "interrupted"
-    CLOSING = "closing"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What is usual at a machine. Energy is in the unit of its register."""
-
-    window_s: float
-    """how long a permit waits for the machine to start"""
-    quiet_s: float
-    """without use for so long, the machine has ended; machines drop to 0 W in the middle of a cycle"""
-    least_run_s: float
-    least: Scaled
-    """energy below which nothing has started"""
-    idle: Scaled
-    """energy in an hour up to which a machine is at rest"""
-    modulus: Scaled | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """One use of a machine by a badge. Whoever held the badge at the start pays all of it."""
-
-    id: str
-    badge: str
-    user: str
-    point: str
-    """billing point of the badge"""
-    started_at: datetime
-    start: Index | None = None
-    end: Index | None = None
-    ran: bool = False
-    """whether the machine was used: otherwise nothing is charged"""
-    stop: StopReason = "Local"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """The last index that showed use."""
-
-    value: Scaled
-    at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """The machine as the gateway knows it."""
-
-    limits: Limits
-    state: State = State.IDLE
-    session: Session | None = None
-    since: float = 0.0
-    """when the state was entered; QUIET goes on with that of RUNNING"""
-    use: Use | None = None
-    released: bool = False
-    """CLOSING: the permit is withdrawn, the last index is awaited"""
-    alarms: frozenset[Alarming] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tapped:
-    """A badge was held to the reader. `offer` is the session that an accepted tap may begin."""
-
-    result: str
-    badge: str
-    offer: Session | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampled:
-    """What the meter and the relay show; None: no answer."""
-
-    index: Index | None
-    on: bool | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Switched:
-    """A command to the relay was carried out, and read back or not."""
-
-    on: bool
-    confirmed: bool
-
-
-Event = Tapped | Sampled | Switched
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Tell the person at the reader, in the words of OCPP."""
-
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Make the session durable in this state."""
-
-    state: State
-    session: Session
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """Switch the permit and read it back: three tries in 2 s. Comes back as `Switched`."""
-
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Look at meter and relay now. Comes back as `Sampled`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The session has ended: keep it, tell it, charge it."""
-
-    session: Session
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """Begin an alarm."""
-
-    code: Alarming
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """End an alarm."""
-
-    code: Alarming
-
-
-Command = Answer | Keep | Switch | Read | Close | Raise | End
-Stepped = tuple[Machine, tuple[Command, ...]]
 
 
 def step(machine: Machine, event: Event, now: float) -> Stepped:
@@ -332,7 +197,7 @@ def _closing(machine: Machine, stop: StopReason, now: float) -> Stepped:
     return after, (Keep(State.CLOSING, session), Switch(on=False))
 
 
-def _ended(machine: Machine, session: Session, index: Index, now: float) -> Stepped:
+def _ended(machine: Machine, session: Session, index: Count, now: float) -> Stepped:
     used = _counted(machine.limits, session, index) >= machine.limits.least and session.stop != "RelayNotConfirmed"
     ended = replace(session, end=index, ran=session.ran or used)
     return _closed(replace(machine, use=Use(value=index.value, at=now)), ended, ())
@@ -350,7 +215,7 @@ def _alarm(machine: Machine, code: Alarming, *, wrong: bool) -> Stepped:
     return replace(machine, alarms=machine.alarms ^ {code}), ((Raise(code) if wrong else End(code)),)
 
 
-def _in_use(machine: Machine, use: Use, index: Index, now: float) -> bool:
+def _in_use(machine: Machine, use: Use, index: Count, now: float) -> bool:
     """Whether more has flown since `use` than flows into a machine at rest."""
     flown = _difference(machine.limits, use.value, index.value)
     if flown <= Scaled(0, 0):
@@ -358,7 +223,7 @@ def _in_use(machine: Machine, use: Use, index: Index, now: float) -> bool:
     return float(flown.fraction) * _HOUR_S >= float(machine.limits.idle.fraction) * (now - use.at)
 
 
-def _counted(limits: Limits, session: Session, index: Index) -> Scaled:
+def _counted(limits: Limits, session: Session, index: Count) -> Scaled:
     return Scaled(0, 0) if session.start is None else _difference(limits, session.start.value, index.value)
 
 

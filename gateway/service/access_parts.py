@@ -1,0 +1,73 @@
+"""What an access point is joined to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.session import Moment
+from gateway.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping, Sequence
+    from datetime import datetime
+
+    from gateway.ports.field import BadgeReader, Machine, MeterBus
+    from gateway.service.poll import AlarmSink, ReadingStore
+    from gateway.service.records import NewCharge, PropertyRow, SessionRecord
+
+
+class SessionStore(Protocol):
+    """What access points need of the store. All of it is as urgent as a tap."""
+
+    async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
+        """The property data as known at the instant; None: now."""
+
+    async def open_sessions(self) -> Sequence[SessionRecord]:
+        """The sessions that have not ended, the oldest first."""
+
+    async def keep_session(self, session: SessionRecord) -> None:
+        """Keep a session as it is now, new or known; return once that is durable."""
+
+    async def end_session(
+        self, session: SessionRecord, subject: str, data: str, charges: Sequence[NewCharge], at: datetime
+    ) -> None:
+        """Keep the ended session, its event (stream sessions) and its charges with their events in one transaction.
+
+        A session that has ended already changes nothing.
+        """
+
+
+class AccessClock(Clock, Protocol):
+    """The clock of the day, beside the monotonic one."""
+
+    def trusted(self) -> bool:
+        """Whether the wall clock is known to be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What it is joined to."""
+
+    reader: BadgeReader
+    permit: Machine
+    bus: MeterBus
+    """with the machine's meter"""
+    store: SessionStore
+    readings: ReadingStore
+    alarms: AlarmSink
+    clock: AccessClock
+    seal: Callable[[str], str]
+    """the digest of an identifier"""
+    busy: MutableMapping[str, str]
+    """access point -> badge with a session there; shared by all access points"""
+    gateway: str
+    boot: str
+    beat: Callable[[], None]
+
+    def moment(self) -> Moment:
+        """Now."""
+        trusted = self.clock.trusted()  # asked first: it may be set right between the two
+        elapsed = timedelta(seconds=self.clock.monotonic())
+        return Moment(at=self.clock.now(), trusted=trusted, elapsed=elapsed, boot=self.boot)
