@@ -51,6 +51,11 @@ LAST_WORDS = 2.0
 """seconds that the broker gets to take over the last status"""
 WRONG_PROTOCOL = "Unsupported protocol version"
 PLAIN = Security()
+ENDS = {
+    "Unspecified error": "the connection broke off",
+    "Keep alive timeout": "it has fallen silent",
+}
+"""how a connection ends, in plain words; other reasons are the broker's own words"""
 NAMES = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
 
 _log = logging.getLogger(__name__)
@@ -258,7 +263,7 @@ class MqttClient:
             self._answered()
             self._on_unusable(refused(self._context.refusal))
         elif self._timer is None:
-            self._on_lost(reason)
+            self._on_lost(ENDS.get(reason, f"it ended the connection: {reason.lower()}"))
         else:  # closed without an answer
             self._timer.cancel()
             self._on_silence()

@@ -91,6 +91,19 @@ async def test_a_restarted_broker_gets_status_and_info_again(broker: Broker) -> 
             await ear.until(lambda: ear.last("status") == b"online" and ear.last("info") is not None)
 
 
+async def test_a_broker_that_is_killed_is_told_in_plain_words(
+    broker: Broker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = attempts(monkeypatch, "the connection broke off", 1)
+    outbox = Outbox()
+    outbox.add("charge", 1)
+    async with delivering(outbox, broker.host, broker.port), asyncio.timeout(HANGS):
+        await outbox.until(lambda: outbox.done[CHARGES] == 1)
+        broker.kill()
+        await broken.wait()
+    assert "nspecified" not in caplog.text
+
+
 async def test_a_consumer_that_lags_holds_the_outbox_and_catches_up(broker: Broker, tmp_path: Path) -> None:
     outbox = Outbox()
     outbox.add("charge", 300)
