@@ -4,7 +4,8 @@
 
 Keeps every event of the kinds (default: charges) once, in order, one JSON object a line, durably, and only then
 acknowledges. Buffers what comes after a gap and asks for what is missing; also asks, at every connect, for what
-came while it was away. Acknowledges duplicates again: the gateway may not have heard it the first time.
+came while it was away; with ASKS=no it never asks, and has only the gateway's word that all of it comes.
+Acknowledges duplicates again: the gateway may not have heard it the first time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+ASKS = os.environ.get("ASKS") != "no"
 
 
 class Consumer:
@@ -70,7 +73,7 @@ class Consumer:
 
     def ask(self, stream: str) -> None:
         first = self.taken.get(stream, 0) + 1
-        if first > self.asked.get(stream, 0):  # what came already with an earlier gap is asked for
+        if ASKS and first > self.asked.get(stream, 0):  # what came already with an earlier gap is asked for
             self.asked[stream] = max(self.early.get(stream, {}), default=first)
             body = json.dumps({"stream": stream, "from_seq": str(first)})
             self.client.publish(f"{self.root}/cmd/resend", body, qos=1)

@@ -269,8 +269,13 @@ async def ordeal(
     poll: timedelta = DAY,
     washes: Sequence[Wash] = (),
     readers: Mapping[str, Reader] | None = None,
+    *,
+    consumed: bool = True,
 ) -> AsyncIterator[Ordeal]:
-    """Everything but the gateway, which has its settings, its store and its property data."""
+    """Everything but the gateway, which has its settings, its store and its property data.
+
+    Its consumer runs all the time, unless the test says itself when it does.
+    """
     for name in ("devices.toml", "property.toml"):
         text = (BUILDING / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace('"Europe/Zurich"', '"UTC"'), encoding="utf-8")
@@ -285,15 +290,31 @@ async def ordeal(
     one = Ordeal(folder=folder, store=home, disk=disk, broker=broker, meters=lines)
     await one.command("migrate")
     await one.tell(dearer=False)
-    arguments = (broker.host, str(broker.port), ROOT, CONSUMER, str(folder / "consumer.jsonl"), *KINDS)
+    try:
+        if consumed:
+            async with consuming(one):
+                yield one
+        else:
+            yield one
+    finally:
+        await lines.close()
+
+
+@asynccontextmanager
+async def consuming(one: Ordeal, **environment: str) -> AsyncIterator[None]:
+    """The consumer, from the moment it has subscribed; begun anew it goes on where it was."""
+    arguments = (one.broker.host, str(one.broker.port), ROOT, CONSUMER, str(one.folder / "consumer.jsonl"), *KINDS)
     consumer = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROJECT / "tests/consumer.py"), *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        str(PROJECT / "tests/consumer.py"),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     try:
         assert consumer.stdout is not None
         assert await consumer.stdout.readline() == b"subscribed\n"
-        yield one
+        yield
     finally:
         consumer.kill()
         await consumer.communicate()
-        await lines.close()
