@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from gateway.ports.field import RegisterValue
+    from gateway.ports.field import RegisterValue, StoredValue
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 HexText = Annotated[str, StringConstraints(pattern=r"^(\s*[0-9a-f]{2})+\s*$")]
@@ -70,6 +70,8 @@ class Proof(Strict):
     """what was on the wire in one read, frame after frame, in hex; blanks and line ends do not count"""
     expect: dict[str, str | int]
     """serial (text), status (whole number) and the index of every register (decimal text) by its key"""
+    stored: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """what the meter keeps itself: register, the moment by its clock, index ("heat 2014-01-01T00:00 12.5")"""
 
     @property
     def octets(self) -> bytes:
@@ -88,7 +90,9 @@ class MeterModel(Strict, Generic[AnyRegister]):
     """the maker's names of the devices that answer like this"""
     read_budget_per_day: Annotated[int, Field(ge=1)] | None = None
     """how many reads a day the battery is made for; absent: no battery to spare"""
-    registers: Annotated[tuple[AnyRegister, ...], Field(alias="register", min_length=1, strict=False)]
+    unbilled: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """why nothing that it sends is billed; it has no registers then and is only recognised"""
+    registers: Annotated[tuple[AnyRegister, ...], Field(alias="register", strict=False)] = ()
     proof: Annotated[tuple[Proof, ...], Field(min_length=1, strict=False)]
 
     @property
@@ -98,6 +102,9 @@ class MeterModel(Strict, Generic[AnyRegister]):
 
     @model_validator(mode="after")
     def _registers_and_proofs_agree(self) -> MeterModel[AnyRegister]:
+        if (self.unbilled is None) != bool(self.registers):
+            message = "a model has registers, or says in `unbilled` why there are none"
+            raise ValueError(message)
         if len(set(self.keys)) < len(self.keys):
             message = f"register keys occur twice: {', '.join(self.keys)}"
             raise ValueError(message)
@@ -141,3 +148,11 @@ def mismatches(proof: Proof, serial: str, status: int, values: Iterable[Register
         for name, expected in proof.expect.items()
         if found.get(name) != expected
     ]
+
+
+def stored_mismatches(proof: Proof, values: Iterable[StoredValue]) -> list[str]:
+    """What the meter keeps itself otherwise than expected."""
+    found = tuple(f"{value.register} {value.at.isoformat(timespec='minutes')} {value.index}" for value in values)
+    if found == proof.stored:
+        return []
+    return [f"{proof.source}: stored is {'; '.join(found)!r}, expected {'; '.join(proof.stored)!r}"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drivers.mbus.master import Master, told
-from drivers.mbus.model import check_identity, read_registers
+from drivers.mbus.model import check_identity, read_registers, stored_values
 from drivers.mbus.secondary import FABRICATION
 from gateway.ports.field import Answer, LineDownError, WrongAnswerError
 
@@ -90,7 +90,8 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
         for one in taken:
             check_identity(wired.model, one.telegram.header, wired.serial or header.id)
         _check_fabrication(wired.asked, taken)
-        values = read_registers(wired.model, [one.telegram for one in taken])
+        telegrams = [one.telegram for one in taken]
+        values, stored = read_registers(wired.model, telegrams), stored_values(wired.model, telegrams)
     except WrongAnswerError as error:
         message = f"{told(wired.asked)}: {error}"
         raise WrongAnswerError(message) from error
@@ -100,6 +101,7 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
         status=header.status or 0,
         values=values,
         raw=b"".join(one.octets for one in taken),
+        stored=stored,
     )
 
 

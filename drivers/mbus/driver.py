@@ -17,7 +17,7 @@ from drivers.mbus.model import MODELS
 from drivers.mbus.report import describe
 from drivers.mbus.telegram import decode
 from drivers.mbus.transport import tcp
-from drivers.model import Strict, mismatches
+from drivers.model import Strict, mismatches, stored_mismatches
 from drivers.wire import WireSettings
 from gateway.ports.field import WrongAnswerError
 
@@ -154,7 +154,8 @@ class MBusDriver:
 
     def reads_per_day(self, meter: BaseModel) -> int | None:
         """What the meter's model file declares."""
-        return MODELS[MeterSettings.model_validate(meter).model].read_budget_per_day
+        wired = MeterSettings.model_validate(meter)
+        return MODELS[wired.model].reads_per_day(selected=wired.address is None)
 
     def decode(self, frame: bytes) -> dict[str, Any]:
         """One frame as a JSON-ready object; {"ok": False, "error": sentence} for a malformed one."""
@@ -173,6 +174,7 @@ class MBusDriver:
                 found.append(f"{proof.source}: {error}")
                 continue
             found += mismatches(proof, read.serial, read.status, read.values)
+            found += stored_mismatches(proof, read.stored)
         return found
 
 

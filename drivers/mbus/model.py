@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from drivers.model import MeterModel, Register, Strict, load_models
 from gateway.core.units import Scaled, UnitError, convert
-from gateway.ports.field import RegisterValue, WrongAnswerError
+from gateway.ports.field import RegisterValue, StoredValue, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +22,31 @@ _QUANTITIES = {"energy": "Energy", "volume": "Volume"}
 _BINARY_FIELDS = frozenset({1, 2, 3, 4, 6, 7})
 
 
-class MBusRegister(Register):
-    """A counter, found by the bytes that name it: quantity, unit, function, storage, tariff and subunit are in them."""
+DibVib = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){2,}$")]
+"""the bytes that name a record: quantity, unit, function, storage, tariff and subunit are in them"""
+Occurrence = Annotated[int, Field(ge=0)]
+"""which of several records with the same bytes, counted from 0 over all telegrams of the answer"""
 
-    dib_vib: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){2,}$")]
-    occurrence: Annotated[int, Field(ge=0)] = 0
-    """which of several records with the same bytes, counted from 0 over all telegrams of the answer"""
+
+class MBusRegister(Register):
+    """A counter and the record that it stands in."""
+
+    dib_vib: DibVib
+    occurrence: Occurrence = 0
+
+
+class Storage(Strict):
+    """What the meter keeps itself of a register for a date, and the record that the date stands in."""
+
+    register_key: Annotated[str, Field(alias="register")]
+    dib_vib: DibVib
+    occurrence: Occurrence = 0
+    date: DibVib
+    date_occurrence: Occurrence = 0
+    taken: Literal["start", "end"]
+    """when on the day that the date names; a date with a time of day needs none and is what it says"""
+    daylight_saving: bool = False
+    """whether the meter's clock goes with summer time"""
 
 
 class Identity(Strict):
@@ -43,9 +63,53 @@ class MBusModel(MeterModel[MBusRegister]):
 
     protocol: Literal["mbus"]
     identity: Identity
+    selections_per_day: Annotated[int, Field(ge=1)] | None = None
+    """like `read_budget_per_day`, by secondary address: a selection wakes every meter of the line"""
+    storage: Annotated[tuple[Storage, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _budgets_and_storage_agree(self) -> Self:
+        if (self.selections_per_day is None) != (self.read_budget_per_day is None):
+            message = "a battery has both, read_budget_per_day and selections_per_day"
+            raise ValueError(message)
+        if strangers := {each.register_key for each in self.storage} - set(self.keys):
+            message = f"storage of a register that there is not: {', '.join(sorted(strangers))}"
+            raise ValueError(message)
+        return self
+
+    def reads_per_day(self, *, selected: bool) -> int | None:
+        """How many reads a day its battery bears, by secondary or by primary address; None without a battery."""
+        return self.selections_per_day if selected else self.read_budget_per_day
+
+    def is_of(self, header: Header) -> bool:
+        """Whether the header carries this model's identity."""
+        wanted = self.identity
+        return (header.manufacturer, header.medium) == (wanted.manufacturer, wanted.medium) and (
+            wanted.version in (None, header.version)
+        )
 
 
-MODELS = load_models(Path(__file__).parent / "models", MBusModel)
+FAMILIES = load_models(Path(__file__).parent / "models", MBusModel)
+"""every model file, also of meters that are only recognised"""
+MODELS = {name: model for name, model in FAMILIES.items() if model.registers}
+"""those that can be wired"""
+
+
+def recognised(telegrams: Sequence[Telegram]) -> tuple[str, ...]:
+    """Names of the models that this answer fits: identity, and every register with a value; the exact version first."""
+    header = telegrams[0].header
+    records = [record for telegram in telegrams for record in telegram.records]
+    fitting = [name for name, model in FAMILIES.items() if model.is_of(header) and _delivers(model, records)]
+    return tuple(sorted(fitting, key=lambda name: FAMILIES[name].identity.version is None))
+
+
+def _delivers(model: MBusModel, records: Sequence[Record]) -> bool:
+    try:
+        for register in model.registers:
+            _value(register, records)
+    except WrongAnswerError:
+        return False
+    return True
 
 
 def read_registers(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[RegisterValue, ...]:
@@ -57,9 +121,7 @@ def read_registers(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[Reg
 def check_identity(model: MBusModel, header: Header, serial: str | None) -> None:
     """WrongAnswerError where another meter answers than the one that is wired."""
     wanted = model.identity
-    if (header.manufacturer, header.medium) != (wanted.manufacturer, wanted.medium) or (
-        wanted.version not in (None, header.version)
-    ):
+    if not model.is_of(header):
         message = (
             f"a meter {header.manufacturer} with medium {header.medium} and version {header.version} answers, the"
             f" model is for {wanted.manufacturer} with medium {wanted.medium} and version {wanted.version or 'any'};"
@@ -71,20 +133,62 @@ def check_identity(model: MBusModel, header: Header, serial: str | None) -> None
         raise WrongAnswerError(message)
 
 
-def _value(register: MBusRegister, records: Sequence[Record]) -> RegisterValue:
-    name = bytes.fromhex(register.dib_vib)
+def stored_values(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[StoredValue, ...]:
+    """What the meter kept for dates gone by or to come; what has no date or no value is left out."""
+    records = [record for telegram in telegrams for record in telegram.records]
+    registers = {register.key: register for register in model.registers}
+    found = (_stored(storage, registers[storage.register_key], records) for storage in model.storage)
+    return tuple(value for value in found if value is not None)
+
+
+def _stored(storage: Storage, register: MBusRegister, records: Sequence[Record]) -> StoredValue | None:
+    record = _found(storage.dib_vib, storage.occurrence, records)
+    at = _moment(storage, _found(storage.date, storage.date_occurrence, records))
+    if record is None or at is None or not _counts(register, record):
+        return None
+    return StoredValue(
+        register=register.key,
+        at=at,
+        daylight_saving=storage.daylight_saving,
+        index=_index(register, record),
+        unit=register.unit,
+        obis=f"{register.obis}*{record.meaning.storage}",
+    )
+
+
+def _moment(storage: Storage, record: Record | None) -> datetime | None:
+    if record is None or record.kind != "date":
+        return None
+    try:
+        at = datetime.fromisoformat(str(record.value))
+    except ValueError:  # every year, every month
+        return None
+    whole_day = "T" not in str(record.value)
+    return at + timedelta(days=1) if whole_day and storage.taken == "end" else at
+
+
+def _found(dib_vib: str, occurrence: int, records: Sequence[Record]) -> Record | None:
+    name = bytes.fromhex(dib_vib)
     found = [record for record in records if record.meaning.dib_vib == name]
-    if len(found) <= register.occurrence:
+    return found[occurrence] if len(found) > occurrence else None
+
+
+def _value(register: MBusRegister, records: Sequence[Record]) -> RegisterValue:
+    record = _found(register.dib_vib, register.occurrence, records)
+    if record is None:
         message = f"register {register.key}: record {register.dib_vib} ({register.occurrence}) is not in the answer"
         raise WrongAnswerError(message)
-    record = found[register.occurrence]
-    if record.meaning.quantity != _QUANTITIES[register.kind] or not _is_counter(record):
+    if not _counts(register, record):
         message = (
             f"register {register.key}: record {register.dib_vib} holds no {register.kind} but"
             f" {record.kind} {record.value} (data {record.data.hex()})"
         )
         raise WrongAnswerError(message)
     return RegisterValue(register=register.key, index=_index(register, record), unit=register.unit, obis=register.obis)
+
+
+def _counts(register: MBusRegister, record: Record) -> bool:
+    return record.meaning.quantity == _QUANTITIES[register.kind] and _is_counter(record)
 
 
 def _is_counter(record: Record) -> bool:

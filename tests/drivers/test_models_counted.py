@@ -1,0 +1,25 @@
+"""The README counts the models by the best of their proofs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+DRIVERS = Path(__file__).parents[2] / "drivers"
+ORIGINS = ("captured", "manual", "constructed")
+
+
+def best_origin(path: Path) -> str:
+    proofs = tomllib.loads(path.read_text("utf-8"))["proof"]
+    return min((proof["origin"] for proof in proofs), key=ORIGINS.index)
+
+
+@pytest.mark.parametrize("protocol", ["mbus", "modbus"])
+def test_the_readme_counts_the_models(protocol: str) -> None:
+    counts = Counter(map(best_origin, (DRIVERS / protocol / "models").glob("*.toml")))
+    line = f"| {protocol} | " + " | ".join(str(counts[origin]) for origin in ORIGINS) + " |"
+
+    assert line in (DRIVERS / "README.md").read_text("utf-8").splitlines()
