@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.event import Kind
+    from gateway.core.session import State
 
 PEPPER = b"p" * 32
 ANNA, BLOCKED, EXPIRED, CARETAKER = "04A1B2C3D4E5F6", "04000000000001", "04000000000002", "04000000000003"
@@ -122,9 +123,12 @@ class RightClock(SystemClock):
     """The system's clock, known to be right: a test machine may not be synchronised."""
 
     behind = timedelta(0)
+    """what it is wrong by, and known to be"""
+    later = timedelta(0)
+    """what has passed unseen"""
 
     def now(self) -> datetime:
-        return super().now() - self.behind
+        return super().now() + self.later - self.behind
 
     def trusted(self) -> bool:
         return not self.behind
@@ -171,6 +175,12 @@ class Laundry:
                     return found
                 await self.news.wait()
 
+    async def is_in(self, state: State) -> None:
+        """Wait until the session is durable in this state."""
+        async with asyncio.timeout(15):
+            while state.value not in [json.loads(one.data)["state"] for one in await self.store.open_sessions()]:
+                pass
+
     async def alarmed(self, code: str, *, over: bool = False) -> None:
         """Wait until the alarm is open, or over."""
         async with asyncio.timeout(15):
@@ -202,11 +212,11 @@ class Laundry:
         self.point = AccessPoint(wiring, self.parts)
         self.start()
 
-    async def reboot(self) -> None:
+    async def reboot(self, wiring: Wiring = WIRING) -> None:
         """The box begins again; its clock is right by then."""
         self.clock.behind = timedelta(0)
         self.parts = replace(self.parts, boot="boot-2")
-        await self.restart()
+        await self.restart(wiring)
 
     async def wash(self, badge: str, hundredths: int) -> None:
         """A tap, a permit, a cycle; returns once the permit is withdrawn."""
