@@ -160,7 +160,7 @@ class Consumer:
         return chosen
 
     def _jump(self, reply: dict[str, Any]) -> set[str]:
-        """What the gateway keeps no longer will not come: go on after it."""
+        """What the gateway keeps no longer will not come: go on after it. What was `not_sent` comes by itself."""
         if reply.get("error") != "expired":
             return set()
         stream, first = reply["stream"], int(reply["first_seq"])

@@ -21,6 +21,7 @@ ID = re.compile(r"[a-z0-9-]{1,40}")
 _SUBJECT = re.compile(r"(charges|sessions|alarms|readings)/([a-z0-9-]{1,40}|_remainder)")
 _STREAM = re.compile(r"[a-z]{1,20}-[a-z0-9]{1,40}")
 _SEQ = re.compile(r"0|[1-9][0-9]{0,15}")
+_FIRST = re.compile(r"[1-9][0-9]{0,15}")
 _CORRELATION = re.compile(r"[A-Za-z0-9-]{1,64}")
 MAX_COMMAND = 512
 """octets of a payload from outside: also keeps its nesting far below the parser's recursion limit"""
@@ -146,10 +147,10 @@ def _resend(gateway: Gateway, payload: bytes, response_topic: str | None, correl
     stream, first = body.get("stream"), body.get("from_seq")
     if type(first) is int:  # typed by a person into a tool; bool is an int too, and no number
         first = str(first)
-    if body.keys() != {"stream", "from_seq"} or not _is(_STREAM, stream) or not _is(_SEQ, first):
+    if body.keys() != {"stream", "from_seq"} or not _is(_STREAM, stream) or not _is(_FIRST, first):
         text = _advice("cmd/resend", '{"stream":"charges-5f1c2a9e","from_seq":"7"}')
         return Problem(code=COMMAND_MALFORMED, text=text, reply=reply)
-    return Resend(stream=str(stream), from_seq=max(int(str(first)), 1), reply=reply)
+    return Resend(stream=str(stream), from_seq=int(str(first)), reply=reply)
 
 
 def _reply(gateway: Gateway, response_topic: str | None, correlation: bytes | None, named: object) -> Reply | None:

@@ -366,9 +366,11 @@ class Deliver:
         lane = self._lanes.get(request.stream)
         if lane is None:
             return {"ok": False, "error": "unknown_stream", "streams": list(self._lanes)}
+        if request.from_seq > lane.sent:
+            return {"ok": False, "error": "not_sent", "stream": lane.name, "last_seq": str(lane.sent)}
         kept = await self._store.events(lane.name, request.from_seq - 1, 1)
         first = kept[0].seq if kept else lane.sent + 1
-        if request.from_seq < min(first, lane.sent + 1):
+        if request.from_seq < first:
             return {"ok": False, "error": "expired", "stream": lane.name, "first_seq": str(first)}
         lane.ask(request.from_seq)
         return {"ok": True, "stream": lane.name, "from_seq": str(request.from_seq), "last_seq": str(lane.sent)}

@@ -198,13 +198,11 @@ class Lane:
         return event
 
     def ask(self, from_seq: int) -> None:
-        """Repeat what was sent from `from_seq` on.
+        """Repeat what was sent from `from_seq` on, which was sent.
 
         While an earlier request that holds this one is carried out, there is nothing to begin again: a receiver that
         asks at every gap it sees would otherwise never let it end.
         """
-        if from_seq > self.sent:
-            return
         if self.asked is not None and self.asked.start < from_seq:
             self.asked.extend(self.sent)
         else:

@@ -105,6 +105,7 @@ async def test_every_answer_to_a_resend_is_as_its_schema_says(broker: Broker) ->
         "repeated": {"stream": charges, "from_seq": "6"},
         "unknown": {"stream": "charges-00000000", "from_seq": "6"},
         "expired": {"stream": charges, "from_seq": "2"},
+        "early": {"stream": charges, "from_seq": "10"},
         "malformed": {"stream": charges},
     }
     async with listening(broker.host, broker.port) as ear, delivering(outbox, broker.host, broker.port):
@@ -112,7 +113,7 @@ async def test_every_answer_to_a_resend_is_as_its_schema_says(broker: Broker) ->
         for name, command in commands.items():
             ear.say("cmd/resend", {**command, "correlation": name})
         await ear.until(lambda: all(ear.last(f"reply/{name}") is not None for name in commands))
-    errors = {"unknown": "unknown_stream", "expired": "expired", "malformed": "command_malformed"}
+    errors = {"unknown": "unknown_stream", "expired": "expired", "early": "not_sent", "malformed": "command_malformed"}
     for name in commands:
         answer = json.loads(ear.last(f"reply/{name}") or b"")
         assert schema("reply").is_valid(answer), answer

@@ -173,9 +173,24 @@ async def test_resend_of_what_is_no_longer_kept_answers_expired(broker: Broker) 
     assert ear.seqs() == [1, 2, 3, 4, 5]
 
 
+async def test_a_resend_above_the_last_number_sent_is_refused_and_repeats_nothing(broker: Broker) -> None:
+    outbox = Outbox()
+    outbox.add("charge", 2)
+    async with listening(broker.host, broker.port) as ear, delivering(outbox, broker.host, broker.port):
+        await outbox.until(lambda: outbox.done[CHARGES] == 2)
+        for first, name in (("3", "next"), ("1" + 15 * "0", "far"), ("2", "last")):
+            ear.say("cmd/resend", {"stream": CHARGES, "from_seq": first, "correlation": name})
+        await ear.until(lambda: ear.last("reply/last") is not None and len(ear.seqs()) == 3)
+    refused = {"ok": False, "error": "not_sent", "stream": CHARGES, "last_seq": "2"}
+    assert [json.loads(ear.last(f"reply/{name}") or b"") for name in ("next", "far")] == [refused, refused]
+    assert ear.seqs() == [1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [
+        ({"stream": CHARGES, "from_seq": "0"}, "command_malformed"),
+        ({"stream": CHARGES, "from_seq": -1}, "command_malformed"),
         ({"stream": "charges-00000000", "from_seq": "1"}, "unknown_stream"),
         ({"stream": CHARGES}, "command_malformed"),
         ({"stream": CHARGES, "from_seq": True}, "command_malformed"),

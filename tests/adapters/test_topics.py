@@ -142,10 +142,9 @@ def test_no_payload_does_anything_but_become_a_problem(payload: bytes, end: str)
 def test_a_resend_takes_a_number_as_text_or_as_a_person_types_it() -> None:
     expected = Resend(stream="charges-5f1c2a9e", from_seq=7)
     assert resend(RESEND) == resend(RESEND | {"from_seq": 7}) == expected
-    assert resend(RESEND | {"from_seq": "0"}) == replace(expected, from_seq=1)
 
 
-@pytest.mark.parametrize("first", [True, 7.5, -1, "x", None, 10**17])
+@pytest.mark.parametrize("first", [True, 7.5, 0, "0", -1, "-1", "07", "x", None, 10**17])
 def test_a_resend_from_no_number_is_a_problem(first: object) -> None:
     assert isinstance(resend(RESEND | {"from_seq": first}), Problem)
 
