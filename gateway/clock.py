@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 """no wall clock that is right shows less"""
+JUMP = timedelta(days=1)
+"""a clock that is right is not corrected by more at once"""
 SLICE = timedelta(seconds=2)
 """a waiter looks at the wall clock this often, because somebody may set it"""
 TIMESYNC = Path("/run/systemd/timesync/synchronized")
@@ -63,6 +65,8 @@ class SystemClock:
     def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
         """`beat` is called by every waiter every two seconds: it waits, but it lives."""
         self._beat = beat
+        self._booted: datetime | None = None
+        """when the machine was, as the wall clock had it when it was last believed"""
 
     async def started(self) -> None:
         """Return at once."""
@@ -76,11 +80,25 @@ class SystemClock:
         return time.monotonic()
 
     def trusted(self) -> bool:
-        """Whether the clock is synchronised; where that cannot be told, whether it may be right."""
+        """Whether the clock is synchronised (where that cannot be told, may be right) and has not jumped since.
+
+        After a jump it is believed again once it is back, or by a process started anew: a time server that errs says
+        "synchronised" too, and only a person can tell it from one that puts an error right.
+        """
+        return self._synchronised() and self._went_on()
+
+    def _synchronised(self) -> bool:
         if TIMESYNC.exists():
             return True
         synchronised = _kernel_synchronised()
         return self.now() >= RELEASED if synchronised is None else synchronised
+
+    def _went_on(self) -> bool:
+        booted = self.now() - timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+        if self._booted is not None and abs(booted - self._booted) > JUMP:
+            return False
+        self._booted = booted
+        return True
 
     async def until(self, instant: datetime) -> None:
         """Return once the clock has reached the instant or was set back."""

@@ -68,6 +68,10 @@ HELD: dict[str, Severity] = {
 AGAIN = timedelta(days=1)
 """how often a month with something held is looked at again"""
 UNTRUSTED = timedelta(minutes=1)
+UNTRUSTED_TEXT = (
+    "the clock is not synchronised or has jumped by more than a day: nothing is billed until it is right; "
+    "check NTP (timedatectl); where it jumped to the right time, restart the gateway"
+)
 AT_ONCE = 4
 """meters whose month is in memory at the same time"""
 
@@ -207,9 +211,9 @@ class Settler:
         if trusted:
             await self._store.end_alarm(CLOCK_UNTRUSTED, GATEWAY, now)
             if self._trusts is False:
-                _log.info("the clock is synchronised: what is due is billed")
+                _log.info("the clock is right again: what is due is billed")
         else:
-            text = "the clock is not synchronised: nothing is billed until it is; check NTP (timedatectl)"
+            text = UNTRUSTED_TEXT
             alarm = Alarm(code=CLOCK_UNTRUSTED, source=GATEWAY, severity="error", since=now, text=text)
             await self._store.raise_alarm(alarm)
             _log.warning("%s", text)

@@ -14,7 +14,7 @@ from gateway.core.charge import Terms
 from gateway.core.period import Period
 from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth, PropertyChange
-from gateway.service.settle import Settler, settled
+from gateway.service.settle import UNTRUSTED_TEXT, Settler, settled
 from gateway.store import Store
 from gateway.store.charges import ChargeFilter
 from tests.adapters.stores import new_store, poll, reading
@@ -312,15 +312,13 @@ async def test_a_clock_that_is_not_trusted_is_told_once_and_ends_once(
     for _ in range(3):
         await house.settler.settle_due()
     assert await house.alarms() == {("clock_untrusted", "gateway")}
-    assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "the clock is not synchronised: nothing is billed until it is; check NTP (timedatectl)")
-    ]
+    assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", UNTRUSTED_TEXT)]
     caplog.clear()
     house.clock.right = True
     for _ in range(3):
         await house.settler.settle_due()
     assert not await house.alarms()
-    assert [record.message for record in caplog.records] == ["the clock is synchronised: what is due is billed"]
+    assert [record.message for record in caplog.records] == ["the clock is right again: what is due is billed"]
 
 
 async def test_the_alarm_of_the_clock_ends_also_when_the_gateway_was_started_anew(house: House) -> None:

@@ -239,5 +239,30 @@ def test_a_clock_before_the_release_is_not_trusted_where_nothing_else_is_known(m
     assert not Later().trusted()
 
 
+def test_a_synchronised_clock_that_jumps_is_not_trusted_until_it_is_back_or_a_new_process_believes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Jumping(SystemClock):
+        error = timedelta(0)
+
+        def now(self) -> datetime:
+            return super().now() + self.error
+
+    monkeypatch.setattr("gateway.clock._kernel_synchronised", lambda: True)
+    clock = Jumping()
+    for error, trusted in (
+        (timedelta(0), True),
+        (timedelta(hours=1), True),
+        (timedelta(days=365), False),
+        (timedelta(days=-365), False),
+        (timedelta(days=365), False),  # it does not get used to it
+        (timedelta(hours=-1), True),
+    ):
+        clock.error = error
+        assert clock.trusted() is trusted
+    Jumping.error = timedelta(days=365)  # it was switched off for a year
+    assert Jumping().trusted()
+
+
 def test_the_kernel_can_be_asked_without_rights() -> None:
     assert SystemClock().trusted() in (True, False)

@@ -101,6 +101,38 @@ async def test_a_box_that_boots_in_1970_bills_nothing_of_it_and_places_its_readi
             assert started > BOOT + YEAR
 
 
+async def test_a_year_ahead_that_is_called_synchronised_is_told_and_bills_nothing_until_it_is_put_right(
+    broker: Broker, tmp_path: Path
+) -> None:
+    wall = Wall(tmp_path)
+    wall.show(timedelta(0), synchronised=True)
+    async with (
+        ordeal(tmp_path, broker, poll=SECOND) as one,
+        listening(broker.host, broker.port) as ear,
+        one.living(wall.program, **wall.environment),
+    ):
+        rounds = 2 * len(one.meters.truth.devices)
+        await ear.until(lambda: len(readings(ear, trusted=True)) >= rounds)
+        wall.show(YEAR, synchronised=True)
+        await ear.until(lambda: [one["data"]["ended"] for one in clock_alarms(ear)] == [None])
+        await ear.until(lambda: bool(readings(ear, trusted=False)))
+        wall.show(timedelta(0), synchronised=True)
+        right = len(readings(ear, trusted=True))
+        await ear.until(lambda: len(clock_alarms(ear)) == 2)
+        await ear.until(lambda: len(readings(ear, trusted=True)) >= right + rounds)
+        now = SystemClock().now()
+        assert all(abs(at(event) - now) < HOUR for event in readings(ear, trusted=True))
+        assert all(at(event) > now + YEAR / 2 for event in readings(ear, trusted=False))
+        async with StoreView(one.url) as view:
+            assert await view.closed_months() == [], "no month of a year that has not come"
+
+
+def clock_alarms(ear: Ear) -> list[dict[str, Any]]:
+    """Each begin and end of the clock's alarm."""
+    events = {(event["stream"], event["seq"]): event for event in ear.events("alarms/")}
+    return [event for event in events.values() if event["data"]["code"] == "clock_untrusted"]
+
+
 async def test_a_clock_that_is_stepped_by_an_hour_and_a_year_and_back_costs_no_poll_and_makes_none_twice(
     broker: Broker, tmp_path: Path
 ) -> None:
