@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from drivers.mbus.keys import read_key
 from drivers.mbus.master import Master, told
 from drivers.mbus.model import check_identity, read_registers, stored_values
 from drivers.mbus.secondary import FABRICATION
@@ -33,6 +34,8 @@ class Wired:
     """8 digits; None: whatever meter answers at the address"""
     application_reset: int | None = None
     """subcode that is sent before each read, so that the wanted telegrams come (M-Bus documentation 4.8, 6.4.1)"""
+    key: str | None = None
+    """file with the key of a meter that encrypts"""
 
 
 class MBusBus:
@@ -80,7 +83,7 @@ class MBusBus:
 async def _read(master: Master, wired: Wired) -> tuple[Taken, ...]:
     if wired.application_reset is not None:
         await master.tell(wired.asked, bytes([_APPLICATION_RESET, wired.application_reset]))
-    return await master.read(wired.asked)
+    return await master.read(wired.asked, None if wired.key is None else read_key(wired.key))
 
 
 def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:

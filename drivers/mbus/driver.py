@@ -11,6 +11,7 @@ from drivers import serial
 from drivers.mbus import secondary
 from drivers.mbus.bus import MBusBus, Wired, answer
 from drivers.mbus.frame import FrameError
+from drivers.mbus.keys import CREDENTIAL, parse_key
 from drivers.mbus.link import Timing, split
 from drivers.mbus.master import Taken
 from drivers.mbus.model import MODELS
@@ -94,6 +95,14 @@ def _secondary_address(text: str) -> str:
     return text
 
 
+def _key_file(text: str) -> str:
+    name = text.removeprefix(CREDENTIAL)
+    if not (text.startswith("/") and not text.endswith("/")) and (name == text or not name or "/" in name):
+        message = 'key is the path of a file, such as "/etc/submeter/meter-17.key" or "credential:meter-17"'
+        raise ValueError(message)
+    return text
+
+
 class MeterSettings(Strict):
     """A meter at its primary address, or selected by its secondary address or its fabrication number."""
 
@@ -117,6 +126,12 @@ class MeterSettings(Strict):
         default=None,
         description="subcode of the application reset that is sent before each read; for a meter that gives its"
         " counters in other telegrams than its usual ones",
+    )
+    key: Annotated[str, AfterValidator(_key_file)] | None = Field(
+        default=None,
+        description="file with the key of a meter that encrypts: 32 hex digits; an absolute path or"
+        " credential:<name>, never the key itself",
+        examples=["credential:meter-17"],
     )
 
     @model_validator(mode="after")
@@ -157,9 +172,12 @@ class MBusDriver:
         wired = MeterSettings.model_validate(meter)
         return MODELS[wired.model].reads_per_day(selected=wired.address is None)
 
-    def decode(self, frame: bytes) -> dict[str, Any]:
+    def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """One frame as a JSON-ready object; {"ok": False, "error": sentence} for a malformed one."""
-        return describe(frame)
+        try:
+            return describe(frame, None if key is None else parse_key(key))
+        except ValueError as error:
+            return {"ok": False, "error": str(error)}
 
     def prove(self, name: str) -> list[str]:
         """Read every proof of a model file; what came out otherwise than expected."""
@@ -185,6 +203,7 @@ def _wired(settings: MeterSettings) -> Wired:
         model=MODELS[settings.model],
         serial=serial,
         application_reset=settings.application_reset,
+        key=settings.key,
     )
 
 

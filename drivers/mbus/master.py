@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from drivers.mbus.frame import ACK, LONGEST, FrameError
 from drivers.mbus.link import Receiver, req_ud1, req_ud2, select, snd_nke, snd_ud
 from drivers.mbus.secondary import SELECTED, Pattern
-from drivers.mbus.telegram import APPLICATION_BUSY, Telegram, decode
-from gateway.ports.field import NoAnswerError, WrongAnswerError
+from drivers.mbus.security import EncryptedError
+from drivers.mbus.telegram import APPLICATION_BUSY, Telegram, decode, header_of
+from gateway.ports.field import NoAnswerError, UnreadableAnswerError, WrongAnswerError
 
 if TYPE_CHECKING:
     from drivers.mbus.link import Awaited, Timing
@@ -59,12 +60,12 @@ class Master:
         self.echo = False
         """whether requests come back, as from simple level converters"""
 
-    async def read(self, asked: Asked) -> tuple[Taken, ...]:
-        """All telegrams of one answer, in their order.
+    async def read(self, asked: Asked, key: bytes | None = None) -> tuple[Taken, ...]:
+        """All telegrams of one answer, in their order, decrypted with the meter's key.
 
-        NoAnswerError, WrongAnswerError, or LineDownError of the line.
+        NoAnswerError, WrongAnswerError (UnreadableAnswerError: another key is needed), or LineDownError of the line.
         """
-        taken = await self._telegrams(asked, fcb=await self._fcb(asked, "req_ud"))
+        taken = await self._telegrams(asked, key, fcb=await self._fcb(asked, "req_ud"))
         if len(taken) > 1:  # SND_NKE leads back to the first telegram
             await self._forget(asked)
         return taken
@@ -125,12 +126,12 @@ class Master:
         self._silent = octets is not None or receiver.problem is None  # otherwise who sent it may go on
         return octets, receiver.problem
 
-    async def _telegrams(self, asked: Asked, *, fcb: bool) -> tuple[Taken, ...]:
+    async def _telegrams(self, asked: Asked, key: bytes | None, *, fcb: bool) -> tuple[Taken, ...]:
         taken: list[Taken] = []
         while not taken or taken[-1].telegram.more_records_follow:
             _refuse_endless(asked, taken)
             octets = await self.exchange(asked, req_ud2(_address(asked), fcb=fcb), "data")
-            taken.append(_readable(asked, octets))
+            taken.append(_readable(asked, octets, key))
             fcb = not fcb
         self._keep(asked, "req_ud", fcb=fcb)
         return tuple(taken)
@@ -209,8 +210,8 @@ def _content(taken: Taken) -> bytes:
     return bytes(content)
 
 
-def _readable(asked: Asked, octets: bytes) -> Taken:
-    telegram = _decoded(asked, octets)
+def _readable(asked: Asked, octets: bytes, key: bytes | None) -> Taken:
+    telegram = _decoded(asked, octets, key)
     if telegram.kind == "application_error":
         reason = "is busy" if telegram.code == APPLICATION_BUSY else "reports an error of its application"
         message = f"{told(asked)} {reason} (application error {telegram.code}); it is asked again at the next poll"
@@ -221,9 +222,13 @@ def _readable(asked: Asked, octets: bytes) -> Taken:
     return Taken(telegram=telegram, octets=octets)
 
 
-def _decoded(asked: Asked, octets: bytes) -> Telegram:
+def _decoded(asked: Asked, octets: bytes, key: bytes | None = None) -> Telegram:
     try:
-        return decode(octets)
+        return decode(octets, key)
+    except EncryptedError as error:
+        header = header_of(octets)
+        message = f"{told(asked)}: {error}"
+        raise UnreadableAnswerError(message, serial=header.id or "", status=header.status or 0, raw=octets) from error
     except FrameError as error:
         message = f"{told(asked)} sends a telegram that cannot be read: {error}"
         raise WrongAnswerError(message) from error

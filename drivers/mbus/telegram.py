@@ -58,6 +58,13 @@ def decode(octets: bytes, key: bytes | None = None) -> Telegram:
     return read_frame(parse_frame(octets), key)
 
 
+def header_of(octets: bytes) -> Header:
+    """The header of an answer whose records may be encrypted; raises `FrameError`."""
+    message = parse_frame(octets).user_data
+    at = security.authentication(message)[1] if message[0] == security.AUTHENTICATION else 0
+    return _header(message[at], message, at)[0]
+
+
 def read_frame(frame: Frame, key: bytes | None = None) -> Telegram:
     """Read a checked frame; `FrameError` where its user data cannot be believed."""
     if frame.from_master:

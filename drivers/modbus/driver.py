@@ -108,8 +108,10 @@ class ModbusDriver:
         """What the meter's model file declares."""
         return meter_models()[cast("MeterSettings", meter).model].read_budget_per_day
 
-    def decode(self, frame: bytes) -> dict[str, Any]:
+    def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """A read request or its answer, as a frame of TCP or RTU; words as numbers, what they mean is the model's."""
+        if key is not None:
+            return {"ok": False, "error": "Modbus frames are never encrypted; leave the key out"}
         return decoded(frame)
 
     def prove(self, model: str) -> list[str]:

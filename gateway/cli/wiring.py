@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from functools import partial
+from pathlib import Path
 from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
@@ -37,21 +39,32 @@ def load_settings(options: Options) -> Settings:
 @click.command
 @click.argument("protocol")
 @click.argument("frame", metavar="HEX")
+@click.option("--key", type=click.Path(path_type=Path), help="File with the meter's key, in hex, for encrypted frames.")
 @click.pass_obj
-def decode(options: Options, protocol: str, frame: str) -> None:
+def decode(options: Options, protocol: str, frame: str, key: Path | None) -> None:
     """Decode one frame given as hex digits; "-" reads one frame a line from standard input."""
     try:
         driver = drivers.find(protocol)
     except drivers.NoDriverError as error:
         raise Refused(str(error)) from error
     frames: Iterable[str] = filter(str.strip, sys.stdin) if frame == STDIN else (frame,)
+    decode_bytes = partial(driver.decode, key=None if key is None else _key(key))
     all_good = True
     for text in frames:
-        found = _decoded(driver.decode, text)
+        found = _decoded(decode_bytes, text)
         all_good = all_good and found["ok"]
         click.echo(json.dumps(found, ensure_ascii=False) if options.json else _frame_text(found))
     if not all_good:
         raise click.exceptions.Exit(REFUSED)
+
+
+def _key(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        message = f"--key {file} cannot be read ({reason}); name a file with the key in hex digits"
+        raise Refused(message) from error
 
 
 def _decoded(decode_bytes: Any, text: str) -> dict[str, Any]:  # noqa: ANN401 - Driver.decode

@@ -27,6 +27,16 @@ class WrongAnswerError(FieldError):
     """Something answered, but it cannot be believed: checksum, address, length, register, identity."""
 
 
+class UnreadableAnswerError(WrongAnswerError):
+    """The right device has answered, and its answer needs another key. It is kept as it came, to be read later."""
+
+    def __init__(self, message: str, *, serial: str, status: int, raw: bytes) -> None:
+        super().__init__(message)
+        self.serial = serial
+        self.status = status
+        self.raw = raw
+
+
 class LineDownError(FieldError):
     """The line itself is not there: connection refused or lost, device file missing."""
 
@@ -102,8 +112,11 @@ class Driver(Protocol):
     def reads_per_day(self, meter: BaseModel) -> int | None:
         """How many reads a day the battery of a meter with these settings is made for; None without a battery."""
 
-    def decode(self, frame: bytes) -> dict[str, Any]:
-        """One frame as a JSON-ready object for `submeter decode`; {"ok": False, "error": ...} for bad bytes."""
+    def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
+        """One frame as a JSON-ready object for `submeter decode`; {"ok": False, "error": ...} for bad bytes.
+
+        `key`: what the key file of an encrypted device holds.
+        """
 
 
 class BadgeReader(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.event import Alarm
 from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
-from gateway.ports.field import FieldError, LineDownError, NoAnswerError
+from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
 from gateway.service.battery import Battery
 from gateway.service.place import Placing
 
@@ -185,6 +185,8 @@ class Poller:
                 self._placing.note(heard[-1])
             except FieldError as error:
                 failed[meter] = error
+                if isinstance(error, UnreadableAnswerError):  # kept as it came: with the right key it can still be read
+                    heard.append(unread(meter, error, self._clock.now(), self._boot, trusted=self._clock.trusted()))
                 losses = losses + 1 if isinstance(error, LineDownError) else 0
             else:
                 losses = 0
@@ -204,7 +206,8 @@ class Poller:
         if heard or failed:
             await self._whole.well(now)
         for poll in heard:
-            await self._meters[poll.meter].well(now)
+            if poll.meter not in failed:
+                await self._meters[poll.meter].well(now)
         for meter, error in failed.items():
             silent = isinstance(error, NoAnswerError | LineDownError)
             await self._meters[meter].fail(METER_SILENT if silent else METER_WRONG, error, now)
@@ -277,6 +280,20 @@ def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
         readings=readings,
         raw=answer.raw,
         stored=answer.stored,
+    )
+
+
+def unread(meter: str, error: UnreadableAnswerError, at: datetime, boot: str, *, trusted: bool) -> Poll:
+    """An answer that could not be read yet, without readings."""
+    return Poll(
+        meter=meter,
+        at=at,
+        serial=error.serial,
+        status=error.status,
+        clock_trusted=trusted,
+        boot=boot,
+        readings=(),
+        raw=error.raw,
     )
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 FRAMES = Path(__file__).parents[1] / "data" / "mbus-frames.jsonl"
+ENCRYPTED = "681f1f680801727803491177040e162a101005f755fd4043d8088c4e50b8001f9093cfdd16"
+"""54.321 m3 in security mode 5, key 00 01 ... 0f"""
 MODEL, SERIAL = "itron-cf-55", "11127667"
 
 
@@ -56,6 +58,23 @@ def test_frames_from_standard_input_give_one_line_each_and_3_if_any_failed() -> 
     assert [each["ok"] for each in found] == [True, False, False, True]
     assert found[2]["error"] == "'xyz' is not hex; write two digits 0-9 a-f for each byte"
     assert found[0] == found[3]
+
+
+def test_an_encrypted_frame_is_decoded_with_the_key_in_a_file(tmp_path: Path) -> None:
+    key = tmp_path / "water.key"
+    key.write_text("000102030405060708090a0b0c0d0e0f\n")
+    text = f"{ENCRYPTED}\n{captured()['hex']}\n"
+    code, lines, err = piped(text, "--json", "decode", "mbus", "-", "--key", str(key))
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["records"][0]["value"] for line in lines] == ["54.321", "11127667"]
+
+    code, lines, err = piped(text, "--json", "decode", "mbus", "-", "--key", str(tmp_path / "none"))
+    assert (code, lines) == (3, [])
+    assert err.endswith("cannot be read (No such file or directory); name a file with the key in hex digits\n")
+
+    code, lines, _ = piped(f"{ENCRYPTED}\n", "--json", "decode", "modbus", "-", "--key", str(key))
+    assert code == 3
+    assert "leave the key out" in lines[0]
 
 
 def test_the_reader_of_the_output_may_leave() -> None:

@@ -73,8 +73,8 @@ class WireDriver:
     def reads_per_day(self, meter: BaseModel) -> int | None:
         raise NotImplementedError
 
-    def decode(self, frame: bytes) -> dict[str, Any]:
-        return {"ok": False, "error": frame.hex()}
+    def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
+        return {"ok": False, "error": f"{frame.hex()} {key}"}
 
 
 class ReaderKeys(BaseModel):

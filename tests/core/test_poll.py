@@ -10,7 +10,15 @@ import pytest
 
 from gateway.clock import SteppedClock
 from gateway.core.units import Scaled
-from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, RegisterValue, WrongAnswerError
+from gateway.ports.field import (
+    Answer,
+    FieldError,
+    LineDownError,
+    NoAnswerError,
+    RegisterValue,
+    UnreadableAnswerError,
+    WrongAnswerError,
+)
 from gateway.service.poll import Line, Poll, Poller, following, on_grid
 
 if TYPE_CHECKING:
@@ -310,3 +318,22 @@ def test_a_missed_deadline_is_counted_and_left_out_and_a_clock_set_back_starts_a
 ) -> None:
     coming, missed = following(at(due), at(now), QUARTER)
     assert (coming, missed) == (at(expected[0]), expected[1])
+
+
+async def test_an_answer_that_needs_another_key_is_kept_as_it_came(plant: Plant) -> None:
+    plant.field.errors["b"] = UnreadableAnswerError("the key does not fit", serial="17", status=2, raw=b"\x68\x01")
+    await plant.clock.step(at(0))
+    (polls,) = plant.book.rounds
+    assert [(poll.meter, len(poll.readings), poll.raw) for poll in polls] == [
+        ("a", 1, b"\x68"),
+        ("b", 0, b"\x68\x01"),
+        ("c", 1, b"\x68"),
+    ]
+    assert (polls[1].serial, polls[1].status, polls[1].at) == ("17", 2, at(0))
+    assert ("raised", "meter_wrong", "b") in plant.book.alarms
+    assert ("ended", "meter_wrong", "b") not in plant.book.alarms
+    assert [(count.meter, count.ok, count.failed) for count in plant.poller.counts().meters] == [
+        ("a", 1, 0),
+        ("b", 0, 1),
+        ("c", 1, 0),
+    ]

@@ -13,8 +13,8 @@ ORIGINS = ("captured", "manual", "constructed")
 
 
 def best_origin(path: Path) -> str:
-    proofs = tomllib.loads(path.read_text("utf-8"))["proof"]
-    return min((proof["origin"] for proof in proofs), key=ORIGINS.index)
+    origins = {str(proof["origin"]) for proof in tomllib.loads(path.read_text("utf-8"))["proof"]}
+    return min(origins, key=ORIGINS.index)
 
 
 @pytest.mark.parametrize("protocol", ["mbus", "modbus"])
