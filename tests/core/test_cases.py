@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -10,26 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core import casework
+from tests.core import casefile, casework
 from tests.core.laundrywork import laundry
 
 if TYPE_CHECKING:
-    from tests.core.casework import Case
+    from tests.core.casefile import Case
 
 OURS = Path(__file__).parent.parent / "data" / "billing-cases.json"
-FORMAT = "billing-cases/1"
 OPERATIONS = {**casework.OPERATIONS, "laundry": laundry}
 
 
 def _cases() -> list[Case]:
     """All cases of the file; of our own copy those of the operations that exist."""
     path = Path(os.environ.get("CASES") or OURS)
-    document = json.loads(path.read_text(encoding="utf-8"))
-    assert document["format"] == FORMAT, f"{path}: the format is {document['format']!r}, not {FORMAT!r}"
     wanted = [name for name in os.environ.get("OPS", "").split(",") if name]
     if not wanted and path.resolve() == OURS:
         wanted = list(OPERATIONS)
-    return [case for case in document["cases"] if not wanted or case["op"] in wanted]
+    try:
+        return casefile.read(path, wanted)
+    except casefile.CaseFileError as error:
+        raise pytest.Collector.CollectError(str(error)) from error
 
 
 @pytest.mark.parametrize("case", _cases(), ids=lambda case: str(case["id"]))
