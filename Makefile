@@ -7,10 +7,12 @@ BIN := .venv/bin
 LOCKED := install --quiet --disable-pip-version-check --require-hashes
 export PYTHON
 
-.PHONY: demo test torture check cases lock clean help run-tools test-tools
+.PHONY: setup demo test torture check cases lock clean help run-tools test-tools
 
-demo: run-tools ## a simulated building month, billed by the real daemon [DEMO_SECONDS=60] [BROKER=host:port] [BUILDING=folder]
+setup: run-tools ## .venv/bin/submeter, and a broker for demo and simulate [BROKER=host:port]
 	@[ -n "$(BROKER)" ] || scripts/get-mosquitto || { echo "Taking amqtt (MQTT 3.1.1) instead."; $(MAKE) .tools/amqtt/.done; }
+
+demo: setup ## a simulated building month, billed by the real daemon [DEMO_SECONDS=60] [BROKER=host:port] [BUILDING=folder]
 	@$(BIN)/python -m simulators.demo
 
 test: test-tools ## all tests [STRICT=1: a skipped test fails]

@@ -11,33 +11,18 @@ only if all agrees), BROKER (host:port), BUILDING (folder with devices.toml and 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import shutil
-import signal
-import sys
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simulators import truth
-from simulators.broker import AddressError, BrokerError
-from simulators.clock import ClockError
-from simulators.processes import ChildError, Children
+from simulators.console import RequestError, exit_code, own_folder, until_interrupted
+from simulators.processes import Children
 from simulators.run import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SONNENHOF = Path(__file__).parent / "buildings" / "sonnenhof"
 FOLDER = Path("build") / "demo"
-ENDED, FAILED, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 3, 4, 130
-
-
-class RequestError(Exception):
-    """The environment asks for something that is not possible. The text is one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,70 +47,26 @@ def request() -> Request:
     )
 
 
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """An empty folder for this run, which stays when it ends; RequestError while another run has it."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with FOLDER.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"Another demo is running in {FOLDER}: end it first, or start this one in another folder."
-            raise RequestError(message) from error
-        shutil.rmtree(FOLDER)
-        FOLDER.mkdir()
-        yield FOLDER.resolve()
-
-
 async def demo(asked: Request, folder: Path) -> bool:
     """Let the months pass until the time is up; whether all agreed."""
-    building = truth.load(asked.building)
+    building, config = truth.load(asked.building), folder / "gateway.toml"
     with tempfile.TemporaryDirectory(prefix="submeter-") as short:  # the path of a socket has room for 107 bytes
         async with Children(folder) as children:
-            run = Run(building, asked.building / "property.toml", folder, Path(short) / "clock", children)
+            run = Run(building, folder, Path(short) / "clock", children)
             try:
-                await run.begin(asked.broker)
+                await run.begin(asked.broker, config)
+                await run.employ(config, asked.building / "property.toml")
                 return await run.months(asked.seconds)
             finally:
                 await run.close()
 
 
-async def until_interrupted(asked: Request, folder: Path) -> int:
-    """The exit code; Ctrl-C, SIGTERM and a closed terminal end all children first."""
-    work = asyncio.create_task(demo(asked, folder))
-    interrupted = asyncio.Event()
-
-    def interrupt() -> None:
-        if not interrupted.is_set():  # the second Ctrl-C must not disturb the tidying up after the first
-            interrupted.set()
-            work.cancel()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, interrupt)
-    try:
-        return ENDED if await work else FAILED
-    except asyncio.CancelledError:
-        print("Ended.", flush=True)
-        return ENDED if asked.seconds is None else INTERRUPTED
-
-
 def main() -> int:
     """Run the demo as the environment asks; the exit code."""
-    try:
-        asked = request()
-        with own_folder() as folder:
-            return asyncio.run(until_interrupted(asked, folder))
-    except (RequestError, AddressError, truth.TruthError) as error:
-        print(error, file=sys.stderr)
-        return REFUSED
-    except BrokerError as error:
-        print(error, file=sys.stderr)
-        return UNREACHABLE
-    except (ChildError, ClockError) as error:
-        print(error, file=sys.stderr)
-        return FAILED
+    asked = request()
+    with own_folder(FOLDER, "demo") as folder:
+        return asyncio.run(until_interrupted(demo(asked, folder), endless=asked.seconds is None))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

@@ -221,7 +221,7 @@ def readable(event: dict[str, Any]) -> str:
     why = "" if payer["reason"] == "occupancy" else f" ({payer['reason']})"
     kind = "" if data["kind"] == "charge" else f" {data['kind']}"
     return (
-        f"acknowledged {event['seq']:>3}{kind}  {event['subject'].removeprefix('charges/'):<11}{payer['id'] + why:<28}"
+        f"acknowledged {event['seq']:>3}{kind}  {event['subject'].removeprefix('charges/'):<10} {payer['id'] + why:<28}"
         f"{data['register']:<21}{_days(data['period']):<14}{data['quantity']:>9} {data['unit']:<6}"
         f"x {data['unit_price']} = {data['amount']:>7} {data['currency']}"
     )

@@ -145,6 +145,12 @@ def _run() -> click.Command:
     return run
 
 
+def _simulate() -> click.Command:
+    from gateway.cli.simulate import simulate
+
+    return simulate
+
+
 def _end(_number: int, _frame: object) -> None:
     os._exit(0)  # nothing is in flight yet, and an exception could be lost wherever it happens to be raised
 
@@ -183,6 +189,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "reading": _reading,
     "restore": _restore,
     "run": _run,
+    "simulate": _simulate,
 }
 
 

@@ -12,7 +12,19 @@ from tests.adapters.served import serving
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 LINES = [shlex.split(line)[1:] for line in MANUAL.splitlines() if line.startswith("    submeter ")]
-ELSEWHERE = {"check", "decode", "explain", "import", "migrate", "read", "run", "backup", "restore", "doctor"}
+ELSEWHERE = {
+    "check",
+    "decode",
+    "explain",
+    "import",
+    "migrate",
+    "read",
+    "run",
+    "backup",
+    "restore",
+    "doctor",
+    "simulate",
+}
 """commands that other pages are about"""
 
 
