@@ -41,6 +41,8 @@ class LineSettings:
     baud: int
     parity: Parity
     stop_bits: StopBits = 1
+    drops_damaged: bool = True
+    """whether octets with a wrong parity are dropped; otherwise they come as they are, and show a collision"""
 
     def octets(self, count: int) -> float:
         """Seconds that `count` octets are under way."""
@@ -138,13 +140,13 @@ def _is_pty(device: str) -> bool:
 
 
 def _set_up(fd: int, line: LineSettings) -> None:
-    """What pyserial leaves open: octets with a wrong parity are dropped, a read of nothing means the end of the line.
+    """What pyserial leaves open: whether octets with a wrong parity are dropped, and that nothing read is the end.
 
     TIOCEXCL keeps out programs that do not look at the lock. On a pty it would outlive a killed process.
     """
     attributes = termios.tcgetattr(fd)
     attributes[_CONTROL_CHARACTERS][termios.VMIN] = 1
-    if line.parity != "none":
+    if line.parity != "none" and line.drops_damaged:
         attributes[_INPUT_FLAGS] |= termios.INPCK | termios.IGNPAR
     termios.tcsetattr(fd, termios.TCSANOW, attributes)
     if not _is_pty(line.device):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from drivers import serial
 from drivers.mbus import secondary
@@ -16,14 +16,15 @@ from drivers.mbus.link import Timing, split
 from drivers.mbus.master import Taken
 from drivers.mbus.model import MODELS
 from drivers.mbus.report import describe
+from drivers.mbus.scan import WAYS, Speed, scan
 from drivers.mbus.telegram import decode
 from drivers.mbus.transport import tcp
 from drivers.model import Strict, mismatches, stored_mismatches
 from drivers.wire import WireSettings
-from gateway.ports.field import WrongAnswerError
+from gateway.ports.field import ScanRefusedError, WrongAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from typing import Self
 
     from pydantic import BaseModel
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from drivers.mbus.master import Asked
     from drivers.mbus.transport import Connect
     from gateway.ports.clock import Clock
-    from gateway.ports.field import MeterBus
+    from gateway.ports.field import MeterBus, Scanned, ScanOrder
 
 _CONNECT_SECONDS = 5.0
 _TCP_LATENCY, _SERIAL_LATENCY = 0.1, 0.02
@@ -81,10 +82,11 @@ class BusSettings(WireSettings):
         usual = _TCP_LATENCY if self.device is None else _SERIAL_LATENCY
         return Timing(baud=self.baud, latency=usual if self.latency is None else self.latency, timeout=self.timeout)
 
-    def connect(self) -> Connect:
-        """How to open this line."""
+    def connect(self, *, drops_damaged: bool = True) -> Connect:
+        """How to open this line; a search wants to see octets that are damaged: they may be a collision."""
         if self.device is not None:
-            return partial(serial.connect, serial.LineSettings(device=self.device, baud=self.baud, parity="even"))
+            line = serial.LineSettings(device=self.device, baud=self.baud, parity="even", drops_damaged=drops_damaged)
+            return partial(serial.connect, line)
         if self.host is None or self.port is None:  # only for the type checker: the validators saw to it
             raise TypeError(self)
         return tcp(self.host, self.port, _CONNECT_SECONDS)
@@ -151,9 +153,10 @@ class MeterSettings(Strict):
 
 
 class MBusDriver:
-    """Satisfies `gateway.ports.field.Driver`."""
+    """Satisfies `gateway.ports.field.Driver` and `Scanner`."""
 
     name = "mbus"
+    ways: tuple[str, ...] = WAYS
     bus_schema: type[BaseModel] = BusSettings
     meter_schema: type[BaseModel] = MeterSettings
 
@@ -171,6 +174,18 @@ class MBusDriver:
         """What the meter's model file declares."""
         wired = MeterSettings.model_validate(meter)
         return MODELS[wired.model].reads_per_day(selected=wired.address is None)
+
+    def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
+        """Search by secondary or by primary addresses, at one baud rate after the other."""
+        line = BusSettings.model_validate(bus)
+        for baud in order.speeds:
+            if line.device is None and baud != line.baud:
+                message = (
+                    f"the baud rate behind {line.host} is the level converter's own; set it there and in the settings"
+                )
+                raise ScanRefusedError(message)
+            _speed(line, baud)
+        return scan(partial(_speed, line), order.speeds or (line.baud,), order)
 
     def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """One frame as a JSON-ready object; {"ok": False, "error": sentence} for a malformed one."""
@@ -194,6 +209,14 @@ class MBusDriver:
             found += mismatches(proof, read.serial, read.status, read.values)
             found += stored_mismatches(proof, read.stored)
         return found
+
+
+def _speed(line: BusSettings, baud: int) -> Speed:
+    try:
+        at = BusSettings.model_validate({**line.model_dump(), "baud": baud})
+    except ValidationError as error:
+        raise ScanRefusedError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    return Speed(baud=baud, timing=at.timing, connect=at.connect(drops_damaged=False))
 
 
 def _wired(settings: MeterSettings) -> Wired:

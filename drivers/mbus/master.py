@@ -126,6 +126,12 @@ class Master:
         self._silent = octets is not None or receiver.problem is None  # otherwise who sent it may go on
         return octets, receiver.problem
 
+    async def surplus(self) -> bool:
+        """Whether anybody goes on after an answer, or still begins one of his own."""
+        octets = await self._line.receive(max(0, self._answers_end - asyncio.get_running_loop().time()))
+        self._silent = not octets
+        return bool(octets)
+
     async def _telegrams(self, asked: Asked, key: bytes | None, *, fcb: bool) -> tuple[Taken, ...]:
         taken: list[Taken] = []
         while not taken or taken[-1].telegram.more_records_follow:

@@ -15,7 +15,7 @@ SELECTED = 0xFD
 """the primary address by which the selected meter is spoken to"""
 ANY_NUMBER = "ffffffff"
 _ANY_MAKER, _ANY = 0xFFFF, 0xFF
-_TEXT = re.compile(r"[0-9f]{8}([0-9a-f]{8})?", re.IGNORECASE)
+_TEXT = re.compile(r"[0-9a-f]{8}([0-9a-f]{8})?", re.IGNORECASE)
 _LONG_HEADERS: dict[int, Literal["little", "big"]] = {0x72: "little", 0x76: "big"}
 _FIXED = {0x73: False, 0x77: True}
 """CI of the fixed structure -> whether the most significant octet comes first"""

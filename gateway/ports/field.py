@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
     from pydantic import BaseModel
@@ -116,6 +116,77 @@ class Driver(Protocol):
         """One frame as a JSON-ready object for `submeter decode`; {"ok": False, "error": ...} for bad bytes.
 
         `key`: what the key file of an encrypted device holds.
+        """
+
+
+class ScanRefusedError(ValueError):
+    """A line cannot be searched like that. The text is one sentence for the installer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOrder:
+    """How a line is searched."""
+
+    way: str = ""
+    """one of the driver's `ways`; "": the first of them"""
+    speeds: tuple[int, ...] = ()
+    """baud rates, one after the other; none: the line's own"""
+    rest: str = ""
+    """from a `ScanProgress`: to go on from there"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that a search has found."""
+
+    wiring: Mapping[str, str | int]
+    """keys of the driver's `meter_schema` that reach it: its address, and the model where one is known"""
+    facts: Mapping[str, str | int | None]
+    """what it says of itself, in words for a table; the same names for every device of a search"""
+    speed: int | None
+    """baud rate at which it answered; None where the line has none"""
+    raw: bytes
+    """the telegram that told it"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanTrouble:
+    """A place where something answers that is no single device."""
+
+    place: str
+    text: str
+    """one sentence for the installer"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanProgress:
+    """How far a search has come."""
+
+    place: str
+    """what was asked last, such as "address 5" """
+    percent: int
+    """of the way at this speed"""
+    woken: int
+    """how often every device on the line has been woken so far, beside being read itself"""
+    rest: str
+    """for `ScanOrder.rest`"""
+
+
+Scanned = Device | ScanTrouble | ScanProgress
+
+
+@runtime_checkable
+class Scanner(Protocol):
+    """A driver that can search its lines."""
+
+    ways: tuple[str, ...]
+    """the ways in which it does, the usual one first"""
+
+    def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
+        """Search the line: what is found, as it is found, and after each step the progress.
+
+        ScanRefusedError for an order that the driver cannot carry out, FieldError where the line fails. Closing the
+        generator lets go of the line.
         """
 
 

@@ -1,0 +1,211 @@
+"""The search of a line, at one baud rate after the other, as the gateway asks for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from drivers.mbus import search
+from drivers.mbus.finder import look
+from drivers.mbus.frame import parse_frame
+from drivers.mbus.master import Master, told
+from drivers.mbus.model import MODELS
+from drivers.mbus.search import Search, Way
+from drivers.mbus.secondary import SELECTED, Identity, identity
+from gateway.ports.field import Device, ScanProgress, ScanRefusedError, ScanTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from drivers.mbus.link import Timing
+    from drivers.mbus.search import Step
+    from drivers.mbus.transport import Line
+    from gateway.ports.field import Scanned, ScanOrder
+
+WAYS: tuple[Way, ...] = ("secondary", "primary")
+OTHERS = (
+    "ACW",
+    "ABB",
+    "AMT",
+    "DME",
+    "EFE",
+    "ELR",
+    "ELV",
+    "GAV",
+    "HYD",
+    "ITR",
+    "KAM",
+    "LUG",
+    "NZR",
+    "REL",
+    "SON",
+    "ZRI",
+)
+"""makers of wired meters (FLAG association) to try, beside those of the model files, where meters share a number"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How to open the line at one baud rate."""
+
+    baud: int
+    timing: Timing
+    connect: Callable[[], Awaitable[Line]]
+
+
+async def scan(at: Callable[[int], Speed], speeds: tuple[int, ...], order: ScanOrder) -> AsyncGenerator[Scanned, None]:
+    """See `gateway.ports.field.Scanner`. `at` says how to open the line at a baud rate."""
+    left, going = _begun(speeds, order)
+    while left:
+        speed = at(left[0])
+        line = await speed.connect()
+        try:
+            async for scanned in _one_speed(line, speed, going, left):
+                yield scanned
+        finally:
+            await line.close()
+        left = left[1:]
+        going = _next_speed(order, going)
+
+
+def _begun(speeds: tuple[int, ...], order: ScanOrder) -> tuple[tuple[int, ...], Search]:
+    if order.way not in (*WAYS, ""):
+        message = f'"{order.way}" is no way to search an M-Bus line; write {" or ".join(WAYS)}'
+        raise ScanRefusedError(message)
+    if not order.rest:
+        return speeds, _from_the_beginning(order)
+    try:
+        rest = json.loads(order.rest)
+        return tuple(map(int, rest["speeds"])), search.resume(rest["search"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = "what is kept of the earlier search cannot be read; search from the beginning"
+        raise ScanRefusedError(message) from error
+
+
+def _from_the_beginning(order: ScanOrder) -> Search:
+    way = next(each for each in get_args(Way) if each == (order.way or WAYS[0]))
+    known = {*OTHERS, *(model.identity.manufacturer for model in MODELS.values())}
+    return search.begin(way, sorted(map(_code, known)))
+
+
+def _next_speed(order: ScanOrder, before: Search) -> Search:
+    """Who was found at an earlier speed is not found again."""
+    begun = _from_the_beginning(order)
+    begun.seen, begun.selections = before.seen, before.selections
+    return begun
+
+
+async def _one_speed(
+    line: Line, speed: Speed, going: Search, left: tuple[int, ...]
+) -> AsyncGenerator[Device | ScanTrouble | ScanProgress, None]:
+    master = Master(line, speed.timing)
+    while (step := going.next()) is not None:
+        heard = await look(master, going, step)
+        if heard.who == "one":
+            found = _device(step, heard.octets, speed.baud)
+            if going.one(step, str(found.facts["secondary"] or step.place)):
+                yield found
+        elif heard.who == "nobody":
+            going.silence(step)
+        elif not going.several(step, surely=heard.surely):
+            yield ScanTrouble(place=told(step.asked), text=_trouble(step))
+        rest = json.dumps({"speeds": left, "search": going.dump()})
+        yield ScanProgress(
+            place=f"{told(step.asked)} at {speed.baud} baud",
+            percent=going.percent(),
+            woken=going.selections,
+            rest=rest,
+        )
+
+
+def _trouble(step: Step) -> str:
+    if isinstance(step.asked, int):
+        return "several meters answer, or one whose answer never arrives whole; search by secondary address"
+    return (
+        "several meters share this secondary address, or one does whose answer never arrives whole; connect them one"
+        " by one and give them primary addresses"
+    )
+
+
+def _device(step: Step, octets: bytes, baud: int) -> Device:
+    frame = parse_frame(octets)
+    who = identity(frame.user_data)
+    address = step.asked if isinstance(step.asked, int) else frame.address
+    known = None if who is None else _model(who)
+    own = None if address == SELECTED else address
+    by_number = not isinstance(step.asked, int) and who is not None
+    wiring: dict[str, str | int] = {"secondary": str(who)} if by_number else {"address": address}
+    return Device(
+        wiring={"model": known, **wiring} if known else wiring,
+        facts={
+            "address": own,
+            "secondary": None if who is None else str(who),
+            "manufacturer": None if who is None or who.manufacturer is None else letters(who.manufacturer),
+            "medium": None if who is None else MEDIA.get(who.medium, f"{who.medium:02x}"),
+            "version": None if who is None else who.version,
+            "model": known,
+        },
+        speed=baud,
+        raw=octets,
+    )
+
+
+def _model(who: Identity) -> str | None:
+    """The model file for meters that identify themselves like this."""
+    if who.manufacturer is None:
+        return None
+    maker = letters(who.manufacturer)
+    for name, model in MODELS.items():
+        wanted = model.identity
+        if (wanted.manufacturer, wanted.medium) == (maker, who.medium) and wanted.version in (None, who.version):
+            return name
+    return None
+
+
+def letters(code: int) -> str:
+    """The three letters of a manufacturer's code (EN 62056-21)."""
+    return "".join(chr(64 + (code >> shift & 0x1F)) for shift in (10, 5, 0))
+
+
+def _code(maker: str) -> int:
+    first, second, third = (ord(letter) - 64 for letter in maker)
+    return first << 10 | second << 5 | third
+
+
+MEDIA = {
+    0x00: "other",
+    0x01: "oil",
+    0x02: "electricity",
+    0x03: "gas",
+    0x04: "heat",
+    0x05: "steam",
+    0x06: "warm water",
+    0x07: "water",
+    0x08: "heat cost allocator",
+    0x09: "compressed air",
+    0x0A: "cooling (outlet)",
+    0x0B: "cooling (inlet)",
+    0x0C: "heat (inlet)",
+    0x0D: "heat and cooling",
+    0x0E: "bus or system",
+    0x0F: "unknown",
+    0x14: "calorific value",
+    0x15: "hot water",
+    0x16: "cold water",
+    0x17: "dual water",
+    0x18: "pressure",
+    0x19: "A/D converter",
+    0x1A: "smoke detector",
+    0x1B: "room sensor",
+    0x1C: "gas detector",
+    0x20: "breaker",
+    0x21: "valve",
+    0x25: "display",
+    0x28: "waste water",
+    0x29: "waste",
+    0x31: "communication controller",
+    0x36: "radio converter",
+    0x37: "radio converter (meter side)",
+}
+"""EN 13757-3, table of the media"""
