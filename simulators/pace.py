@@ -31,6 +31,7 @@ class Pacer:
         self._grain = grain
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
+        self._idle.set()
 
     def look(self) -> None:
         """Set the timer to what is due next."""

@@ -132,6 +132,7 @@ class MBusWire(Wire, Bus):
         Wire.__init__(self, link)
         Bus.__init__(self, slaves, baud=baud, turnaround=turnaround)
         self._pacer = Pacer(self, self.put)
+        self.changed = self._pacer.look
 
     def plug(self) -> None:
         """See `Wire.plug`."""
@@ -144,12 +145,10 @@ class MBusWire(Wire, Bus):
         if self._ends is not None:
             self.baud = _speed(self._ends[0])
         self.send(octets, asyncio.get_running_loop().time())
-        self._pacer.look()
 
     def say(self, octets: bytes, after: float = 0.0) -> None:
         """See `Wire.say`."""
         self.talk(octets, asyncio.get_running_loop().time() + after)
-        self._pacer.look()
 
     def fall_silent(self) -> None:
         """See `Wire.fall_silent`."""

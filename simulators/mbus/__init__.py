@@ -21,14 +21,17 @@ what it cost its battery: reads and everybody's selections. `slave.secondary()` 
 """
 
 from simulators.mbus.bus import Bus
+from simulators.mbus.faults import FAULTS, Chance, Fault
 from simulators.mbus.frames import Frame, Listener, long_frame, short_frame
 from simulators.mbus.lines import Direct, Line
-from simulators.mbus.slave import Fault, Slave
-from simulators.mbus.telegrams import Captured, Counter, bcd, captured_telegrams, type_f
+from simulators.mbus.slave import Slave
+from simulators.mbus.telegrams import Captured, Counter, bcd, captured, captured_telegrams, telegrams_of_models, type_f
 
 __all__ = [
+    "FAULTS",
     "Bus",
     "Captured",
+    "Chance",
     "Counter",
     "Direct",
     "Fault",
@@ -37,8 +40,10 @@ __all__ = [
     "Listener",
     "Slave",
     "bcd",
+    "captured",
     "captured_telegrams",
     "long_frame",
     "short_frame",
+    "telegrams_of_models",
     "type_f",
 ]

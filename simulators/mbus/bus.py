@@ -42,8 +42,11 @@ class Bus:
         """in both directions"""
         self.requests = 0
         """good frames of the master"""
+        self.changed: Callable[[], None] = _nobody
+        """called whenever something new is under way to the master"""
         self._ears: dict[int, Listener] = {}
         self._sent = 0.0
+        self._other_until = 0.0
         self._talks: list[Talk] = []
         self._arrivals: deque[Arrival] = deque()
 
@@ -56,15 +59,27 @@ class Bus:
         """The master hands over octets."""
         self._sent = max(self._sent, now)
         listener = self._ears.setdefault(self.baud, Listener())
+        lost = self._sent < self._other_until
         if self.echo:
             self.talk(octets, self._sent)
         for octet in octets:
             self._sent += BITS * self.bit
-            for heard in bytes([octet]) if self.noise is None else self.noise(bytes([octet])):
+            for heard in b"" if lost else self._noisy(bytes([octet])):
                 frame = listener.feed(heard)
                 if frame is not None:
                     self.requests += 1
                     self._hear(frame, self._sent)
+
+    def intrude(self, octets: bytes, now: float) -> None:
+        """A second master sends. Who begins while the other one sends is heard by nobody; the answers go to both."""
+        if now < max(self._sent, self._other_until):
+            return
+        self._other_until = now + len(octets) * BITS * self.bit
+        listener = Listener()
+        for i, octet in enumerate(octets):
+            frame = listener.feed(octet)
+            if frame is not None:
+                self._hear(frame, now + (i + 1) * BITS * self.bit)
 
     def talk(self, octets: bytes, start: float) -> None:
         """Put octets on the wire towards the master."""
@@ -72,11 +87,12 @@ class Bus:
         if all(talk.end <= start for talk in self._talks):
             self._talks = [new]
             self._arrivals += new.arrivals()
-            return
-        self._talks.append(new)
-        before = [arrival for arrival in self._arrivals if arrival[0] <= start]
-        since = [arrival for arrival in overlay(self._talks, self.bit) if arrival[0] > start]
-        self._arrivals = deque(before + since)
+        else:
+            self._talks.append(new)
+            before = [arrival for arrival in self._arrivals if arrival[0] <= start]
+            since = [arrival for arrival in overlay(self._talks, self.bit) if arrival[0] > start]
+            self._arrivals = deque(before + since)
+        self.changed()
 
     def due(self, grain: float) -> float | None:
         """See `simulators.pace.Source`."""
@@ -95,12 +111,16 @@ class Bus:
         taken = bytearray()
         while self._arrivals and self._arrivals[0][0] <= now:
             taken.append(self._arrivals.popleft()[1])
-        return bytes(taken) if self.noise is None else self.noise(bytes(taken))
+        return self._noisy(bytes(taken))
 
     def drop(self) -> None:
         """Forget all that is under way."""
         self._talks, self._ears, self._sent = [], {}, 0.0
+        self._other_until = 0.0
         self._arrivals.clear()
+
+    def _noisy(self, octets: bytes) -> bytes:
+        return octets if self.noise is None else self.noise(octets)
 
     def _hear(self, frame: Frame, at: float) -> None:
         for slave in tuple(self.slaves.values()):
@@ -109,5 +129,9 @@ class Bus:
             answer = slave.hear(frame)
             if answer:
                 turnaround = BITS * self.bit if self.turnaround is None else self.turnaround
-                self.talk(answer, at + turnaround + slave.lag)
+                self.talk(answer, at + turnaround + slave.delay)
             slave.answered()
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""

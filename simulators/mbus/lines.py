@@ -24,6 +24,7 @@ class Line(Bus, Port):
         Port.__init__(self)
         self._callers: set[asyncio.StreamWriter] = set()
         self._pacer = Pacer(self, self._put)
+        self.changed = self._pacer.look
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what the caller sends, as long as he stays."""
@@ -31,7 +32,6 @@ class Line(Bus, Port):
         try:
             while data := await reader.read(4096):
                 self.send(data, asyncio.get_running_loop().time())
-                self._pacer.look()
             await self._pacer.idle()
         finally:
             self._callers.discard(writer)
@@ -59,11 +59,11 @@ class Direct:
         self._heard = bytearray()
         self._came = asyncio.Event()
         self._pacer = Pacer(bus, self._put, grain=grain)
+        bus.changed = self._pacer.look
 
     async def send(self, octets: bytes) -> None:
         """Put octets on the bus; returns at once."""
         self.bus.send(octets, asyncio.get_running_loop().time())
-        self._pacer.look()
 
     async def receive(self, seconds: float) -> bytes:
         """What has come, at least one octet; none where `seconds` pass in silence."""

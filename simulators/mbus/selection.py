@@ -12,10 +12,10 @@ def matches(mask: bytes, secondary: bytes, fabrication: str | None) -> bool:
 
     `mask` is number (BCD, least significant byte first), manufacturer, version, medium; perhaps a fabrication number
     record (0C 78 and four bytes BCD) after it, which only a slave with that record can match. `secondary` are the
-    slave's own eight octets, `fabrication` its eight digits.
+    slave's own eight octets (four with the fixed structure, which names no manufacturer), `fabrication` its digits.
     """
     head, record = mask[:_SECONDARY_LENGTH], mask[_SECONDARY_LENGTH:]
-    if len(head) < _SECONDARY_LENGTH or not _secondary(head, secondary):
+    if len(head) < _SECONDARY_LENGTH or not secondary or not _secondary(head, secondary):
         return False
     if not record:
         return True
@@ -26,7 +26,7 @@ def matches(mask: bytes, secondary: bytes, fabrication: str | None) -> bool:
 
 def _secondary(mask: bytes, own: bytes) -> bool:
     manufacturer = mask[4:6] == b"\xff\xff" or mask[4:6] == own[4:6]
-    rest = all(asked in {0xFF, there} for asked, there in zip(mask[6:], own[6:], strict=True))
+    rest = all(asked == 0xFF or own[i : i + 1] == bytes([asked]) for i, asked in enumerate(mask[6:], 6))
     return manufacturer and rest and _digits(mask[:4], own[:4])
 
 

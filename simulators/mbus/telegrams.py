@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from typing import Literal
 
 TELEGRAMS = Path(__file__).parent / "telegrams.toml"
-ADDRESS, NUMBER, ACCESS, STATUS, RECORDS = 5, 7, 15, 16, 19
-"""places in a captured long frame with the long header: A, identification number, access number, status, records"""
+MODELS = Path(__file__).parents[2] / "drivers" / "mbus" / "models"
+ADDRESS, CI, NUMBER, SIGNATURE, RECORDS = 5, 6, 7, 17, 19
+"""places in a long frame with the long header"""
+_FABRICATION = bytes.fromhex("0c78")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """Places in a long frame, None for what its header lacks. M-Bus documentation 4.8, 6.1 to 6.3."""
+
+    number: int | None
+    access: int | None
+    status: int | None
+    records: int
+    secondary: int = 0
+    """octets from the number on that a selection compares"""
+
+
+_LONG = Header(number=7, access=15, status=16, records=RECORDS, secondary=8)
+_FIXED = Header(number=7, access=11, status=12, records=15, secondary=4)
+_HEADERS = {
+    0x72: _LONG,
+    0x76: _LONG,
+    0x73: _FIXED,
+    0x77: _FIXED,
+    0x7A: Header(number=None, access=7, status=8, records=11),
+}
+_NONE = Header(number=None, access=None, status=None, records=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +62,15 @@ class Captured:
     """A telegram of a real meter and the places in it that change."""
 
     raw: bytes
-    serial_place: int | None
+    serial_place: int | None = None
     """the fabrication number, 0C 78"""
-    time_place: int | None
-    counters: dict[str, Counter]
+    time_place: int | None = None
+    counters: dict[str, Counter] = field(default_factory=dict)
+
+    @property
+    def header(self) -> Header:
+        """By its CI field."""
+        return _HEADERS.get(self.raw[CI], _NONE)
 
 
 def bcd(number: int, size: int) -> bytes:
@@ -61,10 +90,36 @@ def with_checksum(frame: bytearray) -> bytes:
     return bytes(frame)
 
 
+def type_f_time(octets: bytes) -> datetime:
+    """The time that four octets of type F say. ValueError for none."""
+    minute, hour, day, month = octets
+    year = 2000 + (day >> 5 | (month >> 4) << 3)
+    return datetime(year, month & 0x0F, day & 0x1F, hour & 0x1F, minute & 0x3F, tzinfo=UTC)
+
+
+def captured(raw: bytes) -> Captured:
+    """A telegram of which only the header and the fabrication number change."""
+    start = _HEADERS.get(raw[CI], _NONE).records
+    place = raw.find(_FABRICATION, start)
+    return Captured(raw=raw, serial_place=place + len(_FABRICATION) if place >= 0 else None)
+
+
 def captured_telegrams(path: Path = TELEGRAMS) -> dict[str, Captured]:
     """Model name -> its telegram."""
     with path.open("rb") as file:
         return {model: _captured(entry) for model, entry in tomllib.load(file).items()}
+
+
+def telegrams_of_models(folder: Path = MODELS) -> dict[str, Captured]:
+    """The captured telegrams that prove the models, as data; model name -> telegram with the long header."""
+    found = {}
+    for path in sorted(folder.glob("*.toml")):
+        with path.open("rb") as file:
+            for proof in tomllib.load(file).get("proof", ()):
+                raw = bytes.fromhex(proof["raw"])
+                if proof["origin"] == "captured" and raw[CI] == 0x72:
+                    found[path.stem] = captured(raw)
+    return found
 
 
 def _captured(entry: dict[str, object]) -> Captured:
