@@ -18,7 +18,10 @@ _RSP_UD = 0x08
 
 
 def encrypted(telegram: bytes, key: bytes, mode: Mode) -> bytes:
-    """A telegram with the long header, its records encrypted as far as 15 blocks go; the rest stays readable."""
+    """A telegram with the long header, its records encrypted as far as 15 blocks go; the rest stays readable.
+
+    ValueError where the frame becomes too long.
+    """
     from Crypto.Cipher import AES  # noqa: PLC0415 - only who plays encrypted meters needs it
 
     records = _CHECK + telegram[RECORDS:-2]

@@ -76,7 +76,7 @@ class Slave:
     more: tuple[Captured, ...] = ()
     """telegrams that follow the first, each asked for with a toggled FCB"""
     readouts: dict[int, tuple[Captured, ...]] = field(default_factory=dict)
-    """what an application reset with this sub-code (its high half) leads to; else all"""
+    """what an application reset with this sub-code leads to, by its high half; the low half counts telegrams from 1"""
     alarm: int | None = None
     """what REQ_UD1 is answered with; None: no data of class 1, a confirmation"""
     key: bytes | None = None
@@ -247,24 +247,23 @@ class Slave:
         if data[0] == _RESET:
             self._subcode = data[1] if len(data) > 1 else 0
             self._chosen = []
-            self._start_at((self._subcode & 0x0F) - 1)
+            self._start_at(self._subcode & 0x0F)
         elif data[0] == _DATA:
             self._take(data[1:])
         elif data[0] in _BAUD:
             self._next_baud = _BAUD[data[0]]
 
-    def _start_at(self, before: int) -> None:
-        """The next telegram is the one after this, whatever the FCB."""
+    def _start_at(self, number: int) -> None:
+        """The next telegram is this one, from 1 on, whatever the FCB; 0: the first as well."""
         for selected in (False, True):
-            start = _Image(telegram=before if before >= 0 else None)
-            self._images[_Function.REQ_UD2, selected] = start
+            self._images[_Function.REQ_UD2, selected] = _Image(telegram=number - 2 if number > 1 else None)
 
     def _take(self, data: bytes) -> None:
         told = records.split(data)[0]
         chosen = [each for each in told if each.dib[0] & 0x0F == _FOR_READOUT]
         if chosen or any(each.dib[0] == records.GLOBAL_READOUT for each in told):
             self._chosen = chosen
-            self._start_at(-1)
+            self._start_at(1)
         for each in told:
             match (each.dib[0], each.vib):
                 case (0x01, b"\x7a"):
