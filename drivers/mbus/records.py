@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.mbus import values
 from drivers.mbus.frame import USER_DATA_AT, FrameError
 from drivers.mbus.vif import FB, FD, MANUFACTURER, PRIMARY, RESERVED, Form, Vif
 from gateway.core.units import Scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_EXTENSIONS = 10
 _SIZES = (0, 1, 2, 3, 4, 4, 6, 8, 0, 1, 2, 3, 4, 0, 6)
@@ -44,8 +48,7 @@ class Meaning:
     """the meter itself says that the data are no value (8.4.7)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record: what it means, its data as sent and the value read out of them."""
 
     meaning: Meaning
@@ -70,9 +73,55 @@ def read_records(octets: bytes, start: int = 0, *, msb_first: bool = False) -> t
         if octets[start] & 0x0F == _SPECIAL:
             records.append(_manufacturer_data(octets, start))
             break
-        record, start = _record(octets, start, msb_first=msb_first)
+        record, start = _known(octets, start, msb_first=msb_first) or _record(octets, start, msb_first=msb_first)
         records.append(record)
     return tuple(records)
+
+
+class _Plan(NamedTuple):
+    """How to read the records of fixed length that one DIB and VIB begin."""
+
+    meaning: Meaning
+    size: int
+    read: Callable[[bytes, Form, int, int], values.Value]
+    arguments: tuple[Form, int, int]
+    as_it_is: bool
+    """the value needs no correction"""
+
+
+PLANS: dict[bytes, _Plan] = {}
+"""of what was read before: a meter sends the same DIB and VIB at every poll"""
+MOST_PLANS = 2048
+
+
+def _known(octets: bytes, start: int, *, msb_first: bool) -> tuple[Record, int] | None:
+    """The short way for a DIB and VIB that was read before; None where it has to be looked at."""
+    at = start
+    try:
+        while octets[at] & 0x80:
+            at += 1
+        at += 1
+        while octets[at] & 0x80:
+            at += 1
+    except IndexError:
+        return None
+    at += 1
+    plan = PLANS.get(octets[start:at])
+    if plan is None:
+        return None
+    meaning, size, read, arguments, as_it_is = plan
+    end = at + size
+    if end > len(octets):
+        return None
+    data = octets[at:end]
+    kind, value = read(data[::-1] if msb_first else data, *arguments)
+    return (Record(meaning, data, kind, value) if as_it_is else _corrected(meaning, data, kind, value)), end
+
+
+def _plan(meaning: Meaning, data_field: int) -> _Plan:
+    as_it_is = meaning.offset is None and not meaning.record_error
+    arguments = meaning.form, meaning.factor, meaning.exponent
+    return _Plan(meaning, _SIZES[data_field], _READ[data_field], arguments, as_it_is)
 
 
 def _manufacturer_data(octets: bytes, start: int) -> Record:
@@ -96,8 +145,12 @@ def _record(octets: bytes, start: int, *, msb_first: bool) -> tuple[Record, int]
         raise _ended(octets, start)
     data = octets[at:end]
     meaning = meaning_of(codes, octets[start:at], label)
-    read = _READ[data_field]
-    kind, value = read(data[::-1] if msb_first else data, meaning.form, meaning.factor, meaning.exponent)
+    plan = _plan(meaning, data_field)
+    if codes == meaning.dib_vib:  # no text in it, which ends where it says itself
+        if len(PLANS) >= MOST_PLANS:
+            PLANS.clear()
+        PLANS[codes] = plan
+    kind, value = plan.read(data[::-1] if msb_first else data, *plan.arguments)
     return _corrected(meaning, data, kind, value), end
 
 

@@ -1,21 +1,26 @@
-"""Whatever octets come: a telegram or a FrameError, and nothing else."""
+"""Whatever octets come: a telegram or a FrameError, and nothing else. MUTANTS=10000000 for as many."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.mbus import records
 from drivers.mbus.frame import FrameError
 from drivers.mbus.link import Receiver
 from drivers.mbus.report import describe
 from drivers.mbus.telegram import decode
 from tests.drivers.mbus.slave import CAPTURED, from_address, long_frame
 
-FRAMES = 200_000
+FRAMES = int(os.environ.get("MUTANTS", "200000"))
 SEED = 20261001
+KEYS = (None, bytes(range(16)))
+SECURE = ("72785634122440010755001005", "7278563412244001075500100710", "90030020257278563412244001075500100700")
+"""headers of encrypted records, the last behind an authentication layer"""
 
 
 def mutant(chance: random.Random, seeds: list[bytes]) -> bytes:
@@ -37,19 +42,43 @@ def mutant(chance: random.Random, seeds: list[bytes]) -> bytes:
     return frame if chance.random() < 0.95 else frame[: chance.randrange(len(frame))]
 
 
-def test_two_hundred_thousand_mutants_give_a_telegram_or_a_frame_error() -> None:
+def seeds() -> list[bytes]:
+    """User data of the captured telegrams and of encrypted ones."""
+    captured = [frame[6:-2] for frame in CAPTURED.values() if frame[:1] == b"h" and len(frame) > 9]
+    return captured + [bytes.fromhex(header) + bytes(range(48)) for header in SECURE]
+
+
+def test_mutants_give_a_telegram_or_a_frame_error_at_one_of_their_octets() -> None:
     chance = random.Random(SEED)
-    seeds = [frame[6:-2] for frame in CAPTURED.values() if frame[:1] == b"h" and len(frame) > 9]
-    accepted = 0
-    for _ in range(FRAMES):
-        frame = mutant(chance, seeds)
+    data = seeds()
+    accepted, elsewhere = 0, []
+    for number in range(FRAMES):
+        frame = mutant(chance, data)
         try:
-            decode(frame)
-        except FrameError:
+            decode(frame, KEYS[number % 2])
+        except FrameError as error:
+            if not 0 <= error.offset <= len(frame):
+                elsewhere.append((error.offset, frame.hex()))
             continue
         accepted += 1
 
     assert FRAMES / 10 < accepted < FRAMES
+    assert elsewhere == []
+
+
+def test_what_was_read_before_changes_nothing_and_is_bounded() -> None:
+    chance = random.Random(SEED)
+    data = seeds()
+    frames = [mutant(chance, data) for _ in range(20_000)]
+    warm = [describe(frame) for frame in frames]
+    cold = []
+    for frame in frames[:2_000]:
+        records.PLANS.clear()
+        cold.append(describe(frame))
+
+    assert warm[:2_000] == cold
+    assert [describe(frame) for frame in frames] == warm
+    assert 1_000 < len(records.PLANS) <= 2_048
 
 
 @given(st.binary(max_size=300))
