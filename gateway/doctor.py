@@ -21,6 +21,7 @@ from gateway.control import socket_path
 from gateway.mqtt.probe import ProbeError, probe
 from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
+from gateway.service.battery import Battery
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
 from gateway.store.lock import holder
@@ -35,7 +36,7 @@ UNIT = "submeter.service"
 ROOM = 200_000_000
 """bytes below which a disk is nearly full"""
 LATE = timedelta(minutes=20)
-"""as long may a round take, or a meter be spared for its battery"""
+"""as long may a round take"""
 NAMED = 5
 """meters named in a sentence"""
 
@@ -60,8 +61,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     clock = SystemClock()
     try:
         async with StoreView(settings.store) as view:
-            longest = max((bus.poll for bus in settings.buses), default=timedelta(0))
-            heard = await Figures(view).heard(clock.now() - 2 * longest - LATE)
+            patience = [time for bus in settings.buses for time in _patience(bus).values()]
+            heard = await Figures(view).heard(clock.now() - max(patience, default=LATE))
     except StoreError as error:
         yield Finding(check="store", subject="", well=False, text=str(error))
     else:
@@ -92,6 +93,8 @@ def _daemon(settings: Settings, *, running: bool) -> Finding:
         text = "runs" if process is None else f"runs as process {process}, which holds the store's lock"
     elif process is not None:
         text = f"process {process} holds the store's lock and takes no commands: wait for it, or end it"
+    elif folder(settings.store) is None:  # whoever holds a database's lock is known to its server only
+        text = "does not run: sudo systemctl start submeter"
     else:
         text = "does not run, and nobody holds the store's lock: sudo systemctl start submeter"
     return Finding(check="daemon", subject="", well=running, text=text)
@@ -152,14 +155,19 @@ async def _shown() -> dict[str, str]:
 
 
 def _heard(bus: BusSettings, heard: Mapping[str, datetime], now: datetime) -> Finding:
-    """Judged by the last two rounds."""
-    since = now - 2 * bus.poll - LATE
-    silent = [meter for meter in bus.meters if meter not in heard or heard[meter] < since]
+    """Judged by the last two times that each meter was to be read."""
+    silent = [meter for meter, time in _patience(bus).items() if meter not in heard or heard[meter] < now - time]
     text = f"{len(bus.meters) - len(silent)} of {len(bus.meters)} meters answered in the last two rounds"
     if silent:
         more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
         text += f"; look at the cable, address and settings of {', '.join(silent[:NAMED])}{more}"
     return Finding(check="bus", subject=bus.id, well=not silent, text=text)
+
+
+def _patience(bus: BusSettings) -> dict[str, timedelta]:
+    """How long each meter may not have been heard: one with a battery is read less often than its line."""
+    budgets = {meter: bus.driver.reads_per_day(wiring) for meter, wiring in bus.meters.items()}
+    return {meter: 2 * Battery(bus.poll, reads).every + LATE for meter, reads in budgets.items()}
 
 
 async def _opened(bus: BusSettings, clock: SystemClock) -> Finding:

@@ -80,7 +80,13 @@ def usable(base: Database) -> Iterator[None]:
         yield
     except DATABASE_ERRORS as error:
         reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-        message = f"{base.name}: {reason}: the store must be a database of the gateway's that can be written"
+        never_connected = getattr(getattr(error, "orig", None), "sqlstate", "") is None  # psycopg's way to say it
+        remedy = (
+            "start the server, or correct the store in the settings"
+            if never_connected
+            else "the store must be a database of the gateway's that can be written"
+        )
+        message = f"{base.name}: {reason}: {remedy}"
         raise StoreError(message) from error
 
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 import sys
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway import doctor, drivers
+from gateway.clock import SystemClock
 from gateway.mqtt.probe import ProbeError, probe
 from gateway.mqtt.security import Security
 from gateway.settings import Settings, load
@@ -19,13 +21,15 @@ from gateway.store import Store, StoreView
 from gateway.store.figures import Figures
 from gateway.store.lock import Lock, holder
 from simulators.mbus import Line, Slave, captured_telegrams
-from tests.adapters.stores import new_store
+from tests.adapters.stores import new_store, poll, reading
 from tests.broker import Broker, free_port
 from tests.scenarios.plant import begin, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.postgres import Postgres
 
 MODEL, SERIAL = "emu-professional-375", "00032621"
 SYNCHRONISED = "from pathlib import Path; from gateway import cli, clock; clock.TIMESYNC = Path('/'); cli.main()"
@@ -115,6 +119,45 @@ async def test_a_meter_that_the_running_gateway_does_not_hear_is_named(box: Box)
         False,
         "1 of 2 meters answered in the last two rounds; look at the cable, address and settings of power-02",
     )
+
+
+async def test_a_meter_that_is_read_seldom_for_its_battery_is_not_called_silent(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = f'[[bus.meter]]\nid = "heat-01"\nmodel = "{MODEL}"\naddress = 2\n'
+    box.config.write_text(box.text.replace('"1s"', '"1min"') + meter, encoding="utf-8")
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    long_ago = reading(SystemClock().now() - timedelta(hours=13))
+    async with Store(box.url) as store:
+        await store.keep([poll(long_ago), poll(replace(long_ago, meter="power-01"))])
+    bus = loaded.buses[0]
+    monkeypatch.setattr(
+        type(bus.driver), "reads_per_day", lambda _, wiring: 2 if wiring == bus.meters["heat-01"] else None
+    )
+    (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
+    assert found.text.startswith("1 of 2 meters answered in the last two rounds; ")
+    assert found.text.endswith("settings of power-01")
+
+
+async def test_a_store_in_postgresql_is_looked_at_too(box: Box, postgres: Postgres) -> None:
+    box.url = postgres.new()
+    box.config.write_text(box.text.replace("sqlite:///gateway.db", box.url), encoding="utf-8")
+    async with box.running():
+        code, found = await box.examined()
+        assert [check for check, (well, _) in found.items() if not well] == []
+        assert (code, "disk" in found) == (0, False)
+        assert found["daemon"] == (True, "runs")
+    code, found = await box.examined()
+    assert (code, found["daemon"][1]) == (1, "does not run: sudo systemctl start submeter")
+    postgres.stop()
+    try:
+        code, found = await box.examined()
+    finally:
+        postgres.start()
+    assert (code, found["store"][0]) == (1, False)
+    assert found["store"][1].endswith(": start the server, or correct the store in the settings")
 
 
 async def test_where_the_gateway_does_not_run_its_line_is_opened_and_one_meter_read(box: Box) -> None:
