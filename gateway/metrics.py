@@ -167,6 +167,7 @@ class MetricsServer:
                 self._beat()
                 await asyncio.sleep(AGAIN)
                 continue
+            _log.info("Metrics: http://%s:%d%s", HOST, self._port, PATH)
             try:
                 while True:
                     self._beat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -161,17 +161,22 @@ async def test_a_port_that_is_taken_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(metrics, "AGAIN", 0.01)
+    alive, listening = asyncio.Event(), asyncio.Event()
+    start = asyncio.start_server
+
+    async def starting(*arguments: Any, **named: Any) -> asyncio.Server:  # noqa: ANN401 - as asyncio's own
+        server = await start(*arguments, **named)
+        listening.set()
+        return server
+
     async with serving(short) as port:
-        alive = asyncio.Event()
+        monkeypatch.setattr(asyncio, "start_server", starting)
         task = asyncio.create_task(MetricsServer(port, short, alive.set).run())
         await alive.wait()
         assert f"port {port} of 127.0.0.1 cannot be had" in caplog.text
     async with asyncio.timeout(60):
-        while True:
-            with suppress(ConnectionRefusedError):
-                assert (await asked(port))[0] == "HTTP/1.1 200 OK"
-                break
-            await asyncio.sleep(0.01)
+        await listening.wait()
+    assert (await asked(port))[0] == "HTTP/1.1 200 OK"
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -184,13 +189,12 @@ async def test_the_daemon_answers_on_its_port_of_this_machine_only(tmp_path: Pat
         f'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n[metrics]\nport = {port}\n', encoding="utf-8"
     )
     daemon = await begin("--config", str(config), "run", SUBMETER_CLOCK="")
+    assert daemon.stderr is not None
     try:
         async with asyncio.timeout(60):
-            while True:
-                with suppress(ConnectionRefusedError):
-                    found = numbers((await asked(port))[1])
-                    break
-                await asyncio.sleep(0.05)
+            while not (await daemon.stderr.readline()).endswith(f"http://127.0.0.1:{port}/metrics\n".encode()):
+                pass
+        found = numbers((await asked(port))[1])
         assert found["submeter_charges_total"] == 0
         with pytest.raises(OSError, match="Connect"):
             await asyncio.open_connection("127.0.0.2", port)
