@@ -40,6 +40,8 @@ WINDOW = 20
 """publishes in flight, over all streams"""
 LATE = timedelta(hours=1)
 """what is older when it is sent is historical, and back-fill"""
+GATHER = 1.0
+"""seconds in which acks come together in one transaction: each one wears the disk by some 20 kB"""
 HEARTBEAT = 30.0
 """seconds between two signs of life where nothing happens"""
 MAX_REQUESTS = 100
@@ -175,6 +177,7 @@ class Deliver:
         self._flying = 0
         self._wake = asyncio.Event()
         self._mail = asyncio.Event()
+        self._acked = asyncio.Event()
         self._beat = beat
         self.counts: Counter[str] = Counter()
         """published, acks, and what was refused by the code of its alarm"""
@@ -194,6 +197,7 @@ class Deliver:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read_mail())
+                    group.create_task(self._keep_books())
                     while True:
                         await self._serve(group)
             finally:
@@ -207,7 +211,7 @@ class Deliver:
             known = {name: acks.get((name, stream.name), 0) for name in self._consumers}
             self._lanes[stream.name] = Lane(stream.name, head=stream.head, finished=stream.finished, acks=known)
         await self._reports.end_earlier((GATEWAY, *self._consumers))
-        self._mail.set()  # a consumer that is no longer named holds nothing back
+        self._acked.set()  # a consumer that is no longer named holds nothing back
 
     async def _serve(self, group: asyncio.TaskGroup) -> None:
         """Send over one connection for as long as it lasts."""
@@ -285,7 +289,7 @@ class Deliver:
         self.counts["published"] += 1
         lane.confirm(seq)
         if lane.progress() or lane.finishable() > lane.finished:
-            self._mail.set()
+            self._acked.set()
         if not any(one.refused for one in self._lanes.values()):
             self._reports.end(PUBLISH_REFUSED, GATEWAY)
 
@@ -326,18 +330,25 @@ class Deliver:
         else:
             self.counts["acks"] += 1
             self._reports.acknowledged(ack.consumer)
+            self._acked.set()
 
     async def _read_mail(self) -> None:
         while True:
             await self._mail.wait()
             self._mail.clear()
-            try:
-                await self._book()
-            except StoreUnavailableError:  # what is not booked is booked with the next acks, or a little later
-                asyncio.get_running_loop().call_later(AGAIN, self._mail.set)
             await self._reports.flush()
             while self._requests:
                 await self._carry_out(self._requests.popleft())
+
+    async def _keep_books(self) -> None:
+        while True:
+            await self._acked.wait()
+            await asyncio.sleep(GATHER)
+            self._acked.clear()
+            try:
+                await self._book()
+            except StoreUnavailableError:  # what is not booked is booked with the next acks, or a little later
+                asyncio.get_running_loop().call_later(AGAIN, self._acked.set)
 
     async def _book(self) -> None:
         """Record what is acknowledged: however many acks have come in, in one transaction."""

@@ -59,6 +59,21 @@ async def test_an_event_is_finished_only_when_every_named_consumer_has_acknowled
         await outbox.until(lambda: outbox.done[CHARGES] == 10)
 
 
+async def test_acks_that_come_one_after_the_other_cost_the_disk_few_transactions(broker: Broker) -> None:
+    outbox = Outbox()
+    outbox.add("charge", 20)
+    async with (
+        listening(broker.host, broker.port) as ear,
+        delivering(outbox, broker.host, broker.port, ["billing"]),
+    ):
+        await ear.until(lambda: len(ear.seqs()) == 20)
+        for seq in range(1, 21):
+            ear.ack("billing", CHARGES, seq)
+            await ear.until(lambda: len(ear.answers) == seq)  # noqa: B023 - awaited here
+        await outbox.until(lambda: outbox.done[CHARGES] == 20)
+        assert outbox.transactions < 10
+
+
 async def test_what_is_unfinished_is_published_again_by_the_next_run_and_no_more_than_that(broker: Broker) -> None:
     outbox = Outbox()
     outbox.add("charge", 10)

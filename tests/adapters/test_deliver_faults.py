@@ -184,7 +184,7 @@ async def test_a_refused_topic_is_alarmed_and_tried_again_and_blocks_nothing_els
         await outbox.until(lambda: bool(outbox.alarms))
         assert [(alarm.code, alarm.source) for alarm in outbox.alarms] == [("publish_refused", "gateway")]
         assert "charges/flat-2 (Not authorized)" in outbox.alarms[0].text
-        assert outbox.done[CHARGES] == 1
+        await outbox.until(lambda: outbox.done[CHARGES] == 1)
         rights.write_text(f"topic readwrite {ROOT}/#\n")
         assert broker._process is not None  # noqa: SLF001 - only this test gives rights to a running broker
         broker._process.send_signal(signal.SIGHUP)  # noqa: SLF001
