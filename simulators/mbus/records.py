@@ -9,8 +9,8 @@ _SIZES = (0, 1, 2, 3, 4, 4, 6, 8, 0, 1, 2, 3, 4, None, 6, 0)
 """octets of data by the data field, the low half of the DIF; None: the first octet of the data tells"""
 _EXTENDED = 0x80
 _TEXT_VIFS = frozenset({0x7C, 0xFC})
-_TEXT_ENDS = 0xC0
-"""LVAR: below it a text of so many octets, from there on a number of as many as its low half says"""
+_LONG_NUMBERS = (16, 20, 24, 28, 32, 48, 64)
+"""octets of a number behind LVAR F0 to F6 (EN 13757-3:2018)"""
 GLOBAL_READOUT = 0x7F
 
 
@@ -60,7 +60,7 @@ def _record(octets: bytes, start: int) -> Record:
     data = _vib_end(octets, vib)
     size = _SIZES[octets[start] & 0x0F]
     if size is None:
-        size = 1 + (octets[data] if octets[data] < _TEXT_ENDS else octets[data] & 0x0F)
+        size = 1 + _variable(octets[data])
     return Record(dib=octets[start:vib], vib=octets[vib:data], data=octets[data : data + size])
 
 
@@ -76,3 +76,10 @@ def _vib_end(octets: bytes, at: int) -> int:
         return _chain_end(octets, at)
     behind = at + 2 + octets[at + 1]
     return _chain_end(octets, behind) if octets[at] & _EXTENDED else behind
+
+
+def _variable(length: int) -> int:
+    """Octets behind an LVAR: a text below C0, then numbers."""
+    if length < 0xC0:
+        return length
+    return length & 0x0F if length < 0xF0 else _LONG_NUMBERS[length - 0xF0]
