@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
-import subprocess
-import sys
 from collections import defaultdict
-from contextlib import closing, contextmanager
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from gateway.core.canonical import canonical
@@ -23,13 +17,14 @@ from tests.broker import Broker
 from tests.certificates import Authority, example
 from tests.delivery import ROOT, delivering, listening
 from tests.outbox import NOON, Outbox, stream
+from tests.receiver import consuming, rows, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from paho.mqtt.client import MQTTMessage
 
-CONSUMER = Path(__file__).parents[2] / "examples" / "consumer.py"
 CHARGES = stream("charge")
 PAYERS = 7
 
@@ -86,35 +81,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "billing.db")
     url: str = request.getfixturevalue("postgres").new("template0")
     return url.replace("+psycopg", "")
-
-
-@contextmanager
-def consuming(broker: Broker, database: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, from its subscription on; killed at the end."""
-    where = ("--broker", f"{broker.host}:{broker.port}")
-    command = [sys.executable, str(CONSUMER), database, ROOT, "billing", *where, *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"connected to")
-        assert process.stdout.readline().startswith(b"subscribed to")
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def told(database: str) -> list[str]:
-    """What the program prints as totals."""
-    command = [sys.executable, str(CONSUMER), database, "--totals"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-
-
-def rows(database: str, statement: str) -> list[tuple[object, ...]]:
-    if database.startswith("postgresql"):
-        with psycopg.connect(database) as server:
-            return list(server.execute(statement.encode()))
-    with closing(sqlite3.connect(database)) as file:
-        return list(file.execute(statement))
 
 
 async def test_killed_twenty_times_during_delivery_it_holds_every_charge_once(broker: Broker, database: str) -> None:
