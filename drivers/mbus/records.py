@@ -330,7 +330,7 @@ class _Extended:
         elif 0x70 <= code <= 0x77:
             self.exponent += code - 0x76
         elif 0x78 <= code <= 0x7B:
-            self.offset = Scaled(self.factor, self.exponent + code - 0x7B)
+            self.offset = Scaled(self.factor, code - 0x7B)  # of the VIF's unit, without its multiplier
         elif code == 0x7D:
             self.exponent += 3
         elif 0x50 <= code <= 0x67:
