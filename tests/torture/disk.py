@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEGABYTES = 32
-SMALL = 8
+SMALL = 32
 
 
 def refusal() -> str:
