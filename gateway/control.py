@@ -1,6 +1,7 @@
 """The Unix socket through which the command line reaches the running daemon.
 
-One JSON line is a command, one JSON line its answer; then the connection ends. The kernel says who is at the other
+One JSON line is a command, one JSON line its answer; then the connection ends. Where a person has something to do
+meanwhile, lines that say what come before the answer. The kernel says who is at the other
 end (SO_PEERCRED, unix(7)), and by the socket's mode who may be.
 """
 
@@ -15,12 +16,12 @@ import socket
 import struct
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
 from gateway.schema_errors import dotted, sentence
-from gateway.service.command_schema import COMMAND, VERBS, Answer, refusal
+from gateway.service.command_schema import COMMAND, HEARD, VERBS, Answer, Enrol, Progress, refusal
 from gateway.service.property_fields import Strict
 from gateway.service.storing import StoreUnavailableError
 
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from gateway.service.command_schema import Command
+    from gateway.service.command_schema import Add, Command
 
+    Tapped = Callable[[Enrol, Callable[[str], None]], Awaitable[Add | Answer]]
+
+_T = TypeVar("_T")
 LIMIT = 4 * 1024 * 1024
 """bytes of a line: a building of a thousand points is a fifth of it"""
 HEARING = 10.0
@@ -72,10 +76,15 @@ class ControlServer:
         path: Path,
         execute: Callable[[Command, str], Awaitable[Answer]],
         *,
+        tapped: Tapped,
         busy: Callable[[], AbstractContextManager[None]],
         beat: Callable[[], None],
     ) -> None:
-        """`busy` surrounds each command, `beat` is called at every sign of life."""
+        """`busy` surrounds each command, `beat` is called at every sign of life.
+
+        `tapped` makes a badge's entry of what is held to a reader meanwhile, and says what the person is to do.
+        """
+        self._tapped = tapped
         self._path = path
         self._execute = execute
         self._busy = busy
@@ -128,27 +137,49 @@ class ControlServer:
         async with self._room:
             with closing(writer), suppress(ConnectionError):  # who has gone needs no answer
                 heard = await _heard(reader)
-                self._silent.discard(asyncio.current_task())
                 by = author(writer.get_extra_info("socket"))
+                if isinstance(heard, Enrol):
+                    heard = await self._enrolled(heard, by, reader, writer)
+                self._silent.discard(asyncio.current_task())
                 answer = heard if isinstance(heard, Answer) else await self._carried_out(heard, by)
                 writer.write(answer.model_dump_json().encode() + b"\n")
                 await writer.drain()
 
-    async def _carried_out(self, command: Command, by: str) -> Answer:
+    async def _enrolled(self, command: Enrol, by: str, reader: StreamReader, writer: StreamWriter) -> Command | Answer:
+        """What follows from the taps; ConnectionError where who asked has gone meanwhile: nobody waits for them."""
+
+        def say(text: str) -> None:
+            writer.write(Progress(progress=text).model_dump_json().encode() + b"\n")
+
+        taps = asyncio.ensure_future(self._guarded(self._tapped(command, say), by, command.verb))
+        gone = asyncio.ensure_future(reader.read(1))
         try:
-            with self._busy():
-                answer = await self._execute(command, by)
-        except StoreUnavailableError as error:
-            _log.warning("%s: %s: %s", by, command.verb, error.reason)
-            return refusal(error.reason)
-        except Exception as error:  # noqa: BLE001 - nothing is committed, and who asked must hear of it
-            _log.exception("%s: %s failed", by, command.verb)
-            return refusal(f"the daemon could not carry it out ({error}); its log says more")
+            await asyncio.wait({taps, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not taps.done():
+                raise ConnectionResetError
+            return taps.result()
+        finally:
+            taps.cancel()
+            gone.cancel()
+
+    async def _carried_out(self, command: Command, by: str) -> Answer:
+        with self._busy():
+            answer = await self._guarded(self._execute(command, by), by, command.verb)
         _log.info("%s: %s: %s", by, command.verb, f"{len(answer.changes)} changed" if answer.ok else "refused")
         return answer
 
+    async def _guarded(self, work: Awaitable[_T], by: str, verb: str) -> _T | Answer:
+        try:
+            return await work
+        except StoreUnavailableError as error:
+            _log.warning("%s: %s: %s", by, verb, error.reason)
+            return refusal(error.reason)
+        except Exception as error:  # noqa: BLE001 - nothing is committed, and who asked must hear of it
+            _log.exception("%s: %s failed", by, verb)
+            return refusal(f"the daemon could not carry it out ({error}); its log says more")
 
-async def _heard(reader: StreamReader) -> Command | Answer:
+
+async def _heard(reader: StreamReader) -> Command | Enrol | Answer:
     """The command that comes, or why there is none."""
     try:
         async with asyncio.timeout(HEARING):
@@ -205,8 +236,11 @@ def _mistake(error: ErrorDetails) -> str:
     return f"{where}: {sentence({**error, 'loc': tuple(place)}, model)}"
 
 
-def ask(path: Path, command: Command) -> Answer | None:
-    """The daemon's answer to a command; None where no daemon listens. ControlError where it cannot be asked."""
+def ask(path: Path, command: Command | Enrol, say: Callable[[str], None] = lambda _: None) -> Answer | None:
+    """The daemon's answer to a command; None where no daemon listens. ControlError where it cannot be asked.
+
+    `say` is called with what the person is to do meanwhile.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWERING)
         try:
@@ -218,7 +252,7 @@ def ask(path: Path, command: Command) -> Answer | None:
         except OSError as error:
             message = f"{path}: the daemon cannot be reached ({error}): choose a shorter path for the store"
             raise NoWayError(message) from error
-        return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n")
+        return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n", say)
 
 
 def _who_may(path: Path) -> str:
@@ -231,12 +265,14 @@ def _who_may(path: Path) -> str:
     return f"{path}: the daemon takes commands from its own user and from its group; use sudo"
 
 
-def _answered(connection: socket.socket, line: bytes) -> Answer:
+def _answered(connection: socket.socket, line: bytes, say: Callable[[str], None]) -> Answer:
     try:
         with suppress(BrokenPipeError):  # it has stopped listening, but it may have said why
             connection.sendall(line)
-        with connection.makefile("rb") as answer:
-            return Answer.model_validate_json(answer.readline(LIMIT))
+        with connection.makefile("rb") as lines:
+            while isinstance(heard := HEARD.validate_json(lines.readline(LIMIT)), Progress):
+                say(heard.progress)
+            return heard
     except (OSError, ValidationError) as error:
         message = "the daemon has not answered: `submeter audit` tells whether the change was made; try again"
         raise ControlError(message) from error

@@ -24,6 +24,7 @@ from gateway.places import security
 from gateway.service.accruals import Accruals
 from gateway.service.command_execute import Commander, SealError
 from gateway.service.deliver import Deliver
+from gateway.service.enrol import Enrolment
 from gateway.service.health import show_health
 from gateway.service.poll import Line, Poller
 from gateway.service.retain import Retain
@@ -69,7 +70,11 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         concerned = [bell.ring for bell in bells]
         pollers: list[Poller] = []
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
-        workers = [_clocked("settle", settler.run, clock), _control(settings, clock, store, concerned, opened)]
+        readers: dict[str, AccessPoint] = {}
+        workers = [
+            _clocked("settle", settler.run, clock),
+            _control(settings, clock, store, concerned, readers, opened),
+        ]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
             state = _state(client, clock)
@@ -86,7 +91,8 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
             pollers.append(poller)
             workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
         joints = Joints(lines=lines, store=store, readings=readings, alarms=backlog, clock=clock, boot=boot)
-        for point in _access_points(settings, joints, opened):
+        for reader, point in zip(settings.readers, _access_points(settings, joints, opened), strict=True):
+            readers[reader.id] = point
             concerned.append(point.refresh)
             workers.append(Worker(name=f"access {point.name}", run=_once_started(point.run, clock)))
         workers.append(Worker(name="backlog", run=backlog.run))
@@ -162,6 +168,7 @@ def _control(
     clock: DaemonClock,
     store: Store,
     concerned: Sequence[Callable[[], None]],
+    readers: Mapping[str, AccessPoint],
     opened: AsyncExitStack,
 ) -> Worker:
     """Commands of the command line; after each change everybody in `concerned` looks again."""
@@ -172,7 +179,8 @@ def _control(
 
     commander = Commander(store=store, clock=clock, seal=_seal(settings.file), changed=changed)
     path = socket_path(settings.store, settings.file)
-    server = ControlServer(path, commander.execute, busy=clock.busy, beat=beat)
+    tapped = Enrolment(commander.check, readers).tapped
+    server = ControlServer(path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat)
     try:
         server.open()
     except OSError as error:

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gateway import control
@@ -16,16 +17,40 @@ from gateway.core.access import digest
 from gateway.service.command_execute import Commander, SealError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gateway.cli import Options
     from gateway.service.command_execute import Seal
-    from gateway.service.command_schema import Answer, Command
+    from gateway.service.command_schema import Answer, Command, Enrol
     from gateway.settings import Settings
 
 PATIENCE = 10.0
 """seconds for another command to end, or for a daemon that starts to listen"""
 PAUSE = 0.05
+
+
+def have_enrolled(options: Options, command: Enrol, say: Callable[[str], None]) -> Answer:
+    """What became of the badge; Refused where no daemon runs: it has the readers."""
+    settings = load_settings(options)
+    with _reaching():
+        answer = control.ask(control.socket_path(settings.store, settings.file), command, say)
+    if answer is None:
+        message = "the daemon does not run, and it has the readers: start it, or write --identifier with `badge add`"
+        raise Refused(message)
+    return answer
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except control.NoRightError as error:
+        raise Refused(str(error)) from error
+    except control.NoWayError as error:
+        raise Unreachable(str(error)) from error
+    except control.ControlError as error:
+        raise Failure(str(error)) from error
 
 
 def carry_out(options: Options, command: Command) -> Answer:
@@ -37,19 +62,14 @@ def carry_out(options: Options, command: Command) -> Answer:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            answer = control.ask(path, command)
+            with _reaching():
+                answer = control.ask(path, command)
             return answer or asyncio.run(_alone(settings, command))
         except StoreInUseError as error:
             if time.monotonic() > end:
                 raise Refused(str(error)) from error
         except StoreError as error:
             raise Refused(str(error)) from error
-        except control.NoRightError as error:
-            raise Refused(str(error)) from error
-        except control.NoWayError as error:
-            raise Unreachable(str(error)) from error
-        except control.ControlError as error:
-            raise Failure(str(error)) from error
         time.sleep(PAUSE)
 
 

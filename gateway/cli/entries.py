@@ -44,6 +44,10 @@ def group(kind: str) -> click.Group:
     made = click.Group(name=kind, help=f"{TABLES[kind].__doc__} Add, change, list, show and end them.")
     for command in (_add(kind), _set(kind), _end(kind), _list(kind), _show(kind)):
         made.add_command(command)
+    if kind == "badge":
+        from gateway.cli.enrol import enrol
+
+        made.add_command(enrol)
     return made
 
 

@@ -39,6 +39,7 @@ from gateway.ports.field import FieldError
 from gateway.service.access_end import Endings
 from gateway.service.access_machine import MeteredMachine
 from gateway.service.access_site import Site, Wiring, enrolled, limits_of, site_of
+from gateway.service.enrol import WINDOW_S, EnrolError, Window
 from gateway.service.property import book_of
 from gateway.service.sessions import kept, over, reopened, waits
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from gateway.core.access import Badge
     from gateway.core.book import Book
     from gateway.service.access_parts import Parts
+    from gateway.service.enrol import Say
 
 LOOKS = 8
 """at least, while something is waited for"""
@@ -87,6 +89,9 @@ class AccessPoint:
         self._machine = Machine(limits=limits_of(wiring, None))
         self._device = MeteredMachine(wiring, parts)
         self._endings = Endings(parts)
+        self._window: Window | None = None
+        self._reader_down = ""
+        """why, while it is"""
         self._todo: deque[Command] = deque()
         self._awake = asyncio.Event()
         self._stale = True
@@ -100,6 +105,27 @@ class AccessPoint:
         """The property data has changed: look again before anything else."""
         self._stale = True
         self._awake.set()
+
+    async def enrol(self, say: Say) -> str:
+        """The digest of a badge that is held to the reader twice within a minute; EnrolError where none is."""
+        if self._window is not None:
+            message = "another badge is being enrolled there: wait a minute"
+            raise EnrolError(message)
+        self._window = Window(self._known_as, self._parts.seal, say)
+        if self._reader_down:
+            self._window.lost(self._reader_down)
+        else:
+            say(f"hold the badge to the reader of {self.name} now; it has {WINDOW_S:g} s")
+        try:
+            return await self._window.digest()
+        finally:
+            self._window = None
+
+    def _known_as(self, digest: str) -> str | None:
+        """The badge that has the digest and has not ended."""
+        now = self._parts.clock.now()
+        same = (badge.id for badge in self._badges if badge.digest == digest and now < badge.period.until)
+        return next(same, None)
 
     async def run(self) -> None:
         """Serve taps and the machine until cancelled. Begun again, it goes on with the session that is kept."""
@@ -169,22 +195,29 @@ class AccessPoint:
         return min(SAMPLES_S[state], waits.get(state, AN_HOUR_S) / LOOKS)
 
     async def _serve_reader(self) -> None:
-        presence, down = Presence(), False
+        presence = Presence()
         while True:
             try:
-                if down:  # its lamp shows red once: it is there again
+                if self._reader_down:  # its lamp shows red once: it is there again
                     await self._parts.reader.show(accepted=False)
                     await self._end_alarm(READER_DOWN)
-                    down = False
+                    self._reader_down = ""
                 identifier = await self._parts.reader.report()
                 presence, new = presence.seen(identifier, self._parts.clock.monotonic())
-                if new:
+                if new and self._window is not None:
+                    await self._parts.reader.show(accepted=self._window.heard(identifier))
+                elif new:
                     await self._tapped(self._parts.seal(identifier))
             except FieldError as error:
-                if not down:
-                    await self._alarm(READER_DOWN, str(error))
-                down = True
+                await self._lost_reader(str(error))
                 await asyncio.sleep(READER_AGAIN_S)
+
+    async def _lost_reader(self, reason: str) -> None:
+        news, self._reader_down = not self._reader_down, reason
+        if self._window is not None:
+            self._window.lost(reason)
+        if news:
+            await self._alarm(READER_DOWN, reason)
 
     async def _tapped(self, tapped: str) -> None:
         now, wiring = self._parts.moment(), self._wiring

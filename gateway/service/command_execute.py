@@ -80,6 +80,12 @@ class Commander:
             self._changed()
         return answer
 
+    async def check(self, command: Change) -> Answer:
+        """What would become of a change."""
+        current = schema.entities(await self._store.property_rows(None))
+        planned = prepare(current, command, self._clock.now(), self._seal, await self._store.closed_months())
+        return told(planned, applied=False) if isinstance(planned, Plan) else refused(planned)
+
     async def _execute(self, command: Command, by: str) -> Answer:
         current = schema.entities(await self._store.property_rows(None))
         now = self._clock.now()

@@ -124,11 +124,20 @@ class VoidReading(Strict):
     reason: Text
 
 
+class Enrol(Strict):
+    """A badge whose identifier a reader reads: two taps within a minute."""
+
+    verb: Literal["badge enrol"] = "badge enrol"
+    reader: Id = Field(examples=["reader-1"])
+    value: Value
+    """the badge without its identifier"""
+
+
 Change = Import | Add | Set | End | Move | Share | Exchange
 """a command that changes entries"""
 Command = Change | AddReading | VoidReading
-VERBS: dict[str, type[Strict]] = {model.model_fields["verb"].default: model for model in get_args(Command)}
-COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="verb")])
+VERBS: dict[str, type[Strict]] = {model.model_fields["verb"].default: model for model in get_args(Command | Enrol)}
+COMMAND: TypeAdapter[Command | Enrol] = TypeAdapter(Annotated[Command | Enrol, Field(discriminator="verb")])
 
 
 class ChangeTold(Strict):
@@ -165,6 +174,8 @@ class Answer(Strict):
     said: str = ""
     """what was done, where the changes alone do not say it"""
     problems: tuple[ProblemTold, ...] = Field(default=(), strict=False)
+    unreachable: bool = False
+    """a device did not answer"""
 
     @property
     def added(self) -> int:
@@ -180,6 +191,15 @@ class Answer(Strict):
     def changed(self) -> int:
         """How many entries have other values."""
         return len(self.changes) - self.added - self.ended
+
+
+class Progress(Strict):
+    """Comes before the answer: what the person is to do now."""
+
+    progress: str
+
+
+HEARD: TypeAdapter[Progress | Answer] = TypeAdapter(Progress | Answer)
 
 
 def refusal(*texts: str) -> Answer:

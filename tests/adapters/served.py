@@ -12,6 +12,7 @@ from gateway.clock import SystemClock
 from gateway.control import ControlServer, socket_path
 from gateway.core.access import digest
 from gateway.service.command_execute import Commander
+from gateway.service.enrol import Enrolment
 from gateway.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def serving(desk: Desk, changed: Callable[[], None] = lambda: None) -> Iterator[
                 seal=lambda identifier: digest(identifier, pepper.load(config)),
                 changed=changed,
             )
-            server = ControlServer(path, commander.execute, busy=nullcontext, beat=lambda: None)
+            enrolment = Enrolment(commander.check, {})
+            server = ControlServer(
+                path, commander.execute, tapped=enrolment.tapped, busy=nullcontext, beat=lambda: None
+            )
             server.open()
             worker = asyncio.ensure_future(server.run())
             ready.set()

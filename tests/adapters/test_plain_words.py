@@ -101,8 +101,8 @@ def test_a_byte_order_mark_at_the_start_of_a_file_is_skipped(desk: Desk, name: s
 
 
 def test_an_import_that_is_too_large_names_its_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "LIMIT", 200)
+    monkeypatch.setattr(control, "LIMIT", 300)
     with serving(desk):
         done = desk.submeter("import", str(desk.folder / "property.toml"))
-    sentence = "the command is longer than 200 bytes; give it in parts"
+    sentence = "the command is longer than 300 bytes; give it in parts"
     assert (done.exit_code, done.stderr) == (3, f"{desk.folder / 'property.toml'}: {sentence}\n")
