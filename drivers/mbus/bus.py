@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drivers.mbus.keys import read_key
-from drivers.mbus.master import Master, told
+from drivers.mbus.master import Master, kept, told
 from drivers.mbus.model import check_identity, read_registers, stored_values
 from drivers.mbus.secondary import FABRICATION
 from gateway.ports.field import Answer, LineDownError, WrongAnswerError
@@ -56,6 +56,11 @@ class MBusBus:
             taken = await self._taken(wired)
         return answer(meter, wired, taken)
 
+    def reread(self, meter: str, raw: bytes) -> Answer:
+        """What an answer that was kept means with the key of today; FieldError otherwise."""
+        wired = self._meters[meter]
+        return answer(meter, wired, kept(wired.asked, raw, _key(wired)))
+
     async def close(self) -> None:
         """Let go of the line once the read under way has ended."""
         async with self._one_at_a_time:
@@ -83,7 +88,11 @@ class MBusBus:
 async def _read(master: Master, wired: Wired) -> tuple[Taken, ...]:
     if wired.application_reset is not None:
         await master.tell(wired.asked, bytes([_APPLICATION_RESET, wired.application_reset]))
-    return await master.read(wired.asked, None if wired.key is None else read_key(wired.key))
+    return await master.read(wired.asked, _key(wired))
+
+
+def _key(wired: Wired) -> bytes | None:
+    return None if wired.key is None else read_key(wired.key)
 
 
 def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:

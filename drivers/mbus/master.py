@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from drivers.mbus.frame import ACK, LONGEST, FrameError
-from drivers.mbus.link import Receiver, req_ud1, req_ud2, select, snd_nke, snd_ud
+from drivers.mbus.link import Receiver, req_ud1, req_ud2, select, snd_nke, snd_ud, split
 from drivers.mbus.secondary import SELECTED, Pattern
 from drivers.mbus.security import EncryptedError
 from drivers.mbus.telegram import APPLICATION_BUSY, Telegram, decode, header_of
@@ -214,6 +214,16 @@ def _content(taken: Taken) -> bytes:
     if taken.telegram.header.id is not None:
         del content[_ACCESS_NO]
     return bytes(content)
+
+
+def kept(asked: Asked, octets: bytes, key: bytes | None) -> tuple[Taken, ...]:
+    """The telegrams of an answer as it came; WrongAnswerError."""
+    try:
+        frames = split(octets)
+    except FrameError as error:
+        message = f"{told(asked)}: the answer that was kept cannot be read: {error}"
+        raise WrongAnswerError(message) from error
+    return tuple(_readable(asked, frame, key) for frame in frames)
 
 
 def _readable(asked: Asked, octets: bytes, key: bytes | None) -> Taken:

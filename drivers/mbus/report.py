@@ -1,19 +1,20 @@
 """A telegram as JSON-ready object, for `submeter decode`.
 
-`kind` of the telegram: variable (CI 72, 76, 78, 7A, also behind CI 90), fixed (73, 77), application_error (70) and alarm
-(71) with their code under the same name, master_to_slave for whatever a master sends; of that, nothing is interpreted.
+`kind` of the telegram: variable (CI 72, 76, 78, 7A, also behind CI 90), fixed (73, 77), application_error (70) and
+alarm (71) with their code under the same name, master_to_slave for whatever a master sends; of that, nothing is
+interpreted.
 
 Of a record:
-- `dib_vib`: DIF, DIFE, VIF, VIFE as sent, with the plain text of a VIF 7C and the length octet of variable data; 0f or 1f
-  alone for what follows in the manufacturer's way; in the fixed structure 00 and the unit code, for a counter that is
-  "the same but historic" that of the other one.
+- `dib_vib`: DIF, DIFE, VIF, VIFE as sent, with the plain text of a VIF 7C and the length octet of variable data; 0f or
+  1f alone for what follows in the manufacturer's way; in the fixed structure 00 and the unit code, for a counter that
+  is "the same but historic" that of the other one.
 - `data`: what follows it, as sent.
-- `vif_ext`: the combinable extensions in their order, each as two hex digits without its extension bit; those that only
-  complete a VIF FB or FD are not among them; "mfr" for the one after which all are the manufacturer's; none behind a VIF
-  of the manufacturer's own; "hist" for a historic counter of the fixed structure.
-- `kind`: number, date, text, hex for octets that mean no number (more than 15 octets, the manufacturer's data, hours and
-  days of the fixed structure), invalid where the meter or the data say that there is no value; `value` is then empty, or
-  "!" and the digits of a display code.
+- `vif_ext`: the combinable extensions in their order, each as two hex digits without its extension bit. Those that only
+  complete a VIF FB or FD are not among them; "mfr" stands for the one behind which all are the manufacturer's; there
+  are none behind a VIF of the manufacturer's own; "hist" marks a historic counter of the fixed structure.
+- `kind`: number, date, text, hex for octets that mean no number (more than 15 of them, the manufacturer's data, hours
+  and days of the fixed structure), invalid where the meter or the data say that there is no value; `value` is then
+  empty, or "!" and the digits of a display code.
 """
 
 from __future__ import annotations

@@ -94,6 +94,14 @@ class MeterBus(Protocol):
         """Let go of the line."""
 
 
+@runtime_checkable
+class Rereader(Protocol):
+    """A line whose answers may need a key that comes later."""
+
+    def reread(self, meter: str, raw: bytes) -> Answer:
+        """What a kept answer of this meter means with the key of today; FieldError otherwise."""
+
+
 class Driver(Protocol):
     """A protocol, found by the entry points `submeter.drivers`."""
 

@@ -7,6 +7,7 @@ was still busy is counted and left out, never made up for in a burst; so is one 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.event import Alarm
 from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
-from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
+from gateway.ports.field import FieldError, LineDownError, NoAnswerError, Rereader, UnreadableAnswerError
 from gateway.service.battery import Battery
 from gateway.service.place import Placing
 
@@ -28,6 +29,8 @@ METER_WRONG = "meter_wrong"
 LINE_DOWN = "line_down"
 BACK_OFF = timedelta(seconds=2)
 MAX_BACK_OFF = timedelta(minutes=5)
+MOST_UNREAD = 3000
+"""answers of one meter that wait in memory for its key: a month of quarter hours"""
 LINE_LOSSES = 2
 """as many reads in a row that lose the line end the round: one meter may break a connection, two say it is gone"""
 
@@ -132,6 +135,7 @@ class Poller:
         self._rounds = 0
         self._missed = 0
         self._placing = Placing(clock)
+        self._unread = _Unread(bus)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
         self._batteries = {meter: Battery(line.poll, line.reads_per_day.get(meter)) for meter in line.meters}
         self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
@@ -168,7 +172,7 @@ class Poller:
         try:
             await self._read_all(due, heard, failed)
         finally:  # also when stopped half-way: what has been read is not lost
-            if kept := [*self._placing.placed(), *heard]:
+            if kept := [*self._placing.placed(), *self._unread.read_since(), *heard]:
                 await self._store.keep(kept)
         await self._report(heard, failed)
 
@@ -183,10 +187,12 @@ class Poller:
                 trusted = self._clock.trusted()  # asked first: it may be set right between the two
                 heard.append(polled(answer, self._clock.now(), self._boot, trusted=trusted))
                 self._placing.note(heard[-1])
+                self._unread.try_again(meter)
             except FieldError as error:
                 failed[meter] = error
                 if isinstance(error, UnreadableAnswerError):  # kept as it came: with the right key it can still be read
                     heard.append(unread(meter, error, self._clock.now(), self._boot, trusted=self._clock.trusted()))
+                    self._unread.note(heard[-1])
                 losses = losses + 1 if isinstance(error, LineDownError) else 0
             else:
                 losses = 0
@@ -211,6 +217,36 @@ class Poller:
         for meter, error in failed.items():
             silent = isinstance(error, NoAnswerError | LineDownError)
             await self._meters[meter].fail(METER_SILENT if silent else METER_WRONG, error, now)
+
+
+class _Unread:
+    """Answers that needed another key: tried again once the meter has been read with one that fits."""
+
+    def __init__(self, bus: MeterBus) -> None:
+        self._bus = bus
+        self._waiting: dict[str, deque[Poll]] = {}
+        self._read: list[Poll] = []
+
+    def note(self, poll: Poll) -> None:
+        """Remember an answer; of very many the oldest are only in the store."""
+        self._waiting.setdefault(poll.meter, deque(maxlen=MOST_UNREAD)).append(poll)
+
+    def try_again(self, meter: str) -> None:
+        """Read what waits of this meter, with the key that has just fitted."""
+        if not isinstance(self._bus, Rereader):
+            return
+        for poll in self._waiting.pop(meter, ()):
+            try:
+                answer = self._bus.reread(meter, poll.raw)
+            except FieldError as error:
+                _log.warning("%s: the answer of %s stays unread: %s", meter, poll.at.isoformat(), error)
+                continue
+            self._read.append(polled(answer, poll.at, poll.boot, trusted=poll.clock_trusted))
+
+    def read_since(self) -> list[Poll]:
+        """What has been read late, each once."""
+        read, self._read = self._read, []
+        return read
 
 
 class _Health:

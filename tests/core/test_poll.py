@@ -52,6 +52,13 @@ class Field:
         value = RegisterValue(register="import", index=Scaled(12345, -3), unit="kWh", obis="1-0:1.8.0")
         return Answer(meter=meter, serial=f"no-{meter}", status=4, values=(value,), raw=b"\x68")
 
+    def reread(self, meter: str, raw: bytes) -> Answer:
+        if raw == b"\xff":
+            message = "it is of another meter"
+            raise WrongAnswerError(message)
+        value = RegisterValue(register="import", index=Scaled(raw[-1], 0), unit="kWh", obis="1-0:1.8.0")
+        return Answer(meter=meter, serial=f"no-{meter}", status=2, values=(value,), raw=raw)
+
     async def close(self) -> None:
         pass
 
@@ -337,3 +344,22 @@ async def test_an_answer_that_needs_another_key_is_kept_as_it_came(plant: Plant)
         ("b", 0, 1),
         ("c", 1, 0),
     ]
+
+
+async def test_answers_that_needed_another_key_are_read_at_their_own_time_once_it_fits(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    for minutes, raw in ((0, b"\x68\x01"), (15, b"\xff"), (30, b"\x68\x03")):
+        plant.field.errors["b"] = UnreadableAnswerError("the key does not fit", serial="17", status=2, raw=raw)
+        await plant.clock.step(at(minutes))
+    plant.book.rounds.clear()
+    del plant.field.errors["b"]
+    await plant.clock.step(at(60))
+
+    found = [(poll.meter, poll.at, poll.readings[0].index) for poll in plant.book.rounds[0] if poll.meter == "b"]
+    assert found == [("b", at(0), Scaled(1, 0)), ("b", at(30), Scaled(3, 0)), ("b", at(45), Scaled(12345, -3))]
+    assert all(reading.at == poll.at for poll in plant.book.rounds[0] for reading in poll.readings)
+    assert "b: the answer of 2026-10-01T00:15:00+00:00 stays unread: it is of another meter" in caplog.messages
+    assert [poll.meter for poll in plant.book.rounds[1]] == ["a", "b", "c"]
+    (count,) = (count for count in plant.poller.counts().meters if count.meter == "b")
+    assert (count.ok, count.failed) == (2, 3)

@@ -13,7 +13,7 @@ from drivers.mbus import driver
 from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.keys import read_key
 from gateway.clock import SteppedClock
-from gateway.ports.field import UnreadableAnswerError, WrongAnswerError
+from gateway.ports.field import Rereader, UnreadableAnswerError, WrongAnswerError
 from tests.drivers.mbus.slave import Slave, long_frame
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ async def test_a_wrong_key_says_so_hands_over_the_answer_and_counts_once_it_is_r
     assert (caught.value.serial, caught.value.status, caught.value.raw) == ("11490378", 0x10, encrypted())
     assert KEY[:8] not in str(caught.value)
     assert [str(value.index) for value in answer.values] == ["54.321"]
+    assert isinstance(bus, Rereader)
+    assert bus.reread("water", caught.value.raw) == answer
+    with pytest.raises(WrongAnswerError, match="address 1: the answer that was kept cannot be read"):
+        bus.reread("water", caught.value.raw[1:])
 
 
 async def test_without_a_key_the_answer_is_handed_over_as_it_came() -> None:
