@@ -44,7 +44,7 @@ HEARING = 10.0
 ANSWERING = 120.0
 """seconds in which it must be answered: closing a month may stand before it in the store's queue"""
 TALKERS = 8
-"""as many connections are heard at once; the others wait"""
+"""as many commands are carried out at once; the others wait"""
 MODE = 0o660
 BEAT = 2.0
 _CREDENTIALS = struct.Struct("3i")
@@ -134,12 +134,12 @@ class ControlServer:
         conversation.add_done_callback(self._silent.discard)
 
     async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
-        async with self._room:
-            with closing(writer), suppress(ConnectionError):  # who has gone needs no answer
-                heard = await _heard(reader)
-                by = author(writer.get_extra_info("socket"))
-                if isinstance(heard, Enrol):
-                    heard = await self._enrolled(heard, by, reader, writer)
+        with closing(writer), suppress(ConnectionError):  # who has gone needs no answer
+            heard = await _heard(reader)  # before there is room: who says nothing is in nobody's way
+            by = author(writer.get_extra_info("socket"))
+            if isinstance(heard, Enrol):
+                heard = await self._enrolled(heard, by, reader, writer)
+            async with self._room:
                 self._silent.discard(asyncio.current_task())
                 answer = heard if isinstance(heard, Answer) else await self._carried_out(heard, by)
                 writer.write(answer.model_dump_json().encode() + b"\n")
@@ -249,6 +249,9 @@ def ask(path: Path, command: Command | Enrol, say: Callable[[str], None] = lambd
             return None
         except PermissionError as error:
             raise NoRightError(_who_may(path)) from error
+        except BlockingIOError as error:
+            message = f"{path}: the daemon has too many callers at once; try again"
+            raise NoWayError(message) from error
         except OSError as error:
             message = f"{path}: the daemon cannot be reached ({error}): choose a shorter path for the store"
             raise NoWayError(message) from error

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -104,13 +104,23 @@ def test_who_says_nothing_is_not_waited_for(desk: Desk, monkeypatch: pytest.Monk
         assert text(said(path, b"")).startswith("no command came within 0.05 s; ")
 
 
-def test_those_who_say_nothing_are_in_nobodys_way(served: Path) -> None:
-    idle = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(control.TALKERS - 1)]
-    for connection in idle:
-        connection.connect(str(served))
-    assert said(served, VACANT)["ok"]
-    for connection in idle:
-        connection.close()
+def test_those_who_say_nothing_are_in_nobodys_way(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "HEARING", 3600.0)
+    idle = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(10 * control.TALKERS)]
+    with ExitStack() as opened:
+        for connection in idle:
+            opened.enter_context(connection).connect(str(served))
+        assert said(served, VACANT)["ok"]
+
+
+def test_where_too_many_call_at_once_that_is_the_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db.sock"
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(str(path))
+        server.listen(0)
+        first.connect(str(path))
+        with pytest.raises(control.NoWayError, match="too many callers at once; try again"):
+            control.ask(path, Move.model_validate_json(VACANT))
 
 
 def test_those_who_say_nothing_do_not_hold_up_the_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,9 +76,8 @@ def test_every_mistake_that_any_schema_can_find_is_told_in_our_words() -> None:
     for schema, each in found:
         text = sentence(each, schema)
         assert UNFIT not in text, (schema, each)
-        assert each["type"] == "value_error" or each["msg"] not in text
+        assert each["type"] == "value_error" or (each["msg"] not in text and len(text) < 400), text
         assert "nput should" not in text
-        assert len(text) < 600, text
 
 
 @pytest.mark.parametrize(
