@@ -86,7 +86,7 @@ class Backlog:
                     async with asyncio.timeout(SIGN_OF_LIFE):
                         await self._filled.wait()
                 self._beat()
-                if self._waiting and not await self._catch_up():
+                if not await self._catch_up():
                     await asyncio.sleep(AGAIN)
         finally:
             if not await self._catch_up():
