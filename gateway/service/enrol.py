@@ -38,7 +38,7 @@ class Window:
         self._known_as = known_as
         self._seal = seal
         self._say = say
-        self._first = ""
+        self._seen: set[str] = set()
         self._found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def heard(self, identifier: str) -> bool:
@@ -52,8 +52,8 @@ class Window:
         if known is not None:
             self._say(f"this badge cannot be told apart from {known}, which is enrolled: take another one")
             return False
-        if sealed != self._first:
-            self._first = sealed
+        if sealed not in self._seen:
+            self._seen.add(sealed)
             self._say("take the badge away and hold it there once more")
         elif not self._found.done():
             self._found.set_result(sealed)

@@ -106,6 +106,7 @@ async def test_a_badge_that_is_held_there_twice_is_enrolled_audited_and_opens_th
     await there.told("once more")
     assert await there.badges() == {"b-anna", "b-blocked", "b-caretaker", "b-expired"}
     await there.away()
+    assert await there.here.tap(OTHER) == "green"  # a stranger's, once
     assert await there.here.tap(NEW) == "green"
     answer = await asking
     assert answer is not None
