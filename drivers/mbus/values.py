@@ -29,6 +29,8 @@ def binary(octets: bytes, form: Form, factor: int, exponent: int) -> Value:
     """Types B (signed) and C (unsigned), or a point in time."""
     if form == "point":
         return point_in_time(octets)
+    if form == "octets":
+        return hexadecimal(octets)
     return "number", Scaled(int.from_bytes(octets, "little", signed=form == "signed") * factor, exponent)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Form = Literal["signed", "unsigned", "point"]
-"""binary as a signed or unsigned number, or as a point in time"""
+Form = Literal["signed", "unsigned", "point", "octets"]
+"""binary as a signed or unsigned number, as a point in time, or as several things at once that are no number"""
 _SECONDS = (1, 60, 3600, 86400)
 
 
@@ -115,7 +115,7 @@ FD = _table(
     | _named(0x70, "Date and time of battery change", form="point")
     # from here on 13757-3:2013
     | {0x71: Vif(quantity="Received signal strength", unit="dBm")}
-    | _named(0x72, "Day light saving", "Listening window")
+    | _named(0x72, "Day light saving", "Listening window", form="octets")  # types K and L
     | _durations(0x74, "Remaining battery life time", _SECONDS[3:])
     | _named(0x75, "Number of times the meter was stopped", "Manufacturer specific data container"),
 )

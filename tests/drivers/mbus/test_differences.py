@@ -57,6 +57,7 @@ PYMBUSPARSER = {
     "reads points in time as numbers (8.4.4 a)": {"fd30", "fd65", "fd70"},
     "counts battery years in hours (8.4.4 a)": {"fd6f"},
     "counts battery days in seconds (EN 13757-3:2013)": {"fd74"},
+    "reads the compound types K and L as numbers (EN 13757-3:2013)": {"fd72", "fd73"},
     "adds an offset to what is reserved (8.4.4 a)": codes("fd", (0x78, 0x7B)),
     "has a coefficient of performance where ours has nothing yet (EN 13757-3:2018)": {"fb06"},
     "has none of the American units (8.4.4 b)": codes("fb", (0x22, 0x24)),
@@ -89,7 +90,7 @@ PYMETERBUS = {
     "reads points in time as numbers (8.4.4 a)": {"fd30", "fd65", "fd70"},
     "counts FB 79 in mW (8.4.4 b)": {"fb79"},
     "does not know what EN 13757-3:2013 has added": codes("fd", (0x3D, 0x3F))
-    | {"fd71", "fd74"}
+    | {"fd71", "fd72", "fd73", "fd74"}
     | codes("fb", (0x02, 0x05), (0x0C, 0x0F), (0x15, 0x17), (0x2A, 0x2E), (0x35, 0x37)),
 }
 PYMETERBUS_EXTENSIONS = {reason: PYMBUSPARSER_EXTENSIONS[reason] for reason in _SAME_IN_BOTH} | {

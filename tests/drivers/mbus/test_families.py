@@ -125,6 +125,10 @@ def test_what_has_no_date_or_no_value_is_not_stored(records: str) -> None:
     assert stored("0413e8030000" + records) == []
 
 
+def test_a_number_that_looks_like_a_date_is_none() -> None:
+    assert stored("0413e8030000" + "4413f4010000" + "4c7831120020", date="4c78") == []
+
+
 # schema
 
 

@@ -120,6 +120,11 @@ def test_a_message_that_was_changed_is_refused() -> None:
         pytest.param(long_frame(mode_7("10")), "carries none", id="a derived key without a counter"),
         pytest.param(long_frame(mode_7("20")), "key selection 2 of security mode 7 is reserved", id="reserved"),
         pytest.param(
+            authenticated(mode_7("20", derived("00"))),
+            "key selection 2 of security mode 7 is reserved",
+            id="reserved, with a counter",
+        ),
+        pytest.param(
             long_frame(bytes.fromhex("7a2a001005") + bytes(range(16))), "short header names no meter", id="CI 7A"
         ),
     ],

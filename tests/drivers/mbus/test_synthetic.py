@@ -224,6 +224,8 @@ def test_a_count_is_given_in_the_base_unit_of_its_vif(text: str, quantity: str, 
         ("0d13 f5 " + "01" + "00" * 47, "hex", "00" * 47 + "01"),
         ("0d13 f6 " + "01" + "00" * 63, "hex", "00" * 63 + "01"),
         ("08 13", "invalid", ""),
+        ("04fd72 01020384", "hex", "84030201"),
+        ("04fd73 01020384", "hex", "84030201"),
     ],
 )
 def test_data_of_every_type_give_exactly_their_value(text: str, kind: str, value: str) -> None:
