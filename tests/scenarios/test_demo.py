@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker import Broker, mosquitto
+from tests.broker import ROOT, Broker, mosquitto
 from tests.verifier import canonical
 
 DEMO = [sys.executable, "-m", "simulators.demo"]
@@ -207,6 +208,27 @@ def test_the_month_of_the_sonnenhof_closes_and_agrees_with_the_truth(month: Mont
     reasons = {charge["data"]["payer"]["reason"] for charge in month.charges}
     assert reasons == {"occupancy", "vacancy", "remainder", "unattributed"}
     assert left_over(month.folder) == {}
+
+
+def test_the_readme_shows_what_it_prints(month: Month) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("make demo DEMO_SECONDS=60\n")[2].partition("\n\n")[0]
+    printed = set(re.sub(r"127\.0\.0\.1:[0-9]+", "BROKER", month.printed).splitlines())
+    wanted = {line.strip() for line in re.sub(r"127\.0\.0\.1:[0-9]+", "BROKER", shown).splitlines()} - {"..."}
+    assert len(wanted) > 5
+    assert wanted <= printed
+
+
+def test_the_readme_explains_a_charge_as_it_does(month: Month) -> None:
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("` lists them\n")[2].partition("\n\n")[0]
+    data = (event["data"] for event in month.charges)
+    charge = next(one for one in data if (one["payer"]["id"], one["register"]) == ("novak", "power-lift-import"))
+    command = [sys.executable, "-m", "gateway.cli", "--config", "build/demo/gateway.toml", "explain"]
+    asked = [*command, charge["charge_id"]]
+    said = subprocess.run(asked, cwd=month.folder, capture_output=True, text=True, check=True).stdout
+    wanted = {line.strip() for line in shown.splitlines()} - {"..."}
+    assert len(wanted) == 4
+    assert wanted <= {line.strip() for line in said.splitlines()}
 
 
 def test_who_taps_and_gets_green_pays_the_wash_and_nobody_else_does(month: Month) -> None:
