@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEGABYTES = 32
-SMALL = 32
+"""of the disks"""
 
 
 def refusal() -> str:
@@ -83,7 +83,7 @@ class SmallDisk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "small"
         self.folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL}m", "tmpfs", str(self.folder)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(self.folder)], check=True)
 
     @contextmanager
     def full(self) -> Iterator[None]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.ordeal import Ordeal, Progress
     from tests.torture.disk import LoopDisk, SmallDisk
 
+MOST = 40
+"""fillings: half a megabyte of polls fits into what the disk has between two of them"""
 RESUMED = 60
 """seconds after which everything is stored again, once it can be"""
 CLOSED = START + 33 * DAY
@@ -60,7 +62,7 @@ async def poll_until(enough: asyncio.Event, one: Ordeal, daemon: Process, clock:
 async def test_a_full_disk_is_told_at_once_and_everything_is_kept_once_there_is_room(
     broker: Broker, tmp_path: Path, small: SmallDisk, lives: int, progress: Progress
 ) -> None:
-    fillings = lives // 10
+    fillings = min(lives // 10, MOST)
     async with ordeal(tmp_path, broker, home=small.folder) as one, listening(broker.host, broker.port) as ear:
         little_ballast(tmp_path)
         async with one.living() as (daemon, clock):
