@@ -7,7 +7,7 @@ BIN := .venv/bin
 LOCKED := install --quiet --disable-pip-version-check --require-hashes
 export PYTHON
 
-.PHONY: setup demo test torture check cases lock clean help run-tools test-tools
+.PHONY: setup demo test torture bench check cases lock clean help run-tools test-tools
 
 setup: run-tools ## .venv/bin/submeter, and a broker for demo and simulate [BROKER=host:port]
 	@[ -n "$(BROKER)" ] || scripts/get-mosquitto || { echo "Taking amqtt (MQTT 3.1.1) instead."; $(MAKE) .tools/amqtt/.done; }
@@ -24,6 +24,10 @@ test: test-tools ## all tests [STRICT=1: a skipped test fails]
 torture: test-tools ## kills, power cuts and failing disks by the hundred, as root [LIVES=200] [STRICT=1]
 	@scripts/get-mosquitto || true
 	$(BIN)/python -m pytest tests/torture
+
+bench: test-tools ## the figures of a release in a table and build/bench.json [ONLY=rss_mb,ready_s]; the disk's wear as root
+	@scripts/get-mosquitto || true
+	@$(BIN)/python -m benches
 
 check: test-tools ## lint, types, imports, fast tests
 	$(BIN)/ruff check .

@@ -1,0 +1,26 @@
+"""What the kernel counts of a process: proc(5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_KILO = 1024
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that has been resident, in MB of 1,048,576 bytes (VmHWM)."""
+    return _number(pid, "status", "VmHWM") / _KILO
+
+
+def written_bytes(pid: int) -> int:
+    """Bytes that the process has sent towards the disk (write_bytes); the file system's journal is not among them."""
+    return _number(pid, "io", "write_bytes")
+
+
+def _number(pid: int, file: str, key: str) -> int:
+    for line in Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return int(value.split()[0])
+    message = f"/proc/{pid}/{file} has no {key}"
+    raise LookupError(message)
