@@ -19,6 +19,7 @@ from gateway.core.event import Alarm
 from gateway.core.period import local_date, month
 from gateway.service.access_site import enrolled
 from gateway.service.poll import Poll
+from gateway.service.records import DirtyMonth
 from gateway.service.sessions import chargeable, closed, moments_of, placed_readings, told, unpayable
 from gateway.service.settle import new_charge
 
@@ -112,7 +113,9 @@ class Endings:
         data = json.loads(record.data)
         charges = await self._charges(book, record)
         now = self._parts.clock.now()
-        await self._parts.store.end_session(record, f"sessions/{data['point']}", told(record), charges, now)
+        await self._parts.store.end_session(
+            record, f"sessions/{data['point']}", told(record), charges, now, _touched(book, record)
+        )
         used, count = "used" if data["ran"] else "not used", len(charges)
         _log.info("%s: session %s ended: %s, %s, %d charges", record.access_point, record.id, data["stop"], used, count)
 
@@ -142,6 +145,16 @@ class Endings:
     async def _raise(self, code: str, source: str, text: str) -> None:
         now = self._parts.clock.now()
         await self._parts.alarms.raise_alarm(Alarm(code=code, source=source, severity="error", since=now, text=text))
+
+
+def _touched(book: Book, record: SessionRecord) -> list[DirtyMonth]:
+    """The months that may have been settled before the session had its place in them."""
+    if json.loads(record.data)["clock"] != "placed":
+        return []
+    zone = book.facilities[record.facility].time_zone
+    days = {local_date(moment.at, zone) for moment in moments_of(record).values()}
+    labels = sorted({f"{day:%Y-%m}" for day in days})
+    return [DirtyMonth(facility=record.facility, month=label, reason="late_reading") for label in labels]
 
 
 def _held(book: Book, record: SessionRecord) -> bool:

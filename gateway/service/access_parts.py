@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.ports.field import BadgeReader, Machine, MeterBus
     from gateway.service.poll import AlarmSink, ReadingStore
-    from gateway.service.records import NewCharge, PropertyRow, SessionRecord
+    from gateway.service.records import DirtyMonth, NewCharge, PropertyRow, SessionRecord
 
 
 class SessionStore(Protocol):
@@ -31,9 +31,15 @@ class SessionStore(Protocol):
         """Keep a session as it is now, new or known; return once that is durable."""
 
     async def end_session(
-        self, session: SessionRecord, subject: str, data: str, charges: Sequence[NewCharge], at: datetime
+        self,
+        session: SessionRecord,
+        subject: str,
+        data: str,
+        charges: Sequence[NewCharge],
+        at: datetime,
+        dirty: Sequence[DirtyMonth] = (),
     ) -> None:
-        """Keep the ended session, its event (stream sessions) and its charges with their events in one transaction.
+        """Keep the ended session, its event, its charges with their events and the marks in one transaction.
 
         A session that has ended already changes nothing.
         """

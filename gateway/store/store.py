@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Connection
+
     from gateway.core.event import Alarm
     from gateway.core.metering import Reading
     from gateway.service.deliver import Ack
@@ -155,15 +157,24 @@ class Store(StoreView):
         await self.writer.submit(Priority.TAP, partial(sessions.keep, session=session))
 
     async def end_session(
-        self, session: SessionRecord, subject: str, data: str, charges: Sequence[NewCharge], at: datetime
+        self,
+        session: SessionRecord,
+        subject: str,
+        data: str,
+        charges: Sequence[NewCharge],
+        at: datetime,
+        dirty: Sequence[DirtyMonth] = (),
     ) -> None:
-        """Keep the ended session, its event and its charges with their events in one transaction.
+        """Keep the ended session, its event, its charges with their events and the marks in one transaction.
 
         A session that has ended already changes nothing.
         """
-        work = partial(
-            sessions.end, session=session, subject=subject, data=data, costs=charges, at=at, bootid=self._boot
-        )
+        end = partial(sessions.end, session=session, subject=subject, data=data, costs=charges)
+
+        def work(connection: Connection) -> None:
+            end(connection, at=at, bootid=self._boot)
+            months.mark(connection, dirty)
+
         await self.writer.submit(Priority.TAP, work)
         self._tell()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.period import rfc3339
+from gateway.service.poll import polled
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
 from tests.contract import broken, schema
@@ -271,6 +272,32 @@ async def test_a_wash_whose_boot_ended_before_the_clock_was_right_is_told_and_it
         await here.stop()
         await close_month_of(here)
         assert await energy_of(here) == {"blumer": "0.30", "ag": "0.50"}
+
+
+async def test_a_wash_that_gets_its_place_after_its_month_was_closed_is_taken_off_what_the_owner_paid(
+    tmp_path: Path,
+) -> None:
+    async with laundry(tmp_path, house=QUICK) as here:
+        await here.wash(ANNA, 10)
+        await here.ended()
+        here.clock.boot()
+        await here.tap(BLOCKED)  # so that the other badge has been away
+        await here.wash(ANNA, 50)
+        await here.alarmed("session_unbilled")
+        await here.stop()
+        here.clock.behind = timedelta(0)
+        answer = await here.parts.bus.read("power")
+        for later in (0, 69):
+            at = here.clock.now() + timedelta(days=later)
+            await here.store.keep([polled(answer, at, "boot-1", trusted=True)])
+        await close_month_of(here)
+        assert await here.store.dirty() == []
+        assert await energy_of(here) == {"blumer": "0.10", "ag": "0.50"}
+        await here.restart()
+        await here.ended(2)
+        await here.stop()
+        await close_month_of(here)
+        assert await energy_of(here) == {"blumer": "0.60"}
 
 
 async def test_a_badge_that_did_not_hold_at_the_placed_tap_is_not_charged(here: Laundry) -> None:
