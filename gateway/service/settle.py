@@ -72,7 +72,7 @@ UNTRUSTED_TEXT = (
     "the clock is not synchronised or has jumped by more than a day: nothing is billed until it is right; "
     "check NTP (timedatectl); where it jumped to the right time, restart the gateway"
 )
-AT_ONCE = 4
+AT_ONCE = 2
 """meters whose month is in memory at the same time"""
 
 Registers = dict[tuple[str, str], tuple["Reading", ...]]

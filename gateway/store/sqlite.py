@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ALWAYS = (
     "PRAGMA busy_timeout = 5000",
+    "PRAGMA cache_size = -250",  # kB for each connection: what is read is read once, and the system keeps pages too
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",
     "PRAGMA synchronous = FULL",
