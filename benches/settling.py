@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from benches.plant import Plant
 
-LIMIT = 20.0
+LIMIT = 25.0
+"""A fetched row costs 1 us or less here. A box that is five times slower then closes the month of 60 meters, 300,000
+rows, in less than 40 s of CPU: it does so once a month, and the meters are polled meanwhile."""
 RUNS = 3
 _EPOCH_US = 1_000_000
 _READ = "SELECT at, channel, digits, exponent, flags, status FROM reading WHERE at BETWEEN ? AND ?"
