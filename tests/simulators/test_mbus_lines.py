@@ -50,7 +50,11 @@ async def test_octets_over_tcp_take_the_time_of_the_bus() -> None:
 
 async def test_a_converter_joins_answers(line: Line) -> None:
     line.converter = Converter(gather=0.05)
-    reader, writer = await call(await line.start(), RESET + RESET)
+    reader, writer = await call(await line.start(), ASK)
+    await reader.readexactly(83)
+    now = asyncio.get_running_loop().time()
+    line.talk(CONFIRM, now)
+    line.talk(CONFIRM, now + 0.01)
     assert await reader.read(100) == CONFIRM * 2
     writer.close()
 
