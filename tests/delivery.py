@@ -99,7 +99,15 @@ class Ear:
         async with asyncio.timeout(HANGS):
             await self._ready.wait()
 
-    def say(self, end: str, body: object, *, reply: str | None = None, correlation: bytes | None = None) -> None:
+    def say(
+        self,
+        end: str,
+        body: object,
+        *,
+        reply: str | None = None,
+        correlation: bytes | None = None,
+        retain: bool = False,
+    ) -> None:
         """Publish below the gateway's root; bytes go as they are."""
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if reply is not None:
@@ -107,7 +115,7 @@ class Ear:
         if correlation is not None:
             properties.CorrelationData = correlation
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._client.publish(f"{ROOT}/{end}", payload, qos=1, properties=properties)
+        self._client.publish(f"{ROOT}/{end}", payload, qos=1, retain=retain, properties=properties)
 
     def ack(self, consumer: str, stream: str, seq: int) -> None:
         self.say(f"ack/{consumer}", {"stream": stream, "seq": str(seq)})

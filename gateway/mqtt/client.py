@@ -45,6 +45,8 @@ FIRST_RETRY, LAST_RETRY = 1, 60
 """seconds between two attempts to connect"""
 KEEP_ALIVE = 30
 """seconds; a connection that has gone silent is noticed after one and a half times as long"""
+MAX_PACKET = 65_536
+"""octets that the broker sends us at once; what is larger it keeps to itself: MQTT 5, 3.1.2.11.4"""
 ANSWER = 5.0
 """seconds that a broker gets to answer CONNECT"""
 LAST_WORDS = 2.0
@@ -115,7 +117,7 @@ class MqttClient:
         """Answer a command. RefusedError with the broker's reason; OfflineError."""
         properties = None
         if reply.correlation is not None and self._protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no types there
             properties.CorrelationData = reply.correlation
         await self._send(reply.topic, canonical(body), properties=properties)
 
@@ -181,7 +183,11 @@ class MqttClient:
 
     def _start(self) -> None:
         self._timer = None
-        self._client.connect_async(*self._address, KEEP_ALIVE)
+        properties = None
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types there
+            properties.MaximumPacketSize = MAX_PACKET
+        self._client.connect_async(*self._address, KEEP_ALIVE, properties=properties)
         self._client.loop_start()
 
     def _call(self, client: Client, handler: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - paho's own
@@ -297,7 +303,8 @@ class MqttClient:
         response, correlation = (
             getattr(message.properties, name, None) for name in ("ResponseTopic", "CorrelationData")
         )
-        self._receive(parse(self._gateway, message.topic, bytes(message.payload), response, correlation))
+        payload, retained = bytes(message.payload), message.retain
+        self._receive(parse(self._gateway, message.topic, payload, response, correlation, retained=retained))
 
     async def _goodbye(self) -> None:
         """Say offline ourselves: an orderly end sends no will."""

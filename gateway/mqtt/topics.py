@@ -25,6 +25,8 @@ _FIRST = re.compile(r"[1-9][0-9]{0,15}")
 _CORRELATION = re.compile(r"[A-Za-z0-9-]{1,64}")
 MAX_COMMAND = 512
 """octets of a payload from outside: also keeps its nesting far below the parser's recursion limit"""
+TREE = "submeter/"
+"""what the topics of all gateways begin with"""
 ONLINE = b"online"
 OFFLINE = b"offline"
 
@@ -45,7 +47,7 @@ class Gateway:
     @property
     def root(self) -> str:
         """What all topics begin with, without the last slash."""
-        return f"submeter/v0/{self.site}/{self.name}"
+        return f"{TREE}v0/{self.site}/{self.name}"
 
     @property
     def source(self) -> str:
@@ -117,13 +119,26 @@ def info_payload(gateway: Gateway, *, consumers: Sequence[str], streams: Sequenc
 
 
 def parse(
-    gateway: Gateway, topic: str, payload: bytes, response_topic: str | None = None, correlation: bytes | None = None
+    gateway: Gateway,
+    topic: str,
+    payload: bytes,
+    response_topic: str | None = None,
+    correlation: bytes | None = None,
+    *,
+    retained: bool = False,
 ) -> Received:
-    """What a message under one of `Gateway.subscriptions` says; a `Problem` where it says nothing usable."""
+    """What a message under one of `Gateway.subscriptions` says; a `Problem` where it says nothing usable.
+
+    `retained`: the broker had kept it. A command that is kept would be carried out at every connect.
+    """
     end = topic.removeprefix(f"{gateway.root}/")
     if end.startswith("ack/"):
         return _ack(end.removeprefix("ack/"), payload)
-    return _resend(gateway, payload, response_topic, correlation)
+    command = _resend(gateway, payload, response_topic, correlation)
+    if retained and isinstance(command, Resend):
+        text = f"A retained {end} was refused; the receiver must send it without retain, and clear it with no payload."
+        return Problem(code=COMMAND_MALFORMED, text=text, reply=command.reply)
+    return command
 
 
 def _ack(consumer: str, payload: bytes) -> Received:
@@ -154,9 +169,9 @@ def _resend(gateway: Gateway, payload: bytes, response_topic: str | None, correl
 
 
 def _reply(gateway: Gateway, response_topic: str | None, correlation: bytes | None, named: object) -> Reply | None:
-    """Where the answer goes: never into the gateway's own topics, other than reply/."""
+    """Where the answer goes: never into the topics of this gateway or another, other than our own reply/."""
     if response_topic:
-        own = response_topic.startswith(f"{gateway.root}/") and not response_topic.startswith(f"{gateway.root}/reply/")
+        own = response_topic.startswith(TREE) and not response_topic.startswith(f"{gateway.root}/reply/")
         return None if own or re.search(r"[+#\x00-\x1f]|^\$", response_topic) else Reply(response_topic, correlation)
     if named is None and correlation:
         named = correlation.decode("ascii", errors="replace")

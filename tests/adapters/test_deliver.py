@@ -221,6 +221,33 @@ async def test_a_resend_that_cannot_be_done_is_answered(broker: Broker, body: ob
         assert json.loads(ear.last("reply/c-8") or b"")["error"] == error
 
 
+async def test_a_retained_command_is_not_carried_out_at_every_connect(broker: Broker) -> None:
+    outbox = Outbox()
+    outbox.add("charge", 2)
+    async with listening(broker.host, broker.port) as ear:
+        ear.say("cmd/resend", {"stream": CHARGES, "from_seq": "1", "correlation": "kept"}, retain=True)
+        await ear.until(lambda: ear.last("cmd/resend") is not None)
+        async with delivering(outbox, broker.host, broker.port):
+            await ear.until(lambda: ear.last("reply/kept") is not None and len(ear.seqs()) == 2)
+            await outbox.until(lambda: bool(outbox.alarms))
+    assert json.loads(ear.last("reply/kept") or b"") == {"ok": False, "error": "command_malformed"}
+    assert [alarm.code for alarm in outbox.alarms] == ["command_malformed"]
+
+
+async def test_a_giant_message_is_left_with_the_broker(broker: Broker) -> None:
+    outbox = Outbox()
+    outbox.add("charge", 1)
+    async with (
+        listening(broker.host, broker.port) as ear,
+        delivering(outbox, broker.host, broker.port) as deliver,
+    ):
+        await outbox.until(lambda: outbox.done[CHARGES] == 1)
+        ear.say("cmd/resend", "x" * 1_000_000, correlation=b"giant")
+        ear.say("cmd/resend", {"stream": CHARGES, "from_seq": "1"}, correlation=b"small")
+        await ear.until(lambda: ear.last("reply/small") is not None)
+        assert deliver.counts["command_malformed"] == 0
+
+
 async def test_what_is_sent_more_than_an_hour_late_is_historical(broker: Broker) -> None:
     outbox = Outbox()
     outbox.add("charge", time=NOON - timedelta(minutes=60))

@@ -149,6 +149,14 @@ def test_a_resend_from_no_number_is_a_problem(first: object) -> None:
     assert isinstance(resend(RESEND | {"from_seq": first}), Problem)
 
 
+def test_a_retained_command_is_a_problem_that_is_answered() -> None:
+    command = json.dumps(RESEND | {"correlation": "c-1"}).encode()
+    found = parse(GATEWAY, f"{ROOT}/cmd/resend", command, retained=True)
+    assert isinstance(found, Problem)
+    assert found.reply == Reply(f"{ROOT}/reply/c-1", None)
+    assert "without retain" in found.text
+
+
 @pytest.mark.parametrize(
     ("response_topic", "correlation", "named", "reply"),
     [
@@ -161,11 +169,12 @@ def test_a_resend_from_no_number_is_a_problem(first: object) -> None:
         (None, b"\xff", None, None),
         (None, None, "#", None),
         (f"{ROOT}/charges/flat-1", b"1", None, None),
+        ("submeter/v0/haus-1/gw-02/cmd/resend", b"1", None, None),
         ("a/+", b"1", None, None),
         ("$SYS/x", b"1", None, None),
     ],
 )
-def test_an_answer_goes_where_the_command_says_but_never_among_the_gateways_own_events(
+def test_an_answer_goes_where_the_command_says_but_never_among_the_topics_of_a_gateway(
     response_topic: str | None, correlation: bytes | None, named: str | None, reply: Reply | None
 ) -> None:
     body = RESEND if named is None else RESEND | {"correlation": named}
