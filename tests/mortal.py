@@ -30,7 +30,7 @@ SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN of linux/fs/ext4"""
 WITHOUT_FLUSH = 2
 COMMIT = "COMMIT"
-SLOW = 0.05
+SLOW = 0.5
 """seconds that a commit takes before it fails: who calls something done before it is committed has time to do so"""
 KINDS = {
     "poll": ("poll", "reading", "channel", "source", "conflict"),

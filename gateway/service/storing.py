@@ -102,6 +102,7 @@ class Backlog:
                 return
         if len(self._waiting) == ROUNDS:
             self.given_up += 1
+            _log.error("More than %d writes wait: the oldest was given up, the %d. so far", ROUNDS, self.given_up)
         self._waiting.append(write)
         self._filled.set()
 

@@ -288,12 +288,14 @@ async def test_rounds_and_alarms_wait_in_memory_and_are_kept_in_their_order(monk
     assert disk.kept == [*times[:3], "meter_silent", "no meter_silent", times[3]]
 
 
-async def test_what_waits_is_bounded_and_the_oldest_goes_first() -> None:
+async def test_what_waits_is_bounded_and_the_oldest_goes_first_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     disk = Disk()
     disk.full = True
     backlog = Backlog(disk, lambda: None)
     await hand_over(backlog, 0, storing.ROUNDS + 3)
     assert (len(backlog), backlog.given_up) == (storing.ROUNDS, 3)
+    lost = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert lost == [f"More than 100 writes wait: the oldest was given up, the {no}. so far" for no in (1, 2, 3)]
 
 
 async def test_what_waits_is_tried_once_more_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
