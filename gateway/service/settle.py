@@ -72,8 +72,6 @@ UNTRUSTED_TEXT = (
     "the clock is not synchronised or has jumped by more than a day: nothing is billed until it is right; "
     "check NTP (timedatectl); where it jumped to the right time, restart the gateway"
 )
-AT_ONCE = 2
-"""meters whose month is in memory at the same time"""
 
 Registers = dict[tuple[str, str], tuple["Reading", ...]]
 _log = logging.getLogger(__name__)
@@ -277,17 +275,16 @@ class Settler:
 async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Sequence[Charge] = ()) -> Settlement:
     """What should be charged in the month of `terms`, worked out off the event loop.
 
-    A few meters at a time: a month of quarter hours of a whole building would take more memory than the box has.
+    One meter at a time: a month of quarter hours of a whole building would take more memory than the box has.
     """
     period = terms.period
     sessions = chargeable(await store.sessions(terms.facility, period.start, period.until))
     edges = seams(standing, period)
     found = Settlement(charges=(), holds=())
     meters = sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility)
-    for first in range(0, len(meters), AT_ONCE):
-        some = meters[first : first + AT_ONCE]
-        readings = await store.readings(some, period.start, period.until)
-        found = found + await asyncio.to_thread(_settled, book, terms, some, readings, edges, sessions)
+    for meter in meters:
+        readings = await store.readings([meter], period.start, period.until)
+        found = found + await asyncio.to_thread(_settled, book, terms, [meter], readings, edges, sessions)
     return found
 
 
