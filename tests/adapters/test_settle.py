@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.core.charge import Terms
+from gateway.core.charge import Terms, settle
 from gateway.core.period import Period
+from gateway.core.track import track
 from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth, PropertyChange
 from gateway.service.settle import UNTRUSTED_TEXT, Settler, settled
@@ -150,13 +151,16 @@ async def test_a_month_is_closed_when_its_grace_is_over_and_not_before(house: Ho
     assert [one.month for one in await house.store.closed_months("f")] == ["2026-10"]
 
 
-async def test_settling_meter_by_meter_is_settling_all_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settling_meter_by_meter_is_settling_all_at_once(house: House) -> None:
     await house.counted(OCTOBER, "10", "100")
     await house.counted(NOVEMBER, "110", "130")
     book = book_of(await house.store.property_rows(None))
     terms = Terms(gateway="gw", facility="f", period=Period(OCTOBER, NOVEMBER), closing="2026-10")
-    together = await settled(house.store, book, terms)
-    monkeypatch.setattr("gateway.service.settle.AT_ONCE", 1)
+    heard = await house.store.readings(book.meters, OCTOBER, NOVEMBER)
+    tolerance = book.facilities["f"].boundary_tolerance
+    tracks = {one.id: track(one, heard.get((one.meter, one.key), ()), tolerance) for one in book.registers.values()}
+    together = settle(book, tracks, terms, {}, ())
+    assert len(book.meters) > 1
     assert await settled(house.store, book, terms) == together
     assert len(together.charges) == 2
 
