@@ -30,13 +30,16 @@ _SPACE = 10**_NUMBER_DIGITS
 _ADDRESSES = range(251)
 _MEDIA = range(0x40)
 """EN 13757-3, table of the media; higher codes are reserved"""
-_VERSIONS = range(0x100)
+_VERSIONS = range(0xFF)
+"""FF stands for any"""
 _ANY_MAKER, _ANY = 0xFFFF, 0xFF
 _SPLIT_COST, _TWICE_COST = 2.65, 1.1
 """seconds at 2400 baud: ten selections that nobody answers; a damaged answer, as long as the longest in it"""
-_SEVERAL_AT_FIRST, _SEVERAL_ALIKE = 0.3, 0.01
-"""how likely several meters are where one is: before anything is known; of one number or address"""
-_TRIES_ALIKE, _MOST_TRIES = 3, 6
+_SEVERAL_AT_FIRST, _SEVERAL_AT_LEAST, _SEVERAL_ALIKE = 0.3, 0.2, 0.01
+"""how likely several meters are where one is: before anything is known; always, as meters are bought by the lot; of
+one number or address"""
+_DOUBTFUL = 0.1
+_TRIES_ALIKE, _MOST_TRIES = 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Search:
     """numbers of which it is known who has them"""
     seen: list[str] = field(default_factory=list)
     """the meters that were found: their 16 digits, or their primary addresses"""
+    untold: int = 0
+    """meters that cannot be told apart: at least so many"""
     answers: int = 0
     """of single meters"""
     damaged: int = 0
@@ -111,8 +116,10 @@ class Search:
         """More than one is there; False where they cannot be told apart any further."""
         asked = step.asked
         parts = [] if isinstance(asked, int) else list(_parts(asked, self.makers))
-        if parts and surely:
-            self.pending.append(Step("rest", step.place, len(self.seen)))
+        if not parts:
+            self.untold += 2
+        elif surely:
+            self.pending.append(Step("rest", step.place, len(self.seen) + self.untold))
         self.pending += [Step("ask", str(part)) for part in reversed(parts)]
         return bool(parts)
 
@@ -120,13 +127,19 @@ class Search:
         """Whether so many meters must fit that their data would only collide: they are not asked for."""
         return self._several(asked) > _SPLIT_COST / (_SPLIT_COST + _TWICE_COST)
 
+    def doubts(self, asked: Asked) -> bool:
+        """Whether a whole answer may still be several that coincided bit for bit: then its meter is asked by name."""
+        if isinstance(asked, int) or _ANY not in (asked.version, asked.medium):
+            return False
+        return _alike(asked) or self._more(asked) > _DOUBTFUL
+
     def asks_again(self, asked: Asked, damaged: int) -> bool:
         """Whether an answer that has come damaged so many times is asked for once more before it counts as several."""
         if damaged == _MOST_TRIES:
             return False
         if _alike(asked) and damaged < _TRIES_ALIKE:
             return True
-        several, damage = self._several(asked), (self.damaged + 1) / (self.answers + 2)
+        several, damage = self._several(asked), (self.damaged + 1) / (self.answers + 3)
         noise = damage**damaged * (1 - several)
         return noise * _SPLIT_COST > (noise + several) * _TWICE_COST
 
@@ -144,24 +157,29 @@ class Search:
         """How likely it is that more than one meter fits where at least one does, by what is known of the others."""
         if _alike(asked):
             return _SEVERAL_ALIKE
+        return max(self._more(asked), _SEVERAL_AT_LEAST) if self.covered else _SEVERAL_AT_FIRST
+
+    def _more(self, asked: Asked) -> float:
+        """The same where numbers are as if drawn by lot."""
         if not self.covered:
-            return _SEVERAL_AT_FIRST
+            return 1.0
         expected = len(self.seen) * _numbers(asked) / self.covered
         some = -math.expm1(-expected)
         return 1 - expected * math.exp(-expected) / some if some else 0.0
 
     def _rest(self, step: Step) -> None:
-        """Where several answered and fewer than two were found: look where meters are seldom, and once more."""
+        """Where several answered and fewer than two were found, it was damage, or there are more: look again."""
         asked = step.asked
-        if isinstance(asked, int) or len(self.seen) - step.found > 1:
+        if isinstance(asked, int) or len(self.seen) + self.untold - step.found > 1:
             return
+        self.damaged += 1
         within = [place for place in self.silent if _within(place, step.place)]
         self.silent = [place for place in self.silent if place not in within]
         rare = [Step("ask", str(part)) for part in reversed(list(_rare_parts(asked)))]
         self.pending += [*rare, *(Step("again", place) for place in reversed(within))]
 
 
-_KEPT = ("makers", "silent", "covered", "seen", "answers", "damaged", "uneven", "selections", "seen_before")
+_KEPT = ("makers", "silent", "covered", "seen", "untold", "answers", "damaged", "uneven", "selections", "seen_before")
 
 
 def begin(way: Way, makers: Iterable[int]) -> Search:
