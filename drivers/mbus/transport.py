@@ -37,8 +37,12 @@ class Connect(Protocol):
 class TcpLine:
     """An M-Bus level converter behind a TCP port."""
 
-    def __init__(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, claim: socket.socket
+    ) -> None:
+        """`claim` is held for as long as the line is."""
         self._name = name
+        self._claim = claim
         self._reader = reader
         self._writer = writer
 
@@ -52,6 +56,7 @@ class TcpLine:
 
     async def receive(self, seconds: float) -> bytes:
         """Octets as they come from the network; cancelling loses none."""
+        await asyncio.sleep(0)  # who was cancelled meanwhile ends here: with no time left, the time-out would win
         try:
             async with asyncio.timeout(max(seconds, 0)):
                 octets = await self._reader.read(4096)
@@ -70,6 +75,7 @@ class TcpLine:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._writer.wait_closed()
         self._writer.transport.abort()
+        self._claim.close()
 
     def _lost(self) -> LineDownError:
         return LineDownError(f"{self._name} closed the connection; check the level converter")
@@ -80,19 +86,41 @@ def tcp(host: str, port: int, seconds: float) -> Connect:
     name = f"{host}:{port}"
 
     async def connect() -> Line:
-        try:
-            async with asyncio.timeout(seconds):
-                reader, writer = await asyncio.open_connection(host, port)
-        except TimeoutError as error:
-            message = f"{name} does not answer within {seconds:g} s; check network and power of the level converter"
-            raise LineDownError(message) from error
-        except OSError as error:
-            message = f"{name} cannot be connected ({error.strerror or error}); check host, port and level converter"
-            raise LineDownError(message) from error
-        _watch(writer.get_extra_info("socket"))
-        return TcpLine(name, reader, writer)
+        with contextlib.ExitStack() as unless_open:
+            claim = unless_open.enter_context(_claim(name))
+            reader, writer = await _opened(name, host, port, seconds)
+            _watch(writer.get_extra_info("socket"))
+            unless_open.pop_all()
+        return TcpLine(name, reader, writer, claim)
 
     return connect
+
+
+def _claim(name: str) -> socket.socket:
+    """Keeps every other program of this machine off the line: converters often let two masters talk at once.
+
+    A name in the abstract namespace (unix(7)): it needs no file, and ends with the process however that ends.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0submeter line {name}")
+    except OSError as error:
+        claim.close()
+        message = f"{name} is in use by another program of this machine; end that one (is `submeter run` active?)"
+        raise LineDownError(message) from error
+    return claim
+
+
+async def _opened(name: str, host: str, port: int, seconds: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.open_connection(host, port)
+    except TimeoutError as error:
+        message = f"{name} does not answer within {seconds:g} s; check network and power of the level converter"
+        raise LineDownError(message) from error
+    except OSError as error:
+        message = f"{name} cannot be connected ({error.strerror or error}); check host, port and level converter"
+        raise LineDownError(message) from error
 
 
 def _watch(connection: socket.socket) -> None:

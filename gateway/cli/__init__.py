@@ -151,6 +151,12 @@ def _simulate() -> click.Command:
     return simulate
 
 
+def _scan() -> click.Command:
+    from gateway.cli.scan import scan
+
+    return scan
+
+
 def _end(_number: int, _frame: object) -> None:
     os._exit(0)  # nothing is in flight yet, and an exception could be lost wherever it happens to be raised
 
@@ -189,6 +195,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "reading": _reading,
     "restore": _restore,
     "run": _run,
+    "scan": _scan,
     "simulate": _simulate,
 }
 

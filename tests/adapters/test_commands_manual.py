@@ -23,6 +23,7 @@ ELSEWHERE = {
     "backup",
     "restore",
     "doctor",
+    "scan",
     "simulate",
 }
 """commands that other pages are about"""

@@ -1,0 +1,240 @@
+"""The command `scan`: search a line for its devices."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+from contextlib import aclosing, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway import drivers
+from gateway.cli.exits import INTERRUPTED, Failure, Refused, Unreachable
+from gateway.cli.wiring import load_settings
+from gateway.ports.field import (
+    Device,
+    FieldError,
+    Scanner,
+    ScanOrder,
+    ScanProgress,
+    ScanRefusedError,
+    ScanTrouble,
+    WrongAnswerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+    from gateway.cli import Options
+    from gateway.ports.field import Driver
+
+TENTH = 10
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What a search has found so far, and from where it can go on."""
+
+    devices: list[Device] = field(default_factory=list)
+    troubles: list[ScanTrouble] = field(default_factory=list)
+    rest: str = ""
+    woken: int = 0
+    percent: int = 0
+
+
+@click.command
+@click.argument("protocol")
+@click.argument("bus")
+@click.option("--by", "way", default="", help="mbus: secondary (the default) or primary addresses.")
+@click.option("--baud", "speeds", type=int, multiple=True, help="Search at this baud rate; may be given several times.")
+@click.option("--continue", "go_on", is_flag=True, help="Go on where the last search of this line was interrupted.")
+@click.option("--settings", "as_settings", is_flag=True, help="Print [[bus.meter]] tables for the settings file.")
+@click.pass_obj
+def scan(
+    options: Options, protocol: str, bus: str, *, way: str, speeds: tuple[int, ...], go_on: bool, as_settings: bool
+) -> None:
+    """Search a line for its devices.
+
+    BUS is the id of a line in the settings, a serial device such as /dev/ttyUSB0, or host:port.
+    """
+    driver, line, batteries = _line(options, protocol, bus)
+    if not isinstance(driver, Scanner):
+        message = f"the driver {protocol} cannot search its lines"
+        raise Refused(message)
+    if batteries and way in ("", driver.ways[0]):
+        click.echo(_warning(batteries), err=True)
+    file = _file(options, protocol, bus)
+    result = _kept(file) if go_on else Result()
+    order = ScanOrder(way=way, speeds=speeds, rest=result.rest)
+    _searched(driver, line, order, result, file)
+    with suppress(OSError):
+        file.unlink()
+    _tell(options, result, as_settings=as_settings)
+
+
+def _searched(driver: Scanner, line: BaseModel, order: ScanOrder, result: Result, file: Path) -> None:
+    """Search to the end. What has been found by then is kept where the search ends earlier."""
+    try:
+        asyncio.run(_search(driver, line, order, result))
+    except KeyboardInterrupt:
+        click.echo(f"interrupted at {result.percent} %; {_goes_on(result, file)}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except ScanRefusedError as error:
+        raise Refused(str(error)) from error
+    except FieldError as error:
+        text = f"{error}; {_goes_on(result, file)}" if result.rest else str(error)
+        raise (Failure if isinstance(error, WrongAnswerError) else Unreachable)(text) from error
+
+
+async def _search(driver: Scanner, line: BaseModel, order: ScanOrder, result: Result) -> None:
+    show = _Show()
+    async with aclosing(driver.scan(line, order)) as found:
+        async for each in found:
+            if isinstance(each, Device):
+                result.devices.append(each)
+                show.line(f"found {len(result.devices)}: {_facts(each)}")
+            elif isinstance(each, ScanTrouble):
+                result.troubles.append(each)
+                show.line(f"{each.place}: {each.text}")
+            else:
+                result.rest, result.woken, result.percent = each.rest, each.woken, each.percent
+                show.progress(each, len(result.devices))
+
+
+class _Show:
+    """Progress on stderr: one line that changes on a terminal, else a line for each tenth."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._tenth = -1
+
+    def line(self, text: str) -> None:
+        click.echo(f"\r\x1b[K{text}" if self._terminal else text, err=True)
+
+    def progress(self, at: ScanProgress, found: int) -> None:
+        text = f"{at.percent} % ({at.place}), {found} found"
+        if self._terminal:
+            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+        elif at.percent // TENTH != self._tenth:
+            self._tenth = at.percent // TENTH
+            click.echo(text, err=True)
+
+
+def _line(options: Options, protocol: str, bus: str) -> tuple[Driver, BaseModel, dict[str, int]]:
+    """The driver, the settings of the line, and how many reads a day its known meters with a battery bear."""
+    try:
+        driver = drivers.find(protocol)
+    except drivers.NoDriverError as error:
+        raise Refused(str(error)) from error
+    host, colon, port = bus.rpartition(":")
+    if bus.startswith("/"):
+        return driver, _checked(driver, {"device": bus}), {}
+    if colon and port.isdecimal():
+        return driver, _checked(driver, {"host": host, "port": int(port)}), {}
+    wiring = load_settings(options)
+    for one in wiring.buses:
+        if one.id == bus and one.driver.name == protocol:
+            budgets = {meter: driver.reads_per_day(each) for meter, each in one.meters.items()}
+            return driver, one.line, {meter: reads for meter, reads in budgets.items() if reads is not None}
+    known = ", ".join(one.id for one in wiring.buses if one.driver.name == protocol)
+    message = f"no {protocol} line {bus!r} in the settings; there are: {known or 'none'}; or name a device or host:port"
+    raise Refused(message)
+
+
+def _checked(driver: Driver, keys: dict[str, Any]) -> BaseModel:
+    from pydantic import ValidationError
+
+    try:
+        return driver.bus_schema.model_validate(keys)
+    except ValidationError as error:
+        raise Refused.all(each["msg"].removeprefix("Value error, ") for each in error.errors()) from error
+
+
+def _warning(batteries: dict[str, int]) -> str:
+    few = ", ".join(f"{meter} ({reads} reads a day)" for meter, reads in sorted(batteries.items()))
+    return (
+        "this search wakes every meter of the line at each of its steps, some 250 times for 60 meters; those with a"
+        f" battery: {few}. Ctrl-C ends it; --by primary wakes each meter once"
+    )
+
+
+def _file(options: Options, protocol: str, bus: str) -> Path:
+    """Where an interrupted search is kept: the user's own state, not beside the settings."""
+    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    name = f"{options.config.resolve()} {protocol} {bus}"
+    return Path(home, "submeter", f"scan-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json")
+
+
+def _goes_on(result: Result, file: Path) -> str:
+    kept = {"rest": result.rest, "devices": [], "troubles": [asdict(each) for each in result.troubles]}
+    kept["devices"] = [{**asdict(replace(each, raw=b"")), "raw": each.raw.hex()} for each in result.devices]
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(kept), encoding="utf-8")
+    except OSError as error:
+        return f"what was found cannot be kept in {file} ({error.strerror})"
+    return f"{len(result.devices)} found; the same command with --continue goes on from there"
+
+
+def _kept(file: Path) -> Result:
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        devices = [Device(**{**each, "raw": bytes.fromhex(each["raw"])}) for each in kept["devices"]]
+        troubles = [ScanTrouble(**each) for each in kept["troubles"]]
+        return Result(devices=devices, troubles=troubles, rest=kept["rest"])
+    except FileNotFoundError as error:
+        message = "no interrupted search of this line is kept; search without --continue"
+        raise Refused(message) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{file} holds no interrupted search; search without --continue"
+        raise Refused(message) from error
+
+
+def _tell(options: Options, result: Result, *, as_settings: bool) -> None:
+    if as_settings:
+        click.echo("\n".join(map(_settings_table, result.devices)))
+    elif options.json:
+        click.echo(json.dumps(_object(result), ensure_ascii=False))
+    else:
+        click.echo("\n".join(_table(result)))
+    if result.woken:
+        click.echo(f"every device on the line was woken {result.woken} times, beside being read itself", err=True)
+
+
+def _object(result: Result) -> dict[str, Any]:
+    found = [{**each.facts, "speed": each.speed, "wiring": dict(each.wiring)} for each in result.devices]
+    return {"found": found, "troubles": [asdict(each) for each in result.troubles], "woken": result.woken}
+
+
+def _table(result: Result) -> Iterable[str]:
+    if not result.devices:
+        yield "nothing found; check wiring, power, baud rate and polarity"
+    else:
+        rows = [{**each.facts, "baud": each.speed} for each in result.devices]
+        cells = [list(rows[0]), *([("-" if cell is None else str(cell)) for cell in row.values()] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for row in cells:
+            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from (f"{each.place}: {each.text}" for each in result.troubles)
+
+
+def _facts(device: Device) -> str:
+    return ", ".join(f"{name} {value}" for name, value in device.facts.items() if value is not None)
+
+
+def _settings_table(device: Device) -> str:
+    """The table of one meter, to be put below its [[bus]]."""
+    place = next(str(value) for key, value in device.wiring.items() if key != "model")
+    keys = [f'id = "meter-{place.lower()}"']
+    if "model" not in device.wiring:
+        keys.append('# model = "..."  # no model file knows it: drivers/README.md tells how to write one')
+    keys += [f"{key} = {json.dumps(value)}" for key, value in device.wiring.items()]
+    return "\n".join(["[[bus.meter]]", *keys, f"# {_facts(device)}", ""])

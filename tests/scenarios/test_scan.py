@@ -1,0 +1,137 @@
+"""`submeter scan` over a serial line and over TCP, as an installer uses it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulators.mbus import Line, Slave, captured_telegrams
+from simulators.pty import MBusWire
+from tests.scenarios.plant import begin, submeter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+HEAT = captured_telegrams()["itron-cf-55"]
+NUMBERS = ("11127667", "11127668", "40000001")
+
+
+@pytest.fixture
+async def wire(tmp_path: Path) -> AsyncIterator[MBusWire]:
+    slaves = [Slave(address=at, captured=HEAT, serial=number) for at, number in enumerate(NUMBERS, 1)]
+    wire = MBusWire(tmp_path / "ttyUSB0", slaves, baud=38400)
+    wire.plug()
+    yield wire
+    wire.unplug()
+
+
+async def test_a_line_that_no_settings_name_is_searched_by_its_device(wire: MBusWire, tmp_path: Path) -> None:
+    code, out, err = await submeter(
+        "--json", "scan", "mbus", str(wire.link), "--baud", "38400", XDG_STATE_HOME=str(tmp_path)
+    )
+
+    assert code == 0, err
+    told = json.loads(out)
+    assert [each["secondary"][:8] for each in told["found"]] == list(NUMBERS)
+    assert {each["model"] for each in told["found"]} == {"itron-cf-55"}
+    assert told["woken"] == next(iter(wire.slaves.values())).heard["selection"]
+    assert "found 3: address 3, secondary 40000001" in err
+    assert "100 %" in err
+
+
+async def test_settings_are_printed_that_the_settings_file_takes(wire: MBusWire, tmp_path: Path) -> None:
+    code, out, err = await submeter(
+        "scan", "mbus", str(wire.link), "--by", "primary", "--baud", "38400", "--settings", XDG_STATE_HOME=str(tmp_path)
+    )
+    assert code == 0, err
+    head = (
+        'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n'
+        f'[[bus]]\nid = "b"\ndriver = "mbus"\npoll = "15min"\nbaud = 38400\ndevice = "{wire.link}"\n'
+    )
+    config = tmp_path / "gateway.toml"
+    config.write_text(head + out, encoding="utf-8")
+
+    code, _, err = await submeter("--config", str(config), "check")
+
+    assert code == 0, err
+    assert [each["address"] for each in tomllib.loads(head + out)["bus"][0]["meter"]] == [1, 2, 3]
+    warned = await submeter("--config", str(config), "scan", "mbus", "b", XDG_STATE_HOME=str(tmp_path))
+    assert "those with a battery: meter-1 (" in warned[2]
+
+
+async def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    line = Line([Slave(address=1, captured=HEAT, serial="11127667")], baud=2400)
+    place = f"127.0.0.1:{await line.start()}"
+    arguments = ("--json", "scan", "mbus", place)
+    first = await begin(*arguments, XDG_STATE_HOME=str(tmp_path))
+    assert first.stderr is not None
+    while b"found 1" not in await first.stderr.readline():
+        pass
+    first.send_signal(signal.SIGINT)
+    _, err = await first.communicate()
+
+    assert first.returncode == 130
+    assert re.search(rb"interrupted at \d+ %; 1 found; the same command with --continue goes on from there", err)
+    asked = line.slaves[1].heard["selection"]
+    code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
+    assert code == 0
+    assert [each["secondary"][:8] for each in json.loads(out)["found"]] == ["11127667"]
+    assert line.slaves[1].heard["selection"] in {10, 11}, asked
+    code, _, err_text = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
+    assert (code, err_text) == (3, "no interrupted search of this line is kept; search without --continue\n")
+    await line.close()
+
+
+async def test_a_line_that_another_program_uses_is_not_searched(wire: MBusWire, tmp_path: Path) -> None:
+    first = await begin("scan", "mbus", str(wire.link), "--by", "primary", XDG_STATE_HOME=str(tmp_path))
+    assert first.stderr is not None
+    await first.stderr.readline()
+    code, _, err = await submeter("scan", "mbus", str(wire.link), XDG_STATE_HOME=str(tmp_path))
+    first.kill()
+    await first.communicate()
+
+    assert code == 4
+    assert "is in use by another program" in err
+
+
+async def test_a_level_converter_that_another_program_uses_is_not_searched(tmp_path: Path) -> None:
+    line = Line([Slave(address=1, captured=HEAT, serial="11127667")], baud=2400)
+    place = f"127.0.0.1:{await line.start()}"
+    first = await begin("scan", "mbus", place, XDG_STATE_HOME=str(tmp_path))
+    assert first.stderr is not None
+    await first.stderr.readline()
+    code, _, err = await submeter("scan", "mbus", place, XDG_STATE_HOME=str(tmp_path))
+    first.kill()
+    await first.communicate()
+    await line.close()
+
+    assert code == 4
+    assert f"{place} is in use by another program of this machine" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("mbus", "nowhere:1"), 4, "nowhere:1 cannot be connected"),
+        (("mbus", "/dev/nothing"), 4, "/dev/nothing is not there"),
+        (("mbus", "/dev/nothing", "--by", "magic"), 3, '"magic" is no way to search an M-Bus line'),
+        (("mbus", "/dev/nothing", "--baud", "7"), 3, "7 is no baud rate of the M-Bus"),
+        (("mbus", "127.0.0.1:1", "--baud", "300"), 3, "the level converter's own"),
+        (("knx", "/dev/nothing"), 3, "no driver 'knx' is installed"),
+        (("modbus", "/dev/nothing"), 3, "the driver modbus cannot search its lines"),
+    ],
+)
+async def test_what_cannot_be_searched_is_one_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    got, out, err = await submeter("scan", *arguments, XDG_STATE_HOME=str(tmp_path))
+
+    assert (got, out) == (code, "")
+    assert text in err
+    assert "Traceback" not in err
