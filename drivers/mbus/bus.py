@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drivers.mbus.link import Timing
     from drivers.mbus.master import Asked, Taken
     from drivers.mbus.model import MBusModel
-    from drivers.mbus.transport import Connect, Line
+    from drivers.network import Connect, Line
 
 
 _APPLICATION_RESET = 0x50

@@ -18,8 +18,8 @@ from drivers.mbus.model import MODELS
 from drivers.mbus.report import describe
 from drivers.mbus.scan import WAYS, Speed, scan
 from drivers.mbus.telegram import decode
-from drivers.mbus.transport import tcp
 from drivers.model import Strict, mismatches, stored_mismatches
+from drivers.network import tcp
 from drivers.wire import WireSettings
 from gateway.ports.field import ScanRefusedError, WrongAnswerError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from drivers.mbus.master import Asked
-    from drivers.mbus.transport import Connect
+    from drivers.network import Connect
     from gateway.ports.clock import Clock
     from gateway.ports.field import MeterBus, Scanned, ScanOrder
 

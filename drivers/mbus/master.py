@@ -18,7 +18,7 @@ from gateway.ports.field import NoAnswerError, UnreadableAnswerError, WrongAnswe
 
 if TYPE_CHECKING:
     from drivers.mbus.link import Awaited, Timing
-    from drivers.mbus.transport import Line
+    from drivers.network import Line
 
 Asked = int | Pattern
 """a primary address, or what is selected"""

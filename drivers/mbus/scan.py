@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from drivers.mbus.link import Timing
     from drivers.mbus.search import Step
-    from drivers.mbus.transport import Line
+    from drivers.network import Line
     from gateway.ports.field import Scanned, ScanOrder
 
 WAYS: tuple[Way, ...] = ("secondary", "primary")

@@ -13,7 +13,7 @@ from drivers.mbus.bus import MBusBus, Wired
 from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.link import Timing
 from drivers.mbus.model import MBusModel
-from drivers.mbus.transport import tcp
+from drivers.network import tcp
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.mbus.slave import CAPTURED, Cut, Slave, from_address, long_frame, request
 
@@ -257,7 +257,7 @@ async def test_the_end_of_a_connection_is_told_at_once() -> None:
         tcp_line = await tcp("127.0.0.1", slave.port, 5)()
         await tcp_line.send(request("ud2+"))
 
-        with pytest.raises(LineDownError, match="closed the connection; check the level converter"):
+        with pytest.raises(LineDownError, match="closed the connection; check the converter"):
             await tcp_line.receive(60)
         await tcp_line.close()
 

@@ -1,4 +1,4 @@
-"""The line under the conversation: octets out, octets in."""
+"""A serial line behind a converter with a TCP port: octets out, octets in."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Connect(Protocol):
 
 
 class TcpLine:
-    """An M-Bus level converter behind a TCP port."""
+    """A line behind a TCP port, which passes octets as they are."""
 
     def __init__(
         self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, claim: socket.socket
@@ -78,11 +78,11 @@ class TcpLine:
         self._claim.close()
 
     def _lost(self) -> LineDownError:
-        return LineDownError(f"{self._name} closed the connection; check the level converter")
+        return LineDownError(f"{self._name} closed the connection; check the converter")
 
 
 def tcp(host: str, port: int, seconds: float) -> Connect:
-    """How to connect to a level converter, waiting at most `seconds`."""
+    """How to connect to a converter, waiting at most `seconds`."""
     name = f"{host}:{port}"
 
     async def connect() -> Line:
@@ -116,10 +116,11 @@ async def _opened(name: str, host: str, port: int, seconds: float) -> tuple[asyn
         async with asyncio.timeout(seconds):
             return await asyncio.open_connection(host, port)
     except TimeoutError as error:
-        message = f"{name} does not answer within {seconds:g} s; check network and power of the level converter"
+        message = f"{name} does not answer within {seconds:g} s; check network and power of the converter"
         raise LineDownError(message) from error
-    except OSError as error:
-        message = f"{name} cannot be connected ({error.strerror or error}); check host, port and level converter"
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host can be no name
+        reason = getattr(error, "strerror", None) or error
+        message = f"{name} cannot be connected ({reason}); check host, port and converter"
         raise LineDownError(message) from error
 
 
