@@ -247,6 +247,24 @@ def test_the_search_tells_how_often_everybody_was_woken() -> None:
     assert all(slave.heard["selection"] == found.progress[-1].woken for slave in slaves)
 
 
+def test_a_meter_that_answers_at_every_baud_rate_is_found_once() -> None:
+    bus = Bus(meters(random.Random(5), 3))
+
+    def at(baud: int) -> Speed:
+        async def connect() -> Direct:
+            bus.baud = baud
+            return Direct(bus)
+
+        return Speed(baud=baud, timing=Timing(baud=baud, latency=0.02), connect=connect)
+
+    async def work() -> list[int | None]:
+        events = scan(at, (2400, 9600), ScanOrder())
+        return [each.speed async for each in events if isinstance(each, Device)]
+
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        assert runner.run(work()) == [2400] * 3
+
+
 # what is asked next
 
 
