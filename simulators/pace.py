@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+Arrival = tuple[float, int]
+"""when an octet is whole, and the octet"""
 
 GRAIN = 0.002
 """seconds: octets that are due within it are handed over together, when the last of them is due"""
@@ -20,6 +24,46 @@ class Source(Protocol):
 
     def take(self, now: float) -> bytes:
         """What is due."""
+
+
+class Arrivals:
+    """Octets under way, in the order in which they arrive."""
+
+    def __init__(self) -> None:
+        self._octets: deque[Arrival] = deque()
+
+    def add(self, arrivals: Iterable[Arrival]) -> None:
+        """More of them, those that come later than what is there or in between."""
+        self._octets.extend(arrivals)
+        self._octets = deque(sorted(self._octets, key=lambda arrival: arrival[0]))
+
+    def cut(self, start: float) -> None:
+        """Forget what comes later than that."""
+        while self._octets and self._octets[-1][0] > start:
+            self._octets.pop()
+
+    def due(self, grain: float) -> float | None:
+        """See `Source`."""
+        if not self._octets:
+            return None
+        group = self._octets[0][0] + grain
+        last = self._octets[0][0]
+        for at, _ in self._octets:
+            if at > group:
+                break
+            last = at
+        return last
+
+    def take(self, now: float) -> bytes:
+        """See `Source`."""
+        taken = bytearray()
+        while self._octets and self._octets[0][0] <= now:
+            taken.append(self._octets.popleft()[1])
+        return bytes(taken)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._octets.clear()
 
 
 class Pacer:

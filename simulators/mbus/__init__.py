@@ -31,12 +31,14 @@ Captured telegrams: captured_telegrams() with counters that move, telegrams_of_m
 gateway, captured(octets) any other. By hand: python -m simulators.mbus --help.
 """
 
+from simulators.chance import Chance
 from simulators.mbus.bus import Bus
-from simulators.mbus.faults import FAULTS, Chance, Fault
+from simulators.mbus.faults import FAULTS, Fault
 from simulators.mbus.frames import Frame, Listener, long_frame, short_frame
-from simulators.mbus.lines import Converter, Direct, Line
+from simulators.mbus.lines import Direct, Line
 from simulators.mbus.slave import Slave
 from simulators.mbus.telegrams import Captured, Counter, bcd, captured, captured_telegrams, telegrams_of_models, type_f
+from simulators.tcp import Converter
 
 __all__ = [
     "FAULTS",

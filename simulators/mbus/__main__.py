@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulators import arguments
 from simulators.mbus import FAULTS, Chance, Line, Slave, captured_telegrams, telegrams_of_models
 from simulators.pty import MBusWire, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simulators.mbus import Bus, Captured, Fault
+    from simulators.mbus import Bus, Captured
 
 _REFUSED = 3
 _BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
@@ -39,57 +40,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulators.mbus", description=__doc__)
-    parser.add_argument("--port", type=_port, metavar="N", default=0, help="TCP port of this machine (a free one)")
+    parser.add_argument(
+        "--port", type=arguments.port, metavar="N", default=0, help="TCP port of this machine (a free one)"
+    )
     parser.add_argument("--pty", type=Path, metavar="LINK", help="a serial device behind this link instead of a port")
-    parser.add_argument("--meters", type=_count, metavar="N", default=10, help="how many (10)")
+    parser.add_argument("--meters", type=arguments.at_most(_MOST_METERS), metavar="N", default=10, help="how many (10)")
     parser.add_argument("--kind", choices=sorted(_kinds()), action="append", help="of these only; may be repeated")
     parser.add_argument("--unset", action="store_true", help="all have address 0: only their numbers tell them apart")
     parser.add_argument("--seed", type=int, default=1, help="the same meters and faults again (1)")
     parser.add_argument("--baud", type=int, choices=_BAUDS, default=2400, help="speed of the bus (2400)")
     parser.add_argument("--turnaround", type=float, metavar="SECONDS", help="until a meter answers (11 bits)")
     parser.add_argument("--echo", action="store_true", help="the converter gives back what is sent")
-    parser.add_argument("--noise", type=_part, default=0.0, metavar="RATE", help="part of the octets that is spoilt")
+    parser.add_argument(
+        "--noise", type=arguments.part, default=0.0, metavar="RATE", help="part of the octets that is spoilt"
+    )
     parser.add_argument(
         "--fault",
-        type=_share,
+        type=arguments.share(FAULTS),
         action="append",
         default=[],
         metavar="NAME=SHARE",
         help=f"part of the answers that has it, e.g. late=0.01; one of {', '.join(FAULTS)}",
     )
     return parser
-
-
-def _share(text: str) -> tuple[Fault, float]:
-    name, _, share = text.partition("=")
-    for fault in FAULTS:
-        if fault == name:
-            return fault, _part(share or "1")
-    message = f"{name!r} is no fault; choose one of {', '.join(FAULTS)}"
-    raise argparse.ArgumentTypeError(message)
-
-
-def _part(text: str) -> float:
-    return _within(text, float, 1)
-
-
-def _port(text: str) -> int:
-    return int(_within(text, int, 65535))
-
-
-def _count(text: str) -> int:
-    return int(_within(text, int, _MOST_METERS))
-
-
-def _within(text: str, kind: type[float], most: int) -> float:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= most:
-        message = f"{text!r} is no number between 0 and {most}"
-        raise argparse.ArgumentTypeError(message)
-    return number
 
 
 def _kinds() -> dict[str, Captured]:

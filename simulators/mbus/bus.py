@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from simulators.mbus.current_loop import BITS, Talk, overlay
 from simulators.mbus.frames import Listener
+from simulators.pace import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from simulators.mbus.current_loop import Arrival
     from simulators.mbus.frames import Frame
     from simulators.mbus.slave import Slave
 
@@ -48,7 +47,7 @@ class Bus:
         self._sent = 0.0
         self._other_until = 0.0
         self._talks: list[Talk] = []
-        self._arrivals: deque[Arrival] = deque()
+        self._arrivals = Arrivals()
 
     @property
     def bit(self) -> float:
@@ -86,32 +85,20 @@ class Bus:
         new = Talk(start=start, octets=octets, bit=self.bit)
         if all(talk.end <= start for talk in self._talks):
             self._talks = [new]
-            self._arrivals += new.arrivals()
+            self._arrivals.add(new.arrivals())
         else:
             self._talks.append(new)
-            before = [arrival for arrival in self._arrivals if arrival[0] <= start]
-            since = [arrival for arrival in overlay(self._talks, self.bit) if arrival[0] > start]
-            self._arrivals = deque(before + since)
+            self._arrivals.cut(start)
+            self._arrivals.add(arrival for arrival in overlay(self._talks, self.bit) if arrival[0] > start)
         self.changed()
 
     def due(self, grain: float) -> float | None:
         """See `simulators.pace.Source`."""
-        if not self._arrivals:
-            return None
-        group = self._arrivals[0][0] + grain
-        last = self._arrivals[0][0]
-        for at, _ in self._arrivals:
-            if at > group:
-                break
-            last = at
-        return last
+        return self._arrivals.due(grain)
 
     def take(self, now: float) -> bytes:
         """What the master has received until now and not yet taken."""
-        taken = bytearray()
-        while self._arrivals and self._arrivals[0][0] <= now:
-            taken.append(self._arrivals.popleft()[1])
-        return self._noisy(bytes(taken))
+        return self._noisy(self._arrivals.take(now))
 
     def drop(self) -> None:
         """Forget all that is under way."""

@@ -13,14 +13,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulators.pace import Arrival
 
 BITS = 11
 """of an octet: start, eight of data, parity, stop"""
 _STOP_SAMPLE = 10.5
 """bits after the edge: from then on the receiver looks for the next edge"""
-
-Arrival = tuple[float, int]
-"""when an octet is whole, and the octet"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

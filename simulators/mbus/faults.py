@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import random
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from simulators.mbus.frames import CONFIRM
 from simulators.mbus.telegrams import ADDRESS, NUMBER, with_checksum
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Fault = Literal[
     "silence",
@@ -36,23 +32,6 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 _GARBAGE = bytes.fromhex("00ff6803a7")
 _BABBLE = 4096
-
-
-class Chance:
-    """Draws the fault of each answer: `shares` says how often each comes, the rest is well."""
-
-    def __init__(self, seed: int, shares: Mapping[Fault, float]) -> None:
-        self._random = random.Random(seed)
-        self._faults = list(shares)
-        self._weights = [*shares.values(), 1 - sum(shares.values())]
-        self.drawn: list[Fault | None] = []
-        """for who wants to know what really happened"""
-
-    def __call__(self) -> Fault | None:
-        """The fault of the next answer."""
-        (drawn,) = self._random.choices([*self._faults, None], self._weights)
-        self.drawn.append(drawn)
-        return drawn
 
 
 def spoilt(answer: bytes, fault: Fault | None) -> bytes:

@@ -21,7 +21,8 @@ from simulators.mbus.telegrams import CI, bcd, type_f, type_f_time
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from simulators.mbus.faults import Chance, Fault
+    from simulators.chance import Chance
+    from simulators.mbus.faults import Fault
     from simulators.mbus.frames import Frame
     from simulators.mbus.secure import Mode
     from simulators.mbus.telegrams import Captured
@@ -69,7 +70,7 @@ class Slave:
     counts: dict[str, int] = field(default_factory=dict)
     at: datetime | None = None
     fault: Fault | None = None
-    chance: Chance | None = None
+    chance: Chance[Fault] | None = None
     """draws a fault for each answer while `fault` is None"""
     access: int = 0
     status: int = 0
