@@ -35,6 +35,12 @@ def _accruals() -> click.Command:
     return accruals
 
 
+def _alarm() -> click.Command:
+    from gateway.cli.alarms import alarm
+
+    return alarm
+
+
 def _allocation() -> click.Command:
     from gateway.cli.asked import allocation
 
@@ -178,6 +184,7 @@ KINDS = (
 COMMANDS: dict[str, Callable[[], click.Command]] = {
     **{kind: partial(_entries, kind) for kind in KINDS},
     "accruals": _accruals,
+    "alarm": _alarm,
     "allocation": _allocation,
     "audit": _audit,
     "backup": _backup,

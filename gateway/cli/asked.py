@@ -22,6 +22,7 @@ from gateway.core.problem import cut
 from gateway.service import query
 from gateway.service.accruals import accrual_body, accrued
 from gateway.service.command_schema import ChangeTold, Share
+from gateway.service.dealt_with import ALARM
 from gateway.service.property import book_of
 from gateway.service.property_fields import in_years
 from gateway.service.property_schema import TABLES
@@ -39,16 +40,16 @@ _T = TypeVar("_T")
 
 
 @click.command
-@click.option("--kind", help='Only changes of this table; "reading" for readings added and voided.')
+@click.option("--kind", help='Only changes of this table; "reading" or "alarm" for what a person said of those.')
 @click.option("--id", "entity", help="Only changes of this entry; of a reading, the meter.")
 @click.pass_obj
 def audit(options: Options, kind: str | None, entity: str | None) -> None:
     """List every change: when, who, what was before and what after."""
-    kinds = (*TABLES, query.READING)
+    kinds = (*TABLES, query.READING, ALARM)
     if kind is not None and kind not in kinds:
         message = f"{cut(kind)!r} is no table; there are: {', '.join(kinds)}"
         raise Refused(message)
-    found = _asked(options, lambda view: query.audit(view, kind, entity))
+    found = asked(options, lambda view: query.audit(view, kind, entity))
     if options.json:
         rows = [{**asdict(one), "at": rfc3339(one.at)} for one in found]
         click.echo(json.dumps(rows, ensure_ascii=False))
@@ -73,7 +74,7 @@ def show_allocation(options: Options, facility: str, energy_source: str, day: st
     if energy_source not in get_args(EnergySource):
         message = f"{cut(energy_source)!r} is no energy source; write one of {', '.join(get_args(EnergySource))}"
         raise Refused(message)
-    book = _asked(options, _book)
+    book = asked(options, _book)
     place = _facility(book, facility)
     at = SystemClock().now() if day is None else midnight(_day(day), place.time_zone)
     rows = query.shared(book, facility, energy_source, at)
@@ -116,7 +117,7 @@ def _sharing(row: dict[str, Any]) -> str:
 def accruals(options: Options, facility: str | None, point: str | None) -> None:
     """Running totals of the month of the last reading, for who is at each point now: no charges yet."""
     gateway = load_settings(options).gateway
-    bodies = _asked(options, lambda view: _accruals(view, gateway, facility))
+    bodies = asked(options, lambda view: _accruals(view, gateway, facility))
     found = [one for one in bodies if point in (None, one["billing_point"])]
     if options.json:
         click.echo(json.dumps(found, ensure_ascii=False))
@@ -165,7 +166,7 @@ def _day(text: str) -> date:
     return day
 
 
-def _asked(options: Options, question: Callable[[StoreView], Awaitable[_T]]) -> _T:
+def asked(options: Options, question: Callable[[StoreView], Awaitable[_T]]) -> _T:
     """The answer of the store, which may be in use meanwhile."""
     from gateway.store import StoreError, StoreView
 

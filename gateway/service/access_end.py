@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 SESSION_UNBILLED = "session_unbilled"
 _NO_TIME = (
     "it was counted before the clock was right, and is billed once it is: check NTP (timedatectl). Should the power go"
-    " first, it never is: its energy is the owner's, and this alarm stays for you to settle the rest with the user"
+    " first, it never is: its energy is the owner's; settle it with the user, then end this (`submeter alarm end`)"
 )
 _NO_BADGE = (
     "it was begun before the clock was right, with a badge that did not hold then: its energy is the owner's; settle"
-    " the rest with the user"
+    " the rest with the user, then end this (`submeter alarm end`)"
 )
 
 _log = logging.getLogger(__name__)

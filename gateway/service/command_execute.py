@@ -22,6 +22,7 @@ from gateway.service.command_schema import (
     ChangeTold,
     Command,
     End,
+    EndAlarm,
     Exchange,
     Import,
     Move,
@@ -32,6 +33,7 @@ from gateway.service.command_schema import (
     refusal,
 )
 from gateway.service.correct import CorrectionStore, correct
+from gateway.service.dealt_with import AlarmStore, deal_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,7 +51,7 @@ class SealError(Exception):
     """An identifier cannot be sealed. The text is one sentence."""
 
 
-class CommandStore(PropertyStore, CorrectionStore, Protocol):
+class CommandStore(PropertyStore, CorrectionStore, AlarmStore, Protocol):
     """What commands need of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
@@ -90,6 +92,8 @@ class Commander:
         current = schema.entities(await self._store.property_rows(None))
         now = self._clock.now()
         past = await self._past(command, now)
+        if isinstance(command, EndAlarm):
+            return await deal_with(self._store, command, by, now)
         if isinstance(command, AddReading | VoidReading):
             return await correct(self._store, by_name(current), command, by, now, past)
         planned = prepare(current, command, past, self._seal, await self._store.closed_months())

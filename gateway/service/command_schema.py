@@ -124,6 +124,14 @@ class VoidReading(Strict):
     reason: Text
 
 
+class EndAlarm(Strict):
+    """A person has dealt with what an alarm says."""
+
+    verb: Literal["alarm end"] = "alarm end"
+    id: Id = Field(examples=["5f1c2a9e-12"])
+    reason: Text
+
+
 class Enrol(Strict):
     """A badge whose identifier a reader reads: two taps within a minute."""
 
@@ -135,7 +143,7 @@ class Enrol(Strict):
 
 Change = Import | Add | Set | End | Move | Share | Exchange
 """a command that changes entries"""
-Command = Change | AddReading | VoidReading
+Command = Change | AddReading | VoidReading | EndAlarm
 VERBS: dict[str, type[Strict]] = {model.model_fields["verb"].default: model for model in get_args(Command | Enrol)}
 COMMAND: TypeAdapter[Command | Enrol] = TypeAdapter(Annotated[Command | Enrol, Field(discriminator="verb")])
 

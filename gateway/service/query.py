@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.core.allocation import KeysExceedBuildingError, coefficients
 from gateway.core.book import building_value, weight
 from gateway.core.units import plain
+from gateway.service.dealt_with import ALARM, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.core.book import Book
     from gateway.core.building import Link
     from gateway.core.metering import Register
-    from gateway.service.records import Correction, PropertyRow
+    from gateway.service.records import Correction, KeptAlarm, PropertyRow
 
 _NOTHING = Fraction(0)
 READING = "reading"
@@ -34,10 +35,13 @@ class AuditStore(Protocol):
     async def corrections(self) -> Sequence[Correction]:
         """Every added and voided reading, in the order in which they were recorded."""
 
+    async def alarms_ended_by_hand(self) -> Sequence[KeptAlarm]:
+        """The alarms that a person has ended, in that order."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """One change: of an entry, or a reading added or voided."""
+    """One change: of an entry, a reading added or voided, an alarm ended by a person."""
 
     at: datetime
     by: str
@@ -61,19 +65,32 @@ async def audit(store: AuditStore, kind: str | None, entity: str | None) -> list
         )
     if kind in (None, READING):
         found += [_corrected(one) for one in await store.corrections() if entity in (None, one.meter)]
+    if kind in (None, ALARM):
+        found += [_ended(one) for one in await store.alarms_ended_by_hand() if entity in (None, one.id)]
     return sorted(found, key=lambda one: one.at)
 
 
+def _ended(one: KeptAlarm) -> Audited:
+    return Audited(
+        at=one.alarm.ended or one.alarm.since,
+        by=one.ended_by or "",
+        kind=ALARM,
+        id=one.id,
+        before=told(one.alarm, one.reason),
+        after=None,
+    )
+
+
 def _corrected(one: Correction) -> Audited:
-    told = {"at": one.at.isoformat(), "values": list(one.values), "reason": one.reason}
+    read = {"at": one.at.isoformat(), "values": list(one.values), "reason": one.reason}
     added = one.kind == "added"
     return Audited(
         at=one.recorded_at,
         by=one.recorded_by,
         kind=READING,
         id=f"{one.meter} {one.register}",
-        before=None if added else told,
-        after=told if added else None,
+        before=None if added else read,
+        after=read if added else None,
     )
 
 
@@ -94,13 +111,13 @@ def shared(book: Book, facility: str, energy_source: str, at: datetime) -> list[
 def _shared(book: Book, register: Register, at: datetime) -> dict[str, Any]:
     links = [link for link in book.links_of(register.id) if at in link.period]
     meter = book.meters[register.meter]
-    told = {"register": register.id, "meter": meter.id, "meter_name": meter.name, "unit": register.unit}
+    sharing = {"register": register.id, "meter": meter.id, "meter_name": meter.name, "unit": register.unit}
     if not links:
-        return {**told, "link": "unlinked", "points": []}
+        return {**sharing, "link": "unlinked", "points": []}
     if links[0].key is None or links[0].scope is None:
         whole = {"numerator": "1", "denominator": "1", "coefficient": "1"}
-        return {**told, "link": "direct", "points": [{"point": links[0].point, "link": links[0].id, **whole}]}
-    return {**told, "link": "common", "scope": links[0].scope, "key": links[0].key, **_coefficients(book, links, at)}
+        return {**sharing, "link": "direct", "points": [{"point": links[0].point, "link": links[0].id, **whole}]}
+    return {**sharing, "link": "common", "scope": links[0].scope, "key": links[0].key, **_coefficients(book, links, at)}
 
 
 def _coefficients(book: Book, links: Sequence[Link], at: datetime) -> dict[str, Any]:

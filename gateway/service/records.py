@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from gateway.core.event import Alarm
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCharge:
@@ -91,6 +93,16 @@ class Correction:
     reason: str
     recorded_at: datetime
     recorded_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAlarm:
+    """An alarm by the id with which it is told; who ended it and why, where a person did."""
+
+    id: str
+    alarm: Alarm
+    ended_by: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

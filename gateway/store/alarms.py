@@ -9,13 +9,14 @@ from sqlalchemy import insert, select, update
 from gateway.core.canonical import canonical
 from gateway.core.event import Alarm
 from gateway.core.period import rfc3339
+from gateway.service.records import KeptAlarm
 from gateway.store import events, schema, streams
 from gateway.store.instants import instant, micros
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 
 def begin(connection: Connection, alarm: Alarm, bootid: str) -> bool:
@@ -42,17 +43,46 @@ def end(connection: Connection, code: str, source: str, at: datetime, bootid: st
     row = _open(connection, code, source)
     if row is None:
         return False
-    connection.execute(update(schema.alarm).where(schema.alarm.c.alarm_id == row.alarm_id).values(ended=micros(at)))
-    place = events.next_place(connection, streams.current(connection, "alarm"))
-    _tell(connection, place, row.alarm_id, _alarm(row, at), bootid)
+    _close(connection, row, at, bootid)
     return True
 
 
-def still_open(connection: Connection) -> list[Alarm]:
+def end_by_hand(
+    connection: Connection, alarm_id: str, at: datetime, bootid: str, by: str, reason: str
+) -> KeptAlarm | None:
+    """Close the open alarm of this id, keep who did it and why, and tell it; None where there is none."""
+    found = next((one for one in connection.execute(_still_open()) if one.alarm_id == alarm_id), None)
+    if found is None:
+        return None
+    _close(connection, found, at, bootid, ended_by=by, reason=reason)
+    return KeptAlarm(id=alarm_id, alarm=_alarm(found, at), ended_by=by, reason=reason)
+
+
+def still_open(connection: Connection) -> list[KeptAlarm]:
     """The open alarms, the oldest first."""
+    return [KeptAlarm(id=row.alarm_id, alarm=_alarm(row)) for row in connection.execute(_still_open())]
+
+
+def ended_by_hand(connection: Connection) -> list[KeptAlarm]:
+    """The alarms that a person has ended, in that order."""
     table = schema.alarm
-    query = select(table).where(table.c.ended.is_(None)).order_by(table.c.since, table.c.code, table.c.source)
-    return [_alarm(row) for row in connection.execute(query)]
+    query = select(table).where(table.c.ended_by.is_not(None)).order_by(table.c.ended, table.c.alarm_id)
+    return [
+        KeptAlarm(id=row.alarm_id, alarm=_alarm(row, instant(row.ended)), ended_by=row.ended_by, reason=row.reason)
+        for row in connection.execute(query)
+    ]
+
+
+def _still_open() -> Select[tuple[str, ...]]:
+    table = schema.alarm
+    return select(table).where(table.c.ended.is_(None)).order_by(table.c.since, table.c.code, table.c.source)
+
+
+def _close(connection: Connection, row: Row[tuple[str, ...]], at: datetime, bootid: str, **by_hand: str) -> None:
+    table = schema.alarm
+    connection.execute(update(table).where(table.c.alarm_id == row.alarm_id).values(ended=micros(at), **by_hand))
+    place = events.next_place(connection, streams.current(connection, "alarm"))
+    _tell(connection, place, row.alarm_id, _alarm(row, at), bootid)
 
 
 def _open(connection: Connection, code: str, source: str) -> Row[tuple[str, ...]] | None:

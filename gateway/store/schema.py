@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData()
 
@@ -233,6 +233,8 @@ alarm = Table(
     Column("since", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Column("text", _Text, nullable=False),
+    Column("ended_by", _Text),  # NULL where it ended by itself
+    Column("reason", _Text),
 )
 Index(
     "alarm_open",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.metering import Reading
     from gateway.service.deliver import Ack
     from gateway.service.poll import Poll
-    from gateway.service.records import DirtyMonth, NewCharge, PropertyChange, SessionRecord
+    from gateway.service.records import DirtyMonth, KeptAlarm, NewCharge, PropertyChange, SessionRecord
 
 
 class _Health:
@@ -192,6 +192,13 @@ class Store(StoreView):
         work = partial(alarms.end, code=code, source=source, at=at, bootid=self._boot)
         await self.writer.submit(Priority.DELIVERY, work)
         self._tell()
+
+    async def end_alarm_by_hand(self, alarm_id: str, at: datetime, by: str, reason: str) -> KeptAlarm | None:
+        """End the open alarm of this id, keep who did it and why, and make its event; None where there is none."""
+        work = partial(alarms.end_by_hand, alarm_id=alarm_id, at=at, bootid=self._boot, by=by, reason=reason)
+        ended = await self.writer.submit(Priority.DELIVERY, work)
+        self._tell()
+        return ended
 
     async def publish(self, new: Sequence[NewCharge], at: datetime) -> int:
         """Keep charges and make their events in one transaction; how many were new.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm, Event
     from gateway.core.metering import Reading
-    from gateway.service.records import ClosedMonth, Correction, DirtyMonth, PropertyRow, SessionRecord
+    from gateway.service.records import ClosedMonth, Correction, DirtyMonth, KeptAlarm, PropertyRow, SessionRecord
     from gateway.store.database import Database
 
 READERS = 2
@@ -111,7 +111,15 @@ class StoreView:
 
     async def open_alarms(self) -> Sequence[Alarm]:
         """The alarms that have not ended, the oldest first."""
+        return [kept.alarm for kept in await self.kept_alarms()]
+
+    async def kept_alarms(self) -> Sequence[KeptAlarm]:
+        """The same with their ids."""
         return await self.reader.run(alarms.still_open)
+
+    async def alarms_ended_by_hand(self) -> Sequence[KeptAlarm]:
+        """The alarms that a person has ended, in that order."""
+        return await self.reader.run(alarms.ended_by_hand)
 
     async def streams(self) -> Sequence[Stream]:
         """The streams of the current epoch, in the order of delivery."""

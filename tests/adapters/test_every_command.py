@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SONNENHOF = str(ROOT / "simulators" / "buildings" / "sonnenhof" / "property.toml")
 READING = [
     "accruals",
+    "alarm list",
     "allocation show --facility sonnenhof --energy-source electricity",
     "audit",
     "charges",

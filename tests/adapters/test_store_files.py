@@ -38,7 +38,8 @@ asyncio.run(hold())
 def dump(database: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE tbl_name != 'alembic_version'")
-        return sorted(rows.fetchall())
+        # a column that a later migration has added stands on the line of the one before
+        return sorted((name, " ".join((sql or "").split())) for name, sql in rows)
 
 
 def test_migrations_give_exactly_the_tables_of_the_schema(tmp_path: Path) -> None:
