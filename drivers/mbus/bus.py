@@ -36,6 +36,8 @@ class Wired:
     """subcode that is sent before each read, so that the wanted telegrams come (M-Bus documentation 4.8, 6.4.1)"""
     key: str | None = None
     """file with the key of a meter that encrypts"""
+    daylight_saving: bool | None = None
+    """whether its clock goes with summer time; None: as the model says"""
 
 
 class MBusBus:
@@ -103,7 +105,8 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
             check_identity(wired.model, one.telegram.header, wired.serial or header.id)
         _check_fabrication(wired.asked, taken)
         telegrams = [one.telegram for one in taken]
-        values, stored = read_registers(wired.model, telegrams), stored_values(wired.model, telegrams)
+        values = read_registers(wired.model, telegrams)
+        stored = stored_values(wired.model, telegrams, daylight_saving=wired.daylight_saving)
     except WrongAnswerError as error:
         message = f"{told(wired.asked)}: {error}"
         raise WrongAnswerError(message) from error

@@ -135,6 +135,11 @@ class MeterSettings(Strict):
         " credential:<name>, never the key itself",
         examples=["credential:meter-17"],
     )
+    daylight_saving: bool | None = Field(
+        default=None,
+        description="whether the meter's clock goes with summer time, instead of what its model says: it dates what"
+        " the meter keeps itself, such as the index at the end of a month",
+    )
 
     @model_validator(mode="after")
     def _is_one_meter(self) -> Self:
@@ -227,6 +232,7 @@ def _wired(settings: MeterSettings) -> Wired:
         serial=serial,
         application_reset=settings.application_reset,
         key=settings.key,
+        daylight_saving=settings.daylight_saving,
     )
 
 

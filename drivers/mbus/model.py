@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _QUANTITIES = {"energy": "Energy", "volume": "Volume"}
 _BINARY_FIELDS = frozenset({1, 2, 3, 4, 6, 7})
+_CLOCKS = ("046d", "066d")
+_EVERY_YEAR = re.compile(r"\*{4}-([0-9]{2})-([0-9]{2})(T[0-9:]+)?")
 
 
 DibVib = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){2,}$")]
@@ -133,17 +137,25 @@ def check_identity(model: MBusModel, header: Header, serial: str | None) -> None
         raise WrongAnswerError(message)
 
 
-def stored_values(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[StoredValue, ...]:
-    """What the meter kept for dates gone by or to come; what has no date or no value is left out."""
+def stored_values(
+    model: MBusModel, telegrams: Sequence[Telegram], *, daylight_saving: bool | None = None
+) -> tuple[StoredValue, ...]:
+    """What the meter kept for dates gone by or to come; what has no date or no value is left out.
+
+    `daylight_saving`: whether this meter's clock goes with summer time; None: as the model says.
+    """
     records = [record for telegram in telegrams for record in telegram.records]
     registers = {register.key: register for register in model.registers}
     found = (_stored(storage, registers[storage.register_key], records) for storage in model.storage)
-    return tuple(value for value in found if value is not None)
+    kept = tuple(value for value in found if value is not None)
+    return kept if daylight_saving is None else tuple(replace(each, daylight_saving=daylight_saving) for each in kept)
 
 
 def _stored(storage: Storage, register: MBusRegister, records: Sequence[Record]) -> StoredValue | None:
     record = _found(storage.dib_vib, storage.occurrence, records)
-    at = _moment(storage, _found(storage.date, storage.date_occurrence, records))
+    date = _found(storage.date, storage.date_occurrence, records)
+    clocks = [clock for clock in (_found(each, 0, records) for each in _CLOCKS) if clock is not None]
+    at = None if date is None else _moment(storage, date, clocks)
     if record is None or at is None or not _counts(register, record):
         return None
     return StoredValue(
@@ -156,15 +168,29 @@ def _stored(storage: Storage, register: MBusRegister, records: Sequence[Record])
     )
 
 
-def _moment(storage: Storage, record: Record | None) -> datetime | None:
-    if record is None or record.kind != "date":
+def _moment(storage: Storage, date: Record, clocks: Sequence[Record]) -> datetime | None:
+    """A date of every year is the last one gone by on the meter's own clock; without that clock it is none."""
+    if date.kind != "date":
         return None
+    whole_day = "T" not in str(date.value)
+    later = timedelta(days=1 if whole_day and storage.taken == "end" else 0)
+    yearly = _EVERY_YEAR.fullmatch(str(date.value))
+    if yearly is None:
+        at = _instant(str(date.value))
+        return None if at is None else at + later
+    now = next((_instant(str(clock.value)) for clock in clocks if clock.kind == "date"), None)
+    if now is None:
+        return None
+    month, day, time = yearly.groups(default="")
+    years = (_instant(f"{year:04}-{month}-{day}{time}") for year in (now.year, now.year - 1))
+    return next((at + later for at in years if at is not None and at + later <= now), None)
+
+
+def _instant(text: str) -> datetime | None:
     try:
-        at = datetime.fromisoformat(str(record.value))
-    except ValueError:  # every year, every month
+        return datetime.fromisoformat(text)
+    except ValueError:  # every month, every hour, or the 29th of February
         return None
-    whole_day = "T" not in str(record.value)
-    return at + timedelta(days=1) if whole_day and storage.taken == "end" else at
 
 
 def _found(dib_vib: str, occurrence: int, records: Sequence[Record]) -> Record | None:

@@ -116,13 +116,46 @@ def test_a_stored_value_has_the_moment_that_its_date_record_says(
     [
         pytest.param("4413f4010000", id="no date"),
         pytest.param("4413f4010000" + "426cffff", id="a date that is none"),
-        pytest.param("4413f4010000" + "426cfffc", id="a date of every year"),
+        pytest.param("4413f4010000" + "426cfffc", id="a date of every year, and no clock"),
+        pytest.param("4413f4010000" + "426cfffc" + "046d80000000", id="a date of every year, and an invalid clock"),
+        pytest.param("4413f4010000" + "426cffff" + "046d1e2f0a15", id="a date of every month"),
         pytest.param("426c1f0c", id="no value"),
         pytest.param("441300000080" + "426c1f0c", id="the smallest number, which says that there is none"),
     ],
 )
 def test_what_has_no_date_or_no_value_is_not_stored(records: str) -> None:
     assert stored("0413e8030000" + records) == []
+
+
+@pytest.mark.parametrize(
+    ("date", "changes", "moment"),
+    [
+        pytest.param("426cfffc", {}, "2008-01-01T00:00:00", id="31 December"),
+        pytest.param("426cfef4", {}, "2008-05-01T00:00:00", id="30 April"),
+        pytest.param("426ceaf5", {"taken": "start"}, "2008-05-10T00:00:00", id="the meter's today"),
+        pytest.param("426cebf5", {"taken": "start"}, "2007-05-11T00:00:00", id="the meter's tomorrow"),
+    ],
+)
+def test_a_date_of_every_year_is_the_last_one_by_the_meters_own_clock(
+    date: str, changes: dict[str, object], moment: str
+) -> None:
+    clock = "046d1e2f0a15"  # 2008-05-10 15:30
+    found = stored("0413e8030000" + "4413f4010000" + date + clock, **changes)
+
+    assert found == [(moment, "0.500", "8-0:1.0.0*1")]
+
+
+def test_the_29th_of_february_of_every_year_is_one_only_in_a_leap_year() -> None:
+    kept = "0413e8030000" + "4413f4010000" + "426cfdf2"
+    assert stored(kept + "046d1e2f0a15", taken="start") == [("2008-02-29T00:00:00", "0.500", "8-0:1.0.0*1")]
+    assert stored(kept + "046d1e2f4a15", taken="start") == []
+
+
+def test_the_settings_say_whether_a_meters_clock_goes_with_summer_time() -> None:
+    telegram = decode(long_frame(bytes.fromhex(HEADER + "0413e8030000" + "4413f4010000" + "426c1f0c")))
+    for said, expected in ((None, False), (True, True)):
+        (value,) = stored_values(model(), [telegram], daylight_saving=said)
+        assert value.daylight_saving is expected
 
 
 def test_a_number_that_looks_like_a_date_is_none() -> None:
