@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.event import Alarm, Event
-    from gateway.service.deliver import Stream
     from gateway.service.health import Holdings
+    from gateway.service.messages import Stream
     from gateway.service.poll import PollCounts
 
 HOST = "127.0.0.1"

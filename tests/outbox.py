@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical
 from gateway.core.event import ORDER, Alarm, Event, Kind
-from gateway.service.deliver import Stream
+from gateway.service.messages import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.service.deliver import Ack
+    from gateway.service.messages import Ack
 
 EPOCH = "5f1c2a9e"
 HANGS = 60.0

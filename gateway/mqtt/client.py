@@ -27,7 +27,7 @@ from gateway.core.canonical import Json, canonical
 from gateway.mqtt.security import Security, fault, refused
 from gateway.mqtt.state import state_topic
 from gateway.mqtt.topics import OFFLINE, ONLINE, Gateway, event_payload, event_topic, info_payload, parse
-from gateway.service.deliver import Connection, OfflineError, Problem, RefusedError
+from gateway.service.messages import Connection, OfflineError, Problem, RefusedError
 from gateway.service.reports import BROKER_UNUSABLE, SUBSCRIBE_REFUSED
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Event
     from gateway.mqtt.security import Context
-    from gateway.service.deliver import Received, Reply
+    from gateway.service.messages import Received, Reply
 
 WINDOW = 20
 """messages in flight; Mosquitto takes no more from one client by default"""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.canonical import Json, canonical
 from gateway.core.period import rfc3339
-from gateway.service.deliver import Ack, Problem, Received, Reply, Resend
+from gateway.service.messages import Ack, Problem, Received, Reply, Resend
 from gateway.service.reports import ACK_MALFORMED, COMMAND_MALFORMED
 
 if TYPE_CHECKING:

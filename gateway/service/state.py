@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.canonical import Json, canonical
 from gateway.core.period import rfc3339
-from gateway.service.deliver import OfflineError, RefusedError
+from gateway.service.messages import OfflineError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from gateway.core.event import Kind
-    from gateway.service.deliver import Ack
+    from gateway.service.messages import Ack
 
 _STORE_ID = "store_id"
 _EPOCH_BYTES = 4

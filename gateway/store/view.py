@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from gateway.service.deliver import Stream
+from gateway.service.messages import Stream
 from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, streams
 from gateway.store.database import database, require_revision, usable
 from gateway.store.reader import Reader

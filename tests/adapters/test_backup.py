@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.service.deliver import Ack
+from gateway.service.messages import Ack
 from gateway.store import Store, StoreError, StoreInUseError, StoreView
 from gateway.store.backup import backup, check, restore
 from tests.adapters.stores import QUARTER, START, charge, new_store, poll, reading

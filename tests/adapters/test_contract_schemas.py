@@ -17,7 +17,7 @@ from gateway.core.charge.line import SessionRef, reversal
 from gateway.core.units import UNITS
 from gateway.mqtt.state import schemas, state_topic
 from gateway.mqtt.topics import Gateway, parse
-from gateway.service.deliver import Ack, Problem, Resend
+from gateway.service.messages import Ack, Problem, Resend
 from gateway.service.property_fields import CYCLE
 from tests.contract import SCHEMAS, broken, schema
 from tests.core.worlds import MONTH, World, worlds

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.state import state_topic
-from gateway.service.deliver import WINDOW, OfflineError
+from gateway.service.deliver import WINDOW
+from gateway.service.messages import OfflineError
 from gateway.service.state import LIVE, Shown, State
 from tests.adapters.stores import START, poll, reading
 from tests.broker import Broker

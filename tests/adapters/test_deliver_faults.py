@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.mqtt import client as mqtt
-from gateway.service.deliver import OfflineError
 from gateway.service.lane import AHEAD
+from gateway.service.messages import OfflineError
 from tests.broker import HOST, Broker
 from tests.delivery import GATEWAY, ROOT, delivering, listening
 from tests.outbox import HANGS, Outbox, stream

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from gateway.service.deliver import Ack
+    from gateway.service.messages import Ack
     from tests.broker import Broker
 
 CHARGES = stream("charge")

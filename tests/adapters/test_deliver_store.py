@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from gateway.service.deliver import Ack
+    from gateway.service.messages import Ack
     from tests.broker import Broker
     from tests.delivery import Ear
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.core.period import Period
-from gateway.service.deliver import Ack
+from gateway.service.messages import Ack
 from gateway.service.records import DirtyMonth
 from gateway.service.retain import Retain
 from gateway.store import Store, retention, schema

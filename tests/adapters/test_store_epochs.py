@@ -4,7 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from gateway.core.event import Alarm
-from gateway.service.deliver import Ack
+from gateway.service.messages import Ack
 from gateway.service.records import SessionRecord
 from gateway.store import Store, epochs
 from gateway.store.charges import ChargeFilter
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.event import Event
-    from gateway.service.deliver import Stream
+    from gateway.service.messages import Stream
     from gateway.store import StoreView
     from tests.postgres import Postgres
 

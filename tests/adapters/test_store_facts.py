@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.event import Alarm
-from gateway.service.deliver import Ack
+from gateway.service.messages import Ack
 from gateway.service.records import DirtyMonth, PropertyChange
 from gateway.store import Store
 from tests.adapters.stores import START, charge

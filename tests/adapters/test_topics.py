@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.canonical import canonical
 from gateway.core.event import Event
 from gateway.mqtt.topics import Gateway, event_payload, event_topic, parse
-from gateway.service.deliver import Ack, Problem, Reply, Resend
+from gateway.service.messages import Ack, Problem, Reply, Resend
 
 GATEWAY = Gateway(site="sonnenhof", name="gw-01")
 ROOT = "submeter/v0/sonnenhof/gw-01"
