@@ -88,6 +88,8 @@ class MeterModel(Strict, Generic[AnyRegister]):
     make: Annotated[str, StringConstraints(min_length=1)]
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     """the maker's names of the devices that answer like this"""
+    verified_on: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """devices at hand on which the file was tried: type, serial number, date"""
     read_budget_per_day: Annotated[int, Field(ge=1)] | None = None
     """how many reads a day the battery is made for; absent: no battery to spare"""
     unbilled: Annotated[str, StringConstraints(min_length=1)] | None = None

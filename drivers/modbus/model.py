@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +18,11 @@ from drivers.modbus.registers import (
     WordOrder,
     float_resolves_below,
     letters,
+    natural_modulus,
     number,
+    power_of_ten,
+    text,
+    whole,
 )
 from drivers.model import MeterModel, Register, Strict, load_models
 from gateway.core.units import Scaled
@@ -30,6 +35,18 @@ Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 Pattern = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{4}){1,4}$")]
 
 
+class ScaleRegister(Strict):
+    """A word that holds the power of ten of a counter: i16 from -10 to 10 (SunSpec's `sunssf`)."""
+
+    function: Function
+    address: Address
+
+    @cached_property
+    def span(self) -> Span:
+        """Its word in the meter's address space."""
+        return Span(function=self.function, address=self.address, words=1)
+
+
 class ModbusRegister(Register):
     """A counter and its words."""
 
@@ -40,15 +57,24 @@ class ModbusRegister(Register):
     order: WordOrder
     scale: str
     """plain decimal: what the raw number is multiplied by to count in `unit`"""
+    scale_register: ScaleRegister | None = None
+    """integers only: the meter says the power of ten itself, beside `scale`; the value is then rounded half-up"""
     not_available: Annotated[tuple[Pattern, ...], Field(strict=False)]
     """bit patterns that mean "no value", most significant word first; NaN and infinity never are one anyway"""
     resolves_below: str | None = None
     """floats only: from this index on the float's steps are coarser than 10**exponent"""
+    modulus: str | None = None
+    """the index at which it begins again at 0; absent: where an integer's width ends, unknown for a float"""
 
     @cached_property
     def span(self) -> Span:
         """Its words in the meter's address space."""
         return Span(function=self.function, address=self.address, words=WORDS[self.type])
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """All words that its value needs."""
+        return (self.span,) if self.scale_register is None else (self.span, self.scale_register.span)
 
     @cached_property
     def form(self) -> NumberForm:
@@ -61,6 +87,23 @@ class ModbusRegister(Register):
             not_available=frozenset(int(pattern, 16) for pattern in self.not_available),
         )
 
+    @cached_property
+    def rolls_over_at(self) -> Scaled | None:
+        """The index at which it begins again at 0; None where the model cannot know."""
+        if self.modulus is not None:
+            return Scaled.parse(self.modulus)
+        return None if self.scale_register is not None else natural_modulus(self.form)
+
+    def value(self, words: Mapping[Span, tuple[int, ...]]) -> RegisterValue:
+        """Its value out of the words of its spans; WrongAnswerError where there is none."""
+        try:
+            power = None if self.scale_register is None else power_of_ten(words[self.scale_register.span])
+            index = number(words[self.span], self.form, power)
+        except RegisterError as error:
+            message = f"gives no value for register {self.key}: {error}"
+            raise WrongAnswerError(message) from error
+        return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis)
+
     @model_validator(mode="after")
     def _is_exact(self) -> ModbusRegister:
         form = self.form
@@ -68,18 +111,34 @@ class ModbusRegister(Register):
             message = f"not_available needs {4 * WORDS[self.type]} hex digits for {self.type}"
             raise ValueError(message)
         if form.is_float:
-            below = str(float_resolves_below(form))
-            if self.resolves_below != below:
-                message = (
-                    f"resolves_below must be {below!r}: from there on {self.type} is coarser than 10^{self.exponent}"
-                )
-                raise ValueError(message)
+            self._says_how_fine(form)
         elif self.resolves_below is not None:
             message = f"resolves_below is for floats, {self.type} is exact"
             raise ValueError(message)
-        else:
+        elif self.scale_register is None:
             Scaled.exact(form.scale.fraction, self.exponent)
+        self._fits_its_modulus(form)
         return self
+
+    def _says_how_fine(self, form: NumberForm) -> None:
+        below = str(float_resolves_below(form))
+        if self.resolves_below != below:
+            message = f"resolves_below must be {below!r}: from there on {self.type} is coarser than 10^{self.exponent}"
+            raise ValueError(message)
+        if self.scale_register is not None:
+            message = f"scale_register is for integers, {self.type} has its own exponent"
+            raise ValueError(message)
+
+    def _fits_its_modulus(self, form: NumberForm) -> None:
+        if self.modulus is None:
+            return
+        modulus, natural = Scaled.parse(self.modulus).at(self.exponent), natural_modulus(form)
+        if modulus.digits <= 0:
+            message = f"modulus {self.modulus} is no number above 0"
+            raise ValueError(message)
+        if self.scale_register is None and natural is not None and modulus > natural:
+            message = f"modulus {self.modulus} is more than {self.type} times {self.scale} can hold; write {natural}"
+            raise ValueError(message)
 
 
 class SerialNumber(Strict):
@@ -88,13 +147,59 @@ class SerialNumber(Strict):
     function: Function
     address: Address
     words: Annotated[int, Field(ge=1, le=MAX_WORDS)]
-    form: Literal["letters"]
-    """letters: one ASCII letter in the low byte of each word"""
+    form: Literal["letters", "text", "number"]
+    """letters: one ASCII letter in the low byte of each word; text: two a word; number: whole, high word first"""
 
     @cached_property
     def span(self) -> Span:
         """Its words in the meter's address space."""
         return Span(function=self.function, address=self.address, words=self.words)
+
+    def read(self, words: tuple[int, ...]) -> str:
+        """The serial number; RegisterError where the words are no text."""
+        match self.form:
+            case "letters":
+                return letters(words)
+            case "text":
+                return text(words)
+            case "number":
+                return str(whole(words))
+
+
+class FixedWords(Strict):
+    """Words that meters of this map hold and others do not."""
+
+    says: Annotated[str, StringConstraints(min_length=1)]
+    """what they are in the maker's words, such as "identification code" """
+    function: Function
+    address: Address
+    one_of: Annotated[tuple[Pattern, ...], Field(min_length=1, strict=False)]
+    """hex of the words as on the wire, all of one length"""
+    mask: Pattern | None = None
+    """the bits that count; absent: all"""
+
+    @cached_property
+    def span(self) -> Span:
+        """Its words in the meter's address space."""
+        return Span(function=self.function, address=self.address, words=len(self.one_of[0]) // 4)
+
+    def check(self, words: tuple[int, ...]) -> None:
+        """WrongAnswerError where the words are another map's."""
+        counting = whole(words) if self.mask is None else whole(words) & int(self.mask, 16)
+        if counting not in {int(pattern, 16) for pattern in self.one_of}:
+            found = "".join(f"{word:04x}" for word in words)
+            message = (
+                f"holds {found} in register {self.address} ({self.says}), the model is for {', '.join(self.one_of)};"
+                " correct the model or the address in the settings, or set the meter"
+            )
+            raise WrongAnswerError(message)
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> FixedWords:
+        if len({len(pattern) for pattern in (*self.one_of, self.mask or self.one_of[0])}) > 1:
+            message = "one_of and mask need the same number of hex digits everywhere"
+            raise ValueError(message)
+        return self
 
 
 class RequestLimits(Strict):
@@ -106,14 +211,14 @@ class RequestLimits(Strict):
     barriers: Annotated[tuple[Address, ...], Field(strict=False)] = ()
 
 
-class ModbusModel(MeterModel[ModbusRegister]):
-    """One model file of this folder."""
+class RegisterMap(Strict):
+    """Where a meter's registers stand and how they may be asked for."""
 
-    protocol: Literal["modbus"]
-    sources: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-    """what each fact was read from"""
+    registers: Annotated[tuple[ModbusRegister, ...], Field(alias="register", strict=False)] = ()
     request: RequestLimits = RequestLimits()
     serial: SerialNumber | None = None
+    identify: Annotated[tuple[FixedWords, ...], Field(strict=False)] = ()
+    """what tells this map from others; looked at before the first read and after each failure"""
 
     @cached_property
     def limits(self) -> Limits:
@@ -126,45 +231,71 @@ class ModbusModel(MeterModel[ModbusRegister]):
             barriers=frozenset(asked.barriers),
         )
 
-    def requests(self, *, with_serial: bool) -> tuple[Request, ...]:
+    def requests(self, *, with_serial: bool, with_identity: bool = False) -> tuple[Request, ...]:
         """The requests of one read."""
-        spans = [register.span for register in self.registers]
+        spans = [span for register in self.registers for span in register.spans]
         if with_serial and self.serial is not None:
             spans.append(self.serial.span)
+        if with_identity:
+            spans += [fixed.span for fixed in self.identify]
         return plan(spans, self.limits)
 
     def values(self, words: Mapping[Span, tuple[int, ...]]) -> tuple[RegisterValue, ...]:
         """Every register's value; WrongAnswerError naming the first that has none."""
-        return tuple(_value(register, words[register.span]) for register in self.registers)
+        return tuple(register.value(words) for register in self.registers)
 
     def serial_in(self, words: Mapping[Span, tuple[int, ...]]) -> str:
         """The serial number among the words; "" where none was read, WrongAnswerError where it is no text."""
         if self.serial is None or self.serial.span not in words:
             return ""
         try:
-            return letters(words[self.serial.span])
+            return self.serial.read(words[self.serial.span])
         except RegisterError as error:
             message = f"gives no serial number: {error}"
             raise WrongAnswerError(message) from error
 
+    def check_identity(self, words: Mapping[Span, tuple[int, ...]]) -> None:
+        """WrongAnswerError where words that were read to identify the meter are another map's."""
+        for fixed in self.identify:
+            if fixed.span in words:
+                fixed.check(words[fixed.span])
+
     @model_validator(mode="after")
-    def _can_be_asked(self) -> ModbusModel:
-        self.requests(with_serial=True)
+    def _can_be_asked(self) -> RegisterMap:
+        self._overlaps_nowhere()
+        self.requests(with_serial=True, with_identity=True)
         for register in self.registers:
-            plan([register.span], self.limits)  # a refused block is split down to single values
+            for span in register.spans:
+                plan([span], self.limits)  # a refused block is split down to single values
         return self
+
+    def _overlaps_nowhere(self) -> None:
+        named = [(register.key, register.span) for register in self.registers]
+        named += [("serial", self.serial.span)] if self.serial is not None else []
+        named += [(fixed.says, fixed.span) for fixed in self.identify]
+        scales = {register.scale_register.span for register in self.registers if register.scale_register is not None}
+        named += [("a scale_register", span) for span in sorted(scales)]
+        named.sort(key=lambda each: each[1])
+        for (name, span), (other, behind) in pairwise(named):
+            if behind.function == span.function and behind.address < span.end:
+                message = (
+                    f"{name} at {span.address} and {other} at {behind.address} overlap: {name} has"
+                    f" {span.words} words; correct an address or a type"
+                )
+                raise ValueError(message)
+
+
+class ModbusModel(RegisterMap, MeterModel[ModbusRegister]):
+    """One model file of this folder."""
+
+    protocol: Literal["modbus"]
+    sources: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    """what each fact was read from"""
+    agreement: Annotated[str, StringConstraints(min_length=1)]
+    """how many independent sources say the same, and where they do not"""
 
 
 @lru_cache(maxsize=1)
 def meter_models() -> Mapping[str, ModbusModel]:
     """All model files of this driver by name; ModelFileError for one that does not fit."""
     return load_models(Path(__file__).parent / "models", ModbusModel)
-
-
-def _value(register: ModbusRegister, words: tuple[int, ...]) -> RegisterValue:
-    try:
-        index = number(words, register.form)
-    except RegisterError as error:
-        message = f"gives no value for register {register.key}: {error}"
-        raise WrongAnswerError(message) from error
-    return RegisterValue(register=register.key, index=index, unit=register.unit, obis=register.obis)

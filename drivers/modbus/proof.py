@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from drivers.modbus.frame import FrameError, take_frame
@@ -21,6 +22,7 @@ def failures(model: ModbusModel) -> list[str]:
     for proof in model.proof:
         try:
             words = read_raw(model, proof.octets)
+            model.check_identity(words)
             found += mismatches(proof, model.serial_in(words), 0, model.values(words))
         except WrongAnswerError as error:
             found.append(f"{proof.source}: {error}")
@@ -37,7 +39,7 @@ def read_raw(model: ModbusModel, raw: bytes) -> dict[Span, tuple[int, ...]]:
             raise WrongAnswerError(message)
         request = _request(model, asked.pdu)
         words |= request.parts(answered_words(request, answer.pdu))
-    missing = [register.key for register in model.registers if register.span not in words]
+    missing = [register.key for register in model.registers if not words.keys() >= set(register.spans)]
     if missing:
         message = f"nothing asks for {', '.join(missing)}"
         raise WrongAnswerError(message)
@@ -59,8 +61,9 @@ def _frames(raw: bytes) -> list[Frame]:
 
 
 def _request(model: ModbusModel, pdu: bytes) -> Request:
-    for request in model.requests(with_serial=True):
-        if read_request(request.function, request.address, request.count) == pdu:
-            return request
+    for with_serial, with_identity in product((False, True), repeat=2):
+        for request in model.requests(with_serial=with_serial, with_identity=with_identity):
+            if read_request(request.function, request.address, request.count) == pdu:
+                return request
     message = f"{pdu.hex()} is no request of this model"
     raise WrongAnswerError(message)

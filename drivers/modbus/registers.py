@@ -56,12 +56,12 @@ class NumberForm:
         return self.type in _FLOATS
 
 
-def number(words: Sequence[int], form: NumberForm) -> Scaled:
+def number(words: Sequence[int], form: NumberForm, power: int | None = None) -> Scaled:
     """The value that the words hold, at the form's exponent.
 
     An integer must be a multiple of 10**exponent. A float is taken as the exact binary number that it is and
-    rounded half-up once. RegisterError for a pattern that means "not available", NaN, infinity, a wrong number
-    of words, and an integer that does not fit the exponent.
+    rounded half-up once; so is an integer whose power of ten the meter says itself. RegisterError for a pattern
+    that means "not available", NaN, infinity, a wrong number of words, and an integer that does not fit the exponent.
     """
     bits = _bits(words, form)
     if bits in form.not_available:
@@ -70,10 +70,42 @@ def number(words: Sequence[int], form: NumberForm) -> Scaled:
     if form.is_float:
         return Scaled.rounded(_binary(bits, form.type) * form.scale.fraction, form.exponent)
     raw = _signed(bits, 16 * WORDS[form.type]) if form.type.startswith("i") else bits
+    if power is not None:
+        return Scaled.rounded(raw * form.scale.fraction * Fraction(10) ** power, form.exponent)
     try:
         return Scaled.exact(raw * form.scale.fraction, form.exponent)
     except ValueError as error:
         raise RegisterError(str(error)) from error
+
+
+def power_of_ten(words: Sequence[int]) -> int:
+    """The power of ten that a scale register holds; RegisterError outside of -10 to 10, such as 8000h for "none"."""
+    power = _signed(words[0], 16)
+    if not -10 <= power <= 10:
+        message = f"its scale register holds 0x{words[0]:04x}, which is no power of ten from -10 to 10"
+        raise RegisterError(message)
+    return power
+
+
+def natural_modulus(form: NumberForm) -> Scaled | None:
+    """The index that an integer of this width no longer holds: the sign bit never counts. None for floats."""
+    if form.is_float:
+        return None
+    bits = 16 * WORDS[form.type] - form.type.startswith("i")
+    return Scaled(form.scale.digits << bits, form.scale.exponent)
+
+
+def whole(words: Sequence[int]) -> int:
+    """Words as one whole number, the most significant first."""
+    return int.from_bytes(_octets(words), "big")
+
+
+def text(words: Sequence[int]) -> str:
+    """Text with two ASCII letters a word, the first in the high byte; blanks around it and NUL behind it removed.
+
+    RegisterError where a byte is no printable letter.
+    """
+    return _printable(_octets(words))
 
 
 def letters(words: Sequence[int]) -> str:
@@ -81,7 +113,15 @@ def letters(words: Sequence[int]) -> str:
 
     RegisterError where a byte is no printable letter.
     """
-    octets = bytes(word & 0xFF for word in words).strip(b"\x00 ")
+    return _printable(bytes(word & 0xFF for word in words))
+
+
+def _octets(words: Sequence[int]) -> bytes:
+    return b"".join(word.to_bytes(2, "big") for word in words)
+
+
+def _printable(octets: bytes) -> str:
+    octets = octets.strip(b"\x00 ")
     if not all(0x20 <= octet < 0x7F for octet in octets):
         message = f"no text (0x{octets.hex()})"
         raise RegisterError(message)
