@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from hashlib import sha256
 from typing import Protocol
 
 from gateway.ports.field import LineDownError
@@ -99,11 +100,12 @@ def tcp(host: str, port: int, seconds: float) -> Connect:
 def _claim(name: str) -> socket.socket:
     """Keeps every other program of this machine off the line: converters often let two masters talk at once.
 
-    A name in the abstract namespace (unix(7)): it needs no file, and ends with the process however that ends.
+    A name in the abstract namespace (unix(7)): it needs no file, and ends with the process however that ends. It has
+    room for 107 octets, a host for 253.
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        claim.bind(f"\0submeter line {name}")
+        claim.bind(f"\0submeter line {sha256(name.encode()).hexdigest()}")
     except OSError as error:
         claim.close()
         message = f"{name} is in use by another program of this machine; end that one (is `submeter run` active?)"

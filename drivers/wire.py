@@ -35,3 +35,13 @@ class WireSettings(Strict):
             message = "host is missing beside port; name the converter or gateway"
             raise ValueError(message)
         return self
+
+    @property
+    def usual_port(self) -> int | None:
+        """Where port is not named."""
+        return None
+
+    @property
+    def place(self) -> str:
+        """What no two lines have in common: two masters would spoil each other's conversations."""
+        return self.device or f"{self.host}:{self.port or self.usual_port}"

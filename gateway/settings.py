@@ -409,7 +409,7 @@ class _Wiring:
         """Two masters on one line would spoil each other's conversations."""
         first: dict[str, Place] = {}
         for place in [place for place in self.parts if len(place) == len(("bus", 0))]:
-            part = getattr(self.parts[place], "device", None) or repr(self.parts[place])
+            part = getattr(self.parts[place], "place", None) or repr(self.parts[place])
             if first.setdefault(part, place) != place:
                 text = f"this is the same line as in line {self._lines.line(first[part])}; list all its meters there"
                 self.problems.append(self._lines.problem(place, text))

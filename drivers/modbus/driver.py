@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from drivers import serial
+from drivers import network, serial
 from drivers.modbus.bus import ModbusBus, WiredMeter
 from drivers.modbus.frame import decoded
 from drivers.modbus.model import meter_models
 from drivers.modbus.proof import failures
-from drivers.modbus.rtu import RtuLine
-from drivers.modbus.tcp import TcpLine
+from drivers.modbus.rtu import Pace, RtuLine, frame_pause
+from drivers.modbus.tcp import CONNECT_S, TcpLine
 from drivers.model import Strict
 from drivers.wire import WireSettings
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from gateway.ports.field import MeterBus
 
 _PORT = 502
+_BITS = 11
+"""of a character at most: how many it has behind a converter is the converter's own"""
+_ADAPTER_GAP_S, _NETWORK_GAP_S = 0.05, 0.3
+"""adapters hand over octets in heaps; a network may lose a piece and send it again"""
 _BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 
 
@@ -38,35 +43,55 @@ def _known_baud_rate(baud: int) -> int:
 
 
 class BusSettings(WireSettings):
-    """Settings of one Modbus line: TCP to a gateway or a meter with Ethernet, or RTU at a serial device."""
+    """Settings of one Modbus line: TCP to a gateway or a meter, or RTU at a serial device or through a converter."""
 
     timeout: Annotated[float, Field(ge=0.1, le=10)] = Field(
         default=1.0, description="seconds that a meter may take to answer; a late answer may be as late again"
     )
-    baud: Annotated[int, AfterValidator(_known_baud_rate)] = Field(default=9600, description="of the serial line")
+    framing: Literal["tcp", "rtu"] = Field(
+        default="tcp",
+        description='beside host: "tcp" for a gateway that speaks Modbus TCP, "rtu" for a converter that passes octets',
+    )
+    baud: Annotated[int, AfterValidator(_known_baud_rate)] = Field(
+        default=9600, description="of the serial line, also of one behind a converter; its pauses follow from it"
+    )
     parity: serial.Parity = Field(default="none", description="of the serial line: none, even or odd")
     stopbits: serial.StopBits = Field(default=1, description="of the serial line: 1 or 2")
 
     @model_validator(mode="after")
     def _has_no_idle_keys(self) -> Self:
-        idle = [key for key in ("baud", "parity", "stopbits") if key in self.model_fields_set]
-        if idle and self.device is None:
+        if self.device is not None:
+            if "framing" in self.model_fields_set:
+                message = "framing is for a host; at a serial device frames are always RTU; remove it"
+                raise ValueError(message)
+            return self
+        serial_keys = ("parity", "stopbits") if self.framing == "rtu" else ("baud", "parity", "stopbits")
+        if idle := [key for key in serial_keys if key in self.model_fields_set]:
             message = f"{', '.join(idle)} belong to a serial device and mean nothing beside host; remove them"
+            raise ValueError(message)
+        if self.framing == "rtu" and self.port is None:
+            message = "port is missing beside host; write the TCP port of the converter, e.g. port = 4196"
             raise ValueError(message)
         return self
 
     @property
-    def tcp_port(self) -> int:
-        """Where nothing is said, the port that is registered for Modbus."""
-        return _PORT if self.port is None else self.port
+    def usual_port(self) -> int:
+        """The port that is registered for Modbus."""
+        return _PORT
 
     def line(self) -> Line:
         """The wire, not opened yet."""
-        if self.device is None:
-            return TcpLine(self.host or "", self.tcp_port)
-        return RtuLine(
-            serial.LineSettings(device=self.device, baud=self.baud, parity=self.parity, stop_bits=self.stopbits)
-        )
+        if self.device is not None:
+            line = serial.LineSettings(device=self.device, baud=self.baud, parity=self.parity, stop_bits=self.stopbits)
+            return RtuLine(partial(serial.connect, line), _pace(line.octets(1), self.baud, _ADAPTER_GAP_S))
+        host, port = self.host or "", self.port or _PORT
+        if self.framing == "tcp":
+            return TcpLine(host, port)
+        return RtuLine(network.tcp(host, port, CONNECT_S), _pace(_BITS / self.baud, self.baud, _NETWORK_GAP_S))
+
+
+def _pace(octet_s: float, baud: int, gap_s: float) -> Pace:
+    return Pace(octet_s=octet_s, pause_s=frame_pause(baud), gap_s=gap_s)
 
 
 class MeterSettings(Strict):

@@ -1,4 +1,6 @@
-"""A Modbus line over a serial device: RS-485 with the gateway as its only master.
+"""A Modbus line of RTU frames: RS-485 with the gateway as its only master.
+
+It is at a serial device of this machine, or behind a converter that passes octets as they are.
 
 RTU answers carry no number. That a late one is never taken for the next one is a matter of silence: after each
 failure the line is left alone until no answer can come any more, and what came is thrown away.
@@ -7,37 +9,52 @@ failure the line is left alone until no answer can come any more, and what came 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drivers import serial
 from drivers.modbus.line import Exchange
 from drivers.modbus.rtu_frame import LONGEST, find, is_whole, rtu_frame, shapes
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 
 if TYPE_CHECKING:
     from drivers.modbus.rtu_frame import Found, Shape
+    from drivers.network import Connect
+    from drivers.network import Line as Port
 
 LATE_S = 0.25
 """at least so long after its time-out an answer may still begin; else as long again as the time-out"""
-GAP_S = 0.05
-"""a pause within a frame may be so long: adapters hand over octets in heaps"""
 _FAST_BAUD, _FAST_PAUSE_S = 19200, 0.00175
 
 
-def frame_pause(line: serial.LineSettings) -> float:
+def frame_pause(baud: int) -> float:
     """t3.5, the silence between two frames (Modbus over Serial Line V1.02, 2.5.1.1): characters have 11 bits."""
-    return _FAST_PAUSE_S if line.baud > _FAST_BAUD else 3.5 * 11 / line.baud
+    return _FAST_PAUSE_S if baud > _FAST_BAUD else 3.5 * 11 / baud
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How octets travel on the line and on the way to it."""
+
+    octet_s: float
+    pause_s: float
+    """so long the line is silent between two frames: at least t3.5"""
+    gap_s: float
+    """a pause within a frame may be so long: octets are handed over in heaps"""
+
+    def octets(self, count: int) -> float:
+        """Seconds that `count` octets are under way."""
+        return count * self.octet_s
 
 
 class RtuLine:
-    """One serial device, opened at the first question and again whenever it was lost."""
+    """One line, opened at the first question and again whenever it was lost."""
 
     numbered = False
 
-    def __init__(self, line: serial.LineSettings) -> None:
-        self._settings = line
-        self._pause = frame_pause(line)
-        self._port: serial.SerialLine | None = None
+    def __init__(self, connect: Connect, pace: Pace) -> None:
+        self._connect = connect
+        self._pace = pace
+        self._port: Port | None = None
         self._answers_end = 0.0
         """on the event loop's clock: whoever has not begun to answer until then does not any more"""
         self._echo = False
@@ -47,7 +64,7 @@ class RtuLine:
         wanted, request = shapes(unit, pdu), rtu_frame(unit, pdu)
         port = await self._quiet(wait)
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._settings.octets(len(request)) + wait
+        deadline = clock() + self._pace.octets(len(request)) + wait
         self._answers_end = deadline + max(wait, LATE_S)  # until the answer is there, whatever happens meanwhile
         try:
             await port.send(request)
@@ -64,34 +81,34 @@ class RtuLine:
         if port is not None:
             await port.close()
 
-    async def _quiet(self, wait: float) -> serial.SerialLine:
-        """The open device, once nobody sends on the line or is about to."""
+    async def _quiet(self, wait: float) -> Port:
+        """The open line, once nobody sends on it or is about to."""
         if self._port is not None:
             try:
                 await self._drain(self._port)
-            except LineDownError:  # unplugged since the last question, and perhaps plugged in again
+            except LineDownError:  # lost since the last question, and perhaps there again
                 await self.close()
             else:
                 return self._port
-        self._port = await serial.connect(self._settings)
+        self._port = await self._connect()
         # An earlier master may have asked just before, a killed gateway for one: its answer is not ours.
         self._answers_end = max(self._answers_end, asyncio.get_running_loop().time() + wait)
         await self._drain(self._port)
         return self._port
 
-    async def _drain(self, port: serial.SerialLine) -> None:
+    async def _drain(self, port: Port) -> None:
         clock = asyncio.get_running_loop().time
-        last = max(clock(), self._answers_end) + 4 * self._settings.octets(LONGEST)
-        while await port.receive(max(self._pause, self._answers_end - clock())):
+        last = max(clock(), self._answers_end) + 4 * self._pace.octets(LONGEST) + self._pace.gap_s
+        silence = self._pace.pause_s
+        while await port.receive(max(silence, self._answers_end - clock())):
+            silence = self._pace.gap_s  # what has begun may go on
             if clock() > last:
                 message = "cannot be asked: the line never falls silent; look for a second master or a wrong baud rate"
                 raise WrongAnswerError(message)
 
-    async def _answer(
-        self, port: serial.SerialLine, request: bytes, wanted: tuple[Shape, Shape], deadline: float
-    ) -> Found:
+    async def _answer(self, port: Port, request: bytes, wanted: tuple[Shape, Shape], deadline: float) -> Found:
         clock = asyncio.get_running_loop().time
-        last = deadline + self._settings.octets(LONGEST) + GAP_S
+        last = deadline + self._pace.octets(LONGEST) + self._pace.gap_s
         heard, own = b"", request if self._echo else b""
         while clock() < deadline:
             octets = await port.receive(deadline - clock())
@@ -100,12 +117,12 @@ class RtuLine:
                 found = find(heard.removeprefix(own), wanted)
                 if found is not None:
                     return await self._ended(port, request, heard, found)
-                deadline = min(max(deadline, clock() + self._settings.octets(wanted[0].length) + GAP_S), last)
+                deadline = min(max(deadline, clock() + self._pace.octets(wanted[0].length) + self._pace.gap_s), last)
         raise _problem(heard.removeprefix(request))
 
-    async def _ended(self, port: serial.SerialLine, request: bytes, heard: bytes, found: Found) -> Found:
+    async def _ended(self, port: Port, request: bytes, heard: bytes, found: Found) -> Found:
         """The answer, if silence follows: who goes on has answered more than was asked."""
-        if found.surplus or await port.receive(self._pause):
+        if found.surplus or await port.receive(self._pace.pause_s):
             message = "goes on after its answer; look for a second unit with its address, or an adapter with echo"
             raise WrongAnswerError(message)
         if found.frame != request:  # the answer to a write looks like its echo: reads tell whether there is one

@@ -53,6 +53,19 @@ def test_a_device_is_one_line_whatever_else_is_said_of_it(tmp_path: Path) -> Non
         ]
 
 
+def test_a_port_is_one_line_whatever_else_is_said_of_it(tmp_path: Path) -> None:
+    first = bus("a", "modbus", 'host = "10.0.0.1"')
+    for second in (
+        bus("b", "modbus", 'host = "10.0.0.1"\nport = 502\ntimeout = 2.0'),
+        bus("b", "modbus", 'host = "10.0.0.1"\nport = 502\nframing = "rtu"'),
+        bus("b", "mbus", 'host = "10.0.0.1"\nport = 502'),
+    ):
+        assert problems(tmp_path, first, second) == [
+            "13: this is the same line as in line 4; list all its meters there"
+        ]
+    assert problems(tmp_path, first, bus("b", "modbus", 'host = "10.0.0.1"\nport = 503')) == []
+
+
 def test_a_line_that_is_both_or_neither_is_one_sentence(tmp_path: Path) -> None:
     text = "4: name either host and port, or the device of a serial line such as /dev/ttyUSB0, and not both"
     for keys in ('host = "10.0.0.1"\nport = 1\ndevice = "/dev/ttyUSB0"', "baud = 2400"):

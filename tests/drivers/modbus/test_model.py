@@ -94,8 +94,8 @@ def test_a_register_must_say_what_means_no_value() -> None:
 
 def test_settings_have_the_ports_and_times_of_modbus_tcp() -> None:
     settings = BusSettings.model_validate({"host": "10.0.0.5"})
-    assert (settings.tcp_port, settings.timeout) == (502, 1.0)
-    assert BusSettings.model_validate({"host": "10.0.0.5", "port": 1502}).tcp_port == 1502
+    assert (settings.place, settings.timeout) == ("10.0.0.5:502", 1.0)
+    assert BusSettings.model_validate({"host": "10.0.0.5", "port": 1502}).place == "10.0.0.5:1502"
     assert BusSettings.model_validate({"host": "10.0.0.5", "timeout": 2}).timeout == 2
 
 

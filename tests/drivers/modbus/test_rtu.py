@@ -15,7 +15,6 @@ from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.machine import driver as coils
 from drivers.modbus.rtu import frame_pause
-from drivers.serial import LineSettings
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from simulators.modbus import Unit, layouts
 from simulators.pty import RtuWire, with_crc
@@ -204,8 +203,7 @@ async def test_a_dead_meter_is_asked_once_and_its_neighbours_are_read(peer: Peer
 def test_the_silence_between_frames_is_three_and_a_half_characters_or_the_fixed_one(
     baud: int, milliseconds: float
 ) -> None:
-    line = LineSettings(device="/dev/ttyUSB0", baud=baud, parity="none")
-    assert frame_pause(line) * 1000 == pytest.approx(milliseconds, abs=0.005)
+    assert frame_pause(baud) * 1000 == pytest.approx(milliseconds, abs=0.005)
 
 
 async def test_the_line_is_silent_for_so_long_before_each_request(peer: Peer) -> None:
@@ -305,6 +303,16 @@ async def test_a_relay_is_switched_with_and_without_an_echo_of_what_is_sent(
     ("keys", "text"),
     [
         ({"host": "h", "baud": 9600}, "baud belong to a serial device and mean nothing beside host; remove them"),
+        (
+            {"host": "h", "port": 1, "framing": "rtu", "parity": "even"},
+            "parity belong to a serial device and mean nothing",
+        ),
+        ({"host": "h", "framing": "rtu"}, "port is missing beside host; write the TCP port of the converter"),
+        ({"host": "h", "framing": "ascii"}, "Input should be 'tcp' or 'rtu'"),
+        (
+            {"device": "/dev/ttyUSB0", "framing": "rtu"},
+            "framing is for a host; at a serial device frames are always RTU",
+        ),
         ({"host": "h", "device": "/dev/ttyUSB0"}, "name either host and port, or the device of a serial line"),
         ({"device": "/dev/ttyUSB0", "baud": 9601}, "9601 is no usual baud rate of Modbus; write one of 1200, 2400"),
         ({"device": "/dev/ttyUSB0", "parity": "mark"}, "Input should be 'none', 'even' or 'odd'"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drivers import serial
+from drivers import network, serial
 from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.rtu import LATE_S
@@ -24,6 +24,11 @@ READS = 600
 TIMEOUT = 0.3
 METERS = {name: MeterSettings(model="carlo-gavazzi-em340", address=unit) for unit, name in ((1, "a"), (2, "b"))}
 """each is read in two requests whose answers look alike; the two meters count alike as well"""
+WAYS = {
+    "device": (BusSettings(device="/dev/ttyUSB0", timeout=TIMEOUT), 0.002),
+    "converter": (BusSettings(host="10.0.0.5", port=4196, framing="rtu", timeout=TIMEOUT), 0.2),
+}
+"""settings of the line, and the most seconds between two pieces of an answer"""
 EXPORT_ADDRESS, EXPORT_OFFSET = 0x4E, 100_000_000
 
 
@@ -38,7 +43,9 @@ class LoopClock:
 class FaultyPort:
     """Two meters that count milliseconds. Each answer begins at any moment that the line allows for."""
 
-    def __init__(self, chance: random.Random, faults: float) -> None:
+    def __init__(self, chance: random.Random, faults: float, spread: float) -> None:
+        """`spread`: seconds that may pass between two pieces of an answer."""
+        self._spread = spread
         self._chance = chance
         self._faults = faults
         self._arrived = b""
@@ -57,8 +64,8 @@ class FaultyPort:
         late = self._chance.random() < self._faults / 2
         at = self._chance.uniform(TIMEOUT, TIMEOUT + max(TIMEOUT, LATE_S)) if late else self._chance.uniform(0, TIMEOUT)
         for piece in self._pieces(self._spoilt(with_crc(octets[:2] + b"\x04" + words), octets)):
-            at += self._chance.uniform(0, 0.002)
             loop.call_later(at, self._arrive, piece)
+            at += self._chance.uniform(0, self._spread)
 
     def _spoilt(self, answer: bytes, request: bytes) -> bytes:
         if self._chance.random() >= self._faults:
@@ -85,7 +92,8 @@ class FaultyPort:
         return bytes(spoilt)
 
     def _pieces(self, octets: bytes) -> list[bytes]:
-        cut = self._chance.randrange(len(octets) + 1)
+        """Two pieces; of an answer that came twice the first ends before the answer does."""
+        cut = self._chance.randrange(min(len(octets) + 1, _ANSWER))
         return [piece for piece in (octets[:cut], octets[cut:]) if piece]
 
     def _arrive(self, octets: bytes) -> None:
@@ -114,32 +122,36 @@ class FaultyPort:
         self._arrival.clear()
 
 
+_ANSWER = 9
 _GONE = "/dev/ttyUSB0 was unplugged"
 
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("faults", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_read_gives_the_values_of_its_own_time_or_an_error(
-    seed: int, faults: float, monkeypatch: pytest.MonkeyPatch
+    seed: int, faults: float, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
-        outcomes = runner.run(read_many(random.Random(seed), faults, monkeypatch))
+        outcomes = runner.run(read_many(random.Random(seed), faults, way, monkeypatch))
     assert sum(outcomes.values()) == READS
     assert min(outcomes.values()) > 2, outcomes  # else it has proven nothing
 
 
-def plugged(chance: random.Random, faults: float, monkeypatch: pytest.MonkeyPatch) -> MeterBus:
-    port = FaultyPort(chance, faults)
+def plugged(chance: random.Random, faults: float, way: str, monkeypatch: pytest.MonkeyPatch) -> MeterBus:
+    settings, spread = WAYS[way]
+    port = FaultyPort(chance, faults, spread)
 
-    async def connect(_: serial.LineSettings) -> FaultyPort:
+    async def connect(_: serial.LineSettings | None = None) -> FaultyPort:
         return port
 
     monkeypatch.setattr(serial, "connect", connect)
-    return driver.open(BusSettings(device="/dev/ttyUSB0", timeout=TIMEOUT), METERS, LoopClock())
+    monkeypatch.setattr(network, "tcp", lambda *_: connect)
+    return driver.open(settings, METERS, LoopClock())
 
 
-async def read_many(chance: random.Random, faults: float, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    bus = plugged(chance, faults, monkeypatch)
+async def read_many(chance: random.Random, faults: float, way: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    bus = plugged(chance, faults, way, monkeypatch)
     outcomes = {"right": 0, "refused": 0, "cancelled": 0}
     for _ in range(READS):
         await asyncio.sleep(chance.choice([0, 0, 0.01, 900]))
@@ -170,9 +182,10 @@ def counts(answer: Answer) -> dict[str, int]:
     return {value.register: int(str(value.index).replace(".", "")) for value in answer.values}
 
 
-def test_without_faults_and_cancellations_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_without_faults_and_cancellations_nothing_fails(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def read_all() -> None:
-        bus = plugged(random.Random(0), 0, monkeypatch)
+        bus = plugged(random.Random(0), 0, way, monkeypatch)
         for number in range(READS):
             assert await read_once(bus, ("a", "b")[number % 2], None) == "right"
         await bus.close()
