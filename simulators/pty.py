@@ -1,7 +1,7 @@
 """Serial lines with meters on them, each a pseudo-terminal behind a link that looks like an adapter's device file.
 
-Octets take as long as at the line's baud rate. M-Bus as in simulators/mbus; Modbus RTU frames as in Modbus over
-Serial Line V1.02, 2.5.1. A pty holds no parity: `Noise` plays what it would catch.
+Octets take as long as at the line's baud rate. M-Bus as in simulators/mbus, Modbus RTU as in simulators/modbus. A pty
+holds no parity: `Noise` plays what it would catch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulators.mbus import Bus
+from simulators.modbus import RtuBus, with_crc
 from simulators.pace import Pacer
 
 if TYPE_CHECKING:
@@ -25,14 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulators.mbus import Slave
-    from simulators.modbus import Unit
-    from simulators.relay import Relay
+    from simulators.modbus import Device
 
-_RTU_REQUEST = 8
-"""octets of a request to read registers or coils, or to write one: unit, function, two words, CRC"""
-_BITS = 11
-_LEAST_PAUSE = 0.002
-"""octets that are due within it are sent together: the machine cannot wait for less"""
+__all__ = ["MBusWire", "Noise", "PacedWire", "RtuWire", "Wire", "with_crc"]
+
 _INPUT_SPEED, _OUTPUT_SPEED = 4, 5
 """places in what termios.tcgetattr gives"""
 _SPEEDS: dict[int, int] = {
@@ -119,20 +116,38 @@ class Wire(ABC):
             self.hear(os.read(self._ends[0], 4096))
 
 
-class MBusWire(Wire, Bus):
-    """M-Bus slaves behind a level converter at a serial line.
+class PacedWire(Wire):
+    """A wire with a bus on it that knows when its octets arrive.
 
     Once it is plugged in, `baud` is the speed that the master has set on the device.
     """
 
-    def __init__(
-        self, link: Path, slaves: Iterable[Slave], *, baud: int = 2400, turnaround: float | None = 0.005
-    ) -> None:
-        """As `Bus`. A master that sets no speed has `baud`."""
-        Wire.__init__(self, link)
-        Bus.__init__(self, slaves, baud=baud, turnaround=turnaround)
-        self._pacer = Pacer(self, self.put)
-        self.changed = self._pacer.look
+    baud: int
+
+    def __init__(self, link: Path) -> None:
+        """See `Wire`."""
+        super().__init__(link)
+        self.pacer = Pacer(self, self.put)
+
+    @abstractmethod
+    def send(self, octets: bytes, now: float) -> None:
+        """The master hands over octets."""
+
+    @abstractmethod
+    def talk(self, octets: bytes, start: float) -> None:
+        """Put octets on the wire towards the master."""
+
+    @abstractmethod
+    def due(self, grain: float) -> float | None:
+        """See `simulators.pace.Source`."""
+
+    @abstractmethod
+    def take(self, now: float) -> bytes:
+        """See `simulators.pace.Source`."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Forget all that is under way."""
 
     def plug(self) -> None:
         """See `Wire.plug`."""
@@ -152,82 +167,30 @@ class MBusWire(Wire, Bus):
 
     def fall_silent(self) -> None:
         """See `Wire.fall_silent`."""
-        self._pacer.stop()
+        self.pacer.stop()
         self.drop()
 
 
-class RtuWire(Wire):
-    """Modbus RTU slaves on RS-485."""
+class MBusWire(Bus, PacedWire):
+    """M-Bus slaves behind a level converter at a serial line."""
 
-    def __init__(self, link: Path, units: Iterable[Unit | Relay], *, baud: int = 9600) -> None:
-        super().__init__(link)
-        self.baud = baud
-        self.units: dict[int, Unit | Relay] = {unit.address: unit for unit in units}
-        self.turnaround = 0.005
-        """seconds from the end of a request to the beginning of its answer"""
-        self.echo = False
-        """whether what is sent comes back first, as from simple level converters"""
-        self.noise: Noise | None = None
-        """in both directions"""
-        self.requests = 0
-        self._heard = b""
-        self._answers: set[asyncio.Task[None]] = set()
+    def __init__(
+        self, link: Path, slaves: Iterable[Slave], *, baud: int = 2400, turnaround: float | None = 0.005
+    ) -> None:
+        """As `Bus`. A master that sets no speed has `baud`."""
+        PacedWire.__init__(self, link)
+        Bus.__init__(self, slaves, baud=baud, turnaround=turnaround)
+        self.changed = self.pacer.look
 
-    def say(self, octets: bytes, after: float = 0.0) -> None:
-        """See `Wire.say`."""
-        answer = asyncio.get_running_loop().create_task(self._say(octets, after))
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
 
-    def fall_silent(self) -> None:
-        """See `Wire.fall_silent`."""
-        self._heard = b""
-        for answer in self._answers:
-            answer.cancel()
+class RtuWire(RtuBus, PacedWire):
+    """Modbus RTU devices on RS-485."""
 
-    def hear(self, octets: bytes) -> None:
-        """See `Wire.hear`."""
-        under_way = len(octets) * _BITS / self.baud
-        if self.echo:
-            self.say(octets)
-        found, self._heard = self.answers(self._heard + self._noisy(octets))
-        self.requests += len(found)
-        for answer in found:
-            if answer:
-                self.say(self._noisy(answer), under_way + self.turnaround)
-
-    def answers(self, heard: bytes) -> tuple[list[bytes], bytes]:
-        """The answers to the whole requests in what was heard (b"" for silence), and the rest."""
-        found = []
-        while len(heard) >= _RTU_REQUEST:
-            frame = heard[:_RTU_REQUEST]
-            good = with_crc(frame[:-2]) == frame
-            if good:
-                found.append(self.answer(frame[0], frame[1:-2]))
-            heard = heard[_RTU_REQUEST if good else 1 :]
-        return found, heard
-
-    def answer(self, address: int, request: bytes) -> bytes:
-        """The frame that answers a request PDU."""
-        unit = self.units.get(address)
-        if unit is None or unit.fault == "silence":
-            return b""
-        shown = address % 247 + 1 if unit.fault == "wrong_unit" else address
-        return with_crc(bytes([shown]) + unit.answer(request))
-
-    def _noisy(self, octets: bytes) -> bytes:
-        return octets if self.noise is None else self.noise(octets)
-
-    async def _say(self, octets: bytes, after: float) -> None:
-        loop = asyncio.get_running_loop()
-        start = loop.time() + after
-        sent = 0
-        while sent < len(octets):
-            await asyncio.sleep(max(start + (sent + 1) * _BITS / self.baud - loop.time(), _LEAST_PAUSE))
-            due = min(int((loop.time() - start) * self.baud / _BITS), len(octets))
-            if due > sent:
-                self.put(octets[sent:due])
-            sent = max(sent, due)
+    def __init__(self, link: Path, units: Iterable[Device], *, baud: int = 9600, turnaround: float = 0.005) -> None:
+        """As `RtuBus`. A master that sets no speed has `baud`."""
+        PacedWire.__init__(self, link)
+        RtuBus.__init__(self, units, baud=baud, turnaround=turnaround)
+        self.changed = self.pacer.look
 
 
 def _speed(fd: int) -> int:
@@ -239,13 +202,3 @@ def _set_speed(fd: int, baud: int) -> None:
     attributes = termios.tcgetattr(fd)
     attributes[_INPUT_SPEED] = attributes[_OUTPUT_SPEED] = getattr(termios, f"B{baud}")
     termios.tcsetattr(fd, termios.TCSANOW, attributes)
-
-
-def with_crc(octets: bytes) -> bytes:
-    """The frame with its CRC: polynomial A001 from FFFF on, low byte first (Modbus over Serial Line, 6.2.2)."""
-    crc = 0xFFFF
-    for octet in octets:
-        crc ^= octet
-        for _ in range(8):
-            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
-    return octets + crc.to_bytes(2, "little")

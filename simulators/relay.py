@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from simulators.modbus import Fault
+from simulators.modbus import Device, refusal
 
 _QUESTION = struct.Struct(">BHH")
 _READ, _WRITE = 1, 5
@@ -17,29 +15,27 @@ _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
 
 
 @dataclass(slots=True, kw_only=True)
-class Relay:
+class Relay(Device):
     """Shaped like a meter on the line. Its coil is number 0."""
 
-    address: int
     on: bool = False
     stuck: bool = False
     """it acknowledges and does not move"""
-    fault: Fault | None = None
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     """set whenever it is written to"""
 
     def answer(self, request: bytes) -> bytes:
-        """The answer PDU to a request PDU."""
+        """See `Device.answer`."""
         function = request[0]
         if function not in {_READ, _WRITE} or len(request) != _QUESTION.size:
-            return bytes((function | 0x80, _ILLEGAL_FUNCTION))
+            return refusal(function, _ILLEGAL_FUNCTION)
         _, coil, value = _QUESTION.unpack(request)
         if coil != 0:
-            return bytes((function | 0x80, _ILLEGAL_ADDRESS))
+            return refusal(function, _ILLEGAL_ADDRESS)
         if function == _READ:
-            return bytes((_READ, 1, self.on)) if value == 1 else bytes((function | 0x80, _ILLEGAL_VALUE))
+            return bytes((_READ, 1, self.on)) if value == 1 else refusal(function, _ILLEGAL_VALUE)
         if value not in {_ON, _OFF}:
-            return bytes((function | 0x80, _ILLEGAL_VALUE))
+            return refusal(function, _ILLEGAL_VALUE)
         self.on = self.on if self.stuck else value == _ON
         self.moved.set()
         return request
