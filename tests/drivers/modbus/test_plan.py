@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drivers.modbus.plan import Limits, PlanError, Request, Span, plan, split
@@ -86,6 +88,57 @@ def test_no_request_reads_across_a_barrier(addresses: list[int], barriers: set[i
     assert all(keeps_limits(request, limits) for request in requests)
     blocks = {sum(barrier <= address for barrier in barriers) for address in addresses}
     assert len(requests) == len(blocks)
+
+
+@st.composite
+def apart(draw: st.DrawFn) -> list[Span]:
+    """Up to 7 values that do not overlap."""
+    spans, address = [], 0
+    for _ in range(draw(st.integers(1, 7))):
+        address += draw(st.integers(0, 6))
+        words = draw(st.sampled_from((1, 2, 4)))
+        spans.append(Span(function=3, address=address, words=words))
+        address += words
+    return spans
+
+
+def can_be_asked(spans: list[Span], limits: Limits) -> bool:
+    """Whether one request may bring these neighbours: every start and count is tried."""
+    first, end = spans[0].address, spans[-1].end
+    if any(behind.address - before.end > limits.max_hole for before, behind in pairwise(spans)):
+        return False
+    requests = (
+        Request(function=3, address=address, count=count, spans=tuple(spans))
+        for address in (first - 1, first)
+        for count in (end - address, end + 1 - address)
+    )
+    return any(keeps_limits(request, limits) and all(brings(request, span) for span in spans) for request in requests)
+
+
+def fewest(spans: list[Span], limits: Limits) -> int:
+    """The fewest requests there can be, by trying every way to cut the row of values."""
+    best = len(spans)
+    for cuts in range(2 ** (len(spans) - 1)):
+        edges = [0, *(at + 1 for at in range(len(spans) - 1) if cuts >> at & 1), len(spans)]
+        blocks = [spans[start:end] for start, end in pairwise(edges)]
+        if len(blocks) < best and all(can_be_asked(block, limits) for block in blocks):
+            best = len(blocks)
+    return best
+
+
+@given(
+    apart(),
+    st.builds(
+        Limits,
+        max_words=st.integers(5, 20),
+        even_counts=st.booleans(),
+        max_hole=st.integers(0, 6),
+        barriers=st.frozensets(st.integers(1, 50), max_size=3),
+    ),
+)
+def test_there_are_no_fewer_requests_than_by_trying_every_way(spans: list[Span], limits: Limits) -> None:
+    assume(all(can_be_asked([span], limits) for span in spans))
+    assert len(plan(spans, limits)) == fewest(spans, limits)
 
 
 def span(address: int, words: int = 2, function: int = 3) -> Span:
