@@ -50,8 +50,17 @@ class Field:
             if device.protocol == "mbus":
                 self.slaves[device.id].counts = counts
                 self.slaves[device.id].at = at + _METER_TIME
+                self._remember(device, at)
             else:
                 self.units[device.id].counts = counts
+
+    def _remember(self, device: Device, at: datetime) -> None:
+        """A meter's due date is the last day of the month, at its end by its own clock."""
+        local = at + _METER_TIME
+        month = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        then = max(month - _METER_TIME, self.truth.begins)
+        self.slaves[device.id].due = (month - timedelta(days=1)).date()
+        self.slaves[device.id].kept = {counter.key: self.truth.counts(counter, then) for counter in device.counters}
 
 
 def build(truth: Truth) -> Field:

@@ -20,7 +20,8 @@ sub-code), data send (CI 51: address 01 7A, clock 04 6D, number 0C 79, records w
 rate; E5 at the old one), at its address, 253 while selected, 254 (everybody: they collide), 255 (no answer). `key` and
 `mode` encrypt its answers. `slave.heard` tallies what was meant for it (reset, read, alarm, data, selection),
 `slave.wakes` what it cost its battery: reads and everybody's selections. `slave.secondary()` are the eight octets of
-a selection, `slave.telegram()` what it would answer.
+a selection, `slave.telegram()` what it would answer. `slave.due` and `slave.kept` are what it remembers of its last
+due date.
 
 Faults: `slave.fault` (one of FAULTS), or `slave.chance = Chance(seed, {"late": 0.01})` for each answer anew;
 `slave.lag`, `slave.address`, `slave.serial` may change at any time. Of the line: `bus.echo`, `bus.noise =

@@ -16,10 +16,10 @@ from simulators.mbus.faults import spoilt
 from simulators.mbus.frames import CONFIRM, long_frame
 from simulators.mbus.secure import encrypted
 from simulators.mbus.selection import matches
-from simulators.mbus.telegrams import CI, bcd, type_f, type_f_time
+from simulators.mbus.telegrams import CI, bcd, type_f, type_f_time, type_g
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from simulators.chance import Chance
     from simulators.mbus.faults import Fault
@@ -69,6 +69,9 @@ class Slave:
     serial: str
     counts: dict[str, int] = field(default_factory=dict)
     at: datetime | None = None
+    due: date | None = None
+    """its last due date; what it keeps of that is `kept`, whole steps per register"""
+    kept: dict[str, int] = field(default_factory=dict)
     fault: Fault | None = None
     chance: Chance[Fault] | None = None
     """draws a fault for each answer while `fault` is None"""
@@ -176,10 +179,12 @@ class Slave:
             frame[header.access], frame[header.status] = self.access, self.status
         if captured.time_place is not None and self.at is not None:
             frame[captured.time_place : captured.time_place + 4] = type_f(self.at)
-        for name, counts in self.counts.items():
-            if name in captured.counters:
-                counter = captured.counters[name]
-                frame[counter.place : counter.place + counter.size] = counter.encode(counts)
+        if captured.due_place is not None and self.due is not None:
+            frame[captured.due_place : captured.due_place + 2] = type_g(self.due)
+        for name, counter in captured.counters.items():
+            for place, counts in ((counter.place, self.counts.get(name)), (counter.kept, self.kept.get(name))):
+                if place is not None and counts is not None:
+                    frame[place : place + counter.size] = counter.encode(counts)
         return frame
 
     def _telegrams(self) -> tuple[Captured, ...]:

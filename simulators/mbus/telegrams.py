@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,8 @@ class Counter:
     step: str
     """what one count means, as a decimal of `unit`"""
     unit: str
+    kept: int | None = None
+    """where the meter shows what this counter was at its due date, written in the same way"""
 
     def encode(self, counts: int) -> bytes:
         """The counter's bytes, least significant first; what does not fit rolls over, as in the meter."""
@@ -65,6 +67,8 @@ class Captured:
     serial_place: int | None = None
     """the fabrication number, 0C 78"""
     time_place: int | None = None
+    due_place: int | None = None
+    """the due date for which it keeps its counters, type G"""
     counters: dict[str, Counter] = field(default_factory=dict)
 
     @property
@@ -82,6 +86,12 @@ def type_f(at: datetime) -> bytes:
     """Type F: minute, hour, day, month and year (two digits) of a meter's clock; CP32 of the documentation."""
     year = at.year % 100
     return bytes((at.minute, at.hour, at.day | (year & 0x07) << 5, at.month | (year >> 3) << 4))
+
+
+def type_g(day: date) -> bytes:
+    """Type G: day, month and year (two digits); CP16 of the documentation."""
+    year = day.year % 100
+    return bytes((day.day | (year & 0x07) << 5, day.month | (year >> 3) << 4))
 
 
 def with_checksum(frame: bytearray) -> bytes:
@@ -129,22 +139,28 @@ def _captured(entry: dict[str, object]) -> Captured:
         raise TypeError(registers)
     return Captured(
         raw=raw,
-        serial_place=_place(raw, str(entry["serial_after"])),
-        time_place=_place(raw, str(entry["time_after"])) if "time_after" in entry else None,
+        serial_place=_place(raw, entry.get("serial_after")),
+        time_place=_place(raw, entry.get("time_after")),
+        due_place=_place(raw, entry.get("due_after")),
         counters={
             key: Counter(
-                place=_place(raw, value["after"]),
+                place=_data(raw, value["after"]),
                 size=value["bytes"],
                 coding=value["coding"],
                 step=value["step"],
                 unit=value["unit"],
+                kept=_place(raw, value.get("kept_after")),
             )
             for key, value in registers.items()
         },
     )
 
 
-def _place(raw: bytes, after: str) -> int:
+def _place(raw: bytes, after: object) -> int | None:
+    return None if after is None else _data(raw, str(after))
+
+
+def _data(raw: bytes, after: str) -> int:
     """Where the data of the record that begins with these bytes stand."""
     head = bytes.fromhex(after)
     return raw.index(head, RECORDS) + len(head)

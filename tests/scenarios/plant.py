@@ -104,13 +104,19 @@ class Plant:
 
 @asynccontextmanager
 async def running(
-    folder: Path, broker: tuple[str, int], *, program: Sequence[str] = PROGRAM, store: str = "", **environment: str
+    folder: Path,
+    broker: tuple[str, int],
+    *,
+    program: Sequence[str] = PROGRAM,
+    store: str = "",
+    building: Path = BUILDING,
+    **environment: str,
 ) -> AsyncIterator[Plant]:
     """The daemon; its clock waits for the first step, unless the environment says SUBMETER_CLOCK="".
 
     Its store is the database with the URL `store`, else a file in the folder.
     """
-    field = build(truth.load(BUILDING))
+    field = build(truth.load(building))
     ports = await field.start()
     config = folder / "gateway.toml"
     settings = wiring(field.truth, ports, broker=broker, poll=POLL)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,8 +48,9 @@ async def master() -> AsyncIterator[Master]:
 
 def test_untouched_places_of_a_telegram_stay_as_captured() -> None:
     for captured in mbus.captured_telegrams().values():
-        assert captured.serial_place is not None
-        number = captured.raw[captured.serial_place : captured.serial_place + 4][::-1].hex()
+        place = captured.serial_place or captured.header.number
+        assert place is not None
+        number = captured.raw[place : place + 4][::-1].hex()
         slave = mbus.Slave(address=captured.raw[5], captured=captured, serial=number, access=captured.raw[15])
         status_and_checksum = {16, len(captured.raw) - 2}
         differing = {i for i, pair in enumerate(zip(slave.telegram(), captured.raw, strict=True)) if len(set(pair)) > 1}
@@ -58,6 +59,16 @@ def test_untouched_places_of_a_telegram_stay_as_captured() -> None:
 
 def test_time_of_a_captured_telegram_is_written_as_the_meter_wrote_it() -> None:
     assert mbus.type_f(datetime(2012, 1, 24, 11, 47, tzinfo=UTC)) == bytes.fromhex("2f0b9811")
+
+
+def test_what_a_meter_keeps_of_its_due_date_is_written_as_the_meter_wrote_it() -> None:
+    captured = mbus.captured_telegrams()["elster-f96-plus"]
+    kept = {"heat": 1234, "volume": 56789}
+    slave = mbus.Slave(address=1, captured=captured, serial="44493951", due=date(2013, 5, 31), kept=kept)
+    records = slave.telegram().hex()
+    assert "4c0634120000" + "4c1389670500" in records
+    assert "426cbf15" in records, "as captured"
+    assert "0c0600000000" in records, "its counters are others"
 
 
 async def test_a_telegram_carries_number_counter_and_checksum(master: Master) -> None:
