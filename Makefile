@@ -18,6 +18,7 @@ demo: setup ## a simulated building month, billed by the real daemon [DEMO_SECON
 test: test-tools ## all tests [STRICT=1: a skipped test fails]
 	@scripts/get-mosquitto || true
 	@scripts/get-faketime || true
+	@scripts/get-mbpoll || true
 	@scripts/get-postgresql || true
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
