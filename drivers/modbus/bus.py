@@ -6,15 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from drivers.modbus.model import RegisterMap
 from drivers.modbus.pdu import RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span, split
+from drivers.modbus.sunspec import SunSpecMeter
 from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drivers.modbus.line import Exchange, Line
-    from drivers.modbus.model import ModbusModel
     from gateway.ports.clock import Clock
 
 LEAST_WAIT_S = 0.1
@@ -29,7 +30,8 @@ class WiredMeter:
 
     id: str
     unit: int
-    model: ModbusModel
+    model: RegisterMap | SunSpecMeter
+    """its registers, or the meter to find in a device that tells where they are"""
     serial: str = ""
     """what the meter's serial number register must hold; "" to read none"""
 
@@ -39,8 +41,19 @@ class _Partner:
 
     def __init__(self, wired: WiredMeter) -> None:
         self.wired = wired
-        self.requests = wired.model.requests(with_serial=bool(wired.serial))
         self.latency_s: float | None = None
+        self.map = RegisterMap()
+        self.requests: tuple[Request, ...] = ()
+        self.met = False
+        """whether it is known to be the meter of the settings; each failure ends that: it may have been exchanged"""
+        if isinstance(wired.model, RegisterMap):
+            self.take(wired.model)
+
+    def take(self, found: RegisterMap) -> None:
+        """Where its registers are; what it has refused is remembered as long as they stay there."""
+        if found != self.map:
+            self.map = found
+            self.requests = found.requests(with_serial=bool(self.wired.serial))
 
     def learn(self, latency_s: float) -> None:
         usual = self.latency_s
@@ -82,15 +95,18 @@ class ModbusBus:
         partner = self._partners[meter]
         wired = partner.wired
         try:
+            met = await self._meet(partner)
             words, raw = await self._fetch(partner)
-            serial = self._identified(wired, words)
-            values = wired.model.values(words)
+            serial = self._identified(partner, words)
+            values = partner.map.values(words)
         except LineDownError:
+            partner.met = False
             raise
         except FieldError as error:
+            partner.met = False
             message = f"unit {wired.unit} {error}"
             raise type(error)(message) from error
-        return Answer(meter=meter, serial=serial, status=0, values=values, raw=raw)
+        return Answer(meter=meter, serial=serial, status=0, values=values, raw=met + raw)
 
     async def ask(self, unit: int, pdu: bytes) -> bytes:
         """The answer PDU of a unit that is no meter, such as a relay; FieldError otherwise."""
@@ -105,6 +121,40 @@ class ModbusBus:
             await asyncio.wait({self._question})
         await self._line.close()
 
+    async def _meet(self, partner: _Partner) -> bytes:
+        """See, before the first read and after each failure, that this is the meter of the settings: the frames."""
+        if partner.met:
+            return b""
+        raw: list[bytes] = []
+        if isinstance(partner.wired.model, SunSpecMeter):
+            await self._find(partner, partner.wired.model, raw)
+        words: dict[Span, tuple[int, ...]] = {}
+        for request in partner.map.identity_requests:
+            words |= request.parts(await self._words(partner, request, raw))
+        partner.map.check_identity(words)
+        partner.met = True
+        return b"".join(raw)
+
+    async def _find(self, partner: _Partner, meter: SunSpecMeter, raw: list[bytes]) -> None:
+        walk = meter.walk()
+        words: tuple[int, ...] | None = None
+        try:
+            request = next(walk)
+            while True:
+                try:
+                    words = await self._words(partner, request, raw)
+                except RefusedError:
+                    words = None
+                request = walk.send(words)
+        except StopIteration as found:
+            partner.take(found.value)
+
+    async def _words(self, partner: _Partner, request: Request, raw: list[bytes]) -> tuple[int, ...]:
+        exchange = await self._ask(partner, read_request(request.function, request.address, request.count))
+        words = answered_words(request, exchange.pdu)
+        raw.append(exchange.raw)
+        return words
+
     async def _fetch(self, partner: _Partner) -> tuple[dict[Span, tuple[int, ...]], bytes]:
         words: dict[Span, tuple[int, ...]] = {}
         raw: list[bytes] = []
@@ -112,17 +162,15 @@ class ModbusBus:
         open_ = list(partner.requests)
         while open_:
             request = open_.pop(0)
-            exchange = await self._ask(partner, read_request(request.function, request.address, request.count))
             try:
-                words |= request.parts(answered_words(request, exchange.pdu))
+                words |= request.parts(await self._words(partner, request, raw))
             except RefusedError:
                 if len(request.spans) == 1:
                     raise
-                open_ = [*split(request, partner.wired.model.limits), *open_]
+                open_ = [*split(request, partner.map.limits), *open_]
                 partner.requests = (*done, *open_)
             else:
                 done.append(request)
-                raw.append(exchange.raw)
         return words, b"".join(raw)
 
     async def _ask(self, partner: _Partner, pdu: bytes) -> Exchange:
@@ -164,9 +212,9 @@ class ModbusBus:
             question.exception()  # a reader that was cancelled fetches no error
 
     @staticmethod
-    def _identified(wired: WiredMeter, words: Mapping[Span, tuple[int, ...]]) -> str:
-        serial = wired.model.serial_in(words)
-        if wired.serial and wired.model.serial is not None and serial != wired.serial:
+    def _identified(partner: _Partner, words: Mapping[Span, tuple[int, ...]]) -> str:
+        wired, serial = partner.wired, partner.map.serial_in(words)
+        if wired.serial and partner.map.serial is not None and serial != wired.serial:
             found = serial or "(no number)"
             message = f"is meter {found}, the settings say {wired.serial}; correct the serial or the address"
             raise WrongAnswerError(message)

@@ -231,14 +231,17 @@ class RegisterMap(Strict):
             barriers=frozenset(asked.barriers),
         )
 
-    def requests(self, *, with_serial: bool, with_identity: bool = False) -> tuple[Request, ...]:
+    def requests(self, *, with_serial: bool) -> tuple[Request, ...]:
         """The requests of one read."""
         spans = [span for register in self.registers for span in register.spans]
         if with_serial and self.serial is not None:
             spans.append(self.serial.span)
-        if with_identity:
-            spans += [fixed.span for fixed in self.identify]
         return plan(spans, self.limits)
+
+    @cached_property
+    def identity_requests(self) -> tuple[Request, ...]:
+        """The requests that bring the words to identify the meter by."""
+        return plan([fixed.span for fixed in self.identify], self.limits)
 
     def values(self, words: Mapping[Span, tuple[int, ...]]) -> tuple[RegisterValue, ...]:
         """Every register's value; WrongAnswerError naming the first that has none."""
@@ -263,7 +266,8 @@ class RegisterMap(Strict):
     @model_validator(mode="after")
     def _can_be_asked(self) -> RegisterMap:
         self._overlaps_nowhere()
-        self.requests(with_serial=True, with_identity=True)
+        self.requests(with_serial=True)
+        plan([fixed.span for fixed in self.identify], self.limits)
         for register in self.registers:
             for span in register.spans:
                 plan([span], self.limits)  # a refused block is split down to single values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 from drivers.modbus.frame import FrameError, take_frame
@@ -61,9 +60,9 @@ def _frames(raw: bytes) -> list[Frame]:
 
 
 def _request(model: ModbusModel, pdu: bytes) -> Request:
-    for with_serial, with_identity in product((False, True), repeat=2):
-        for request in model.requests(with_serial=with_serial, with_identity=with_identity):
-            if read_request(request.function, request.address, request.count) == pdu:
-                return request
+    reads = (*model.requests(with_serial=False), *model.requests(with_serial=True), *model.identity_requests)
+    for request in reads:
+        if read_request(request.function, request.address, request.count) == pdu:
+            return request
     message = f"{pdu.hex()} is no request of this model"
     raise WrongAnswerError(message)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from drivers.modbus.model import ModbusModel, RegisterMap, meter_models
 from drivers.modbus.plan import Span
+from drivers.modbus.proof import failures
 from gateway.ports.field import WrongAnswerError
 
 FOLDER = Path(__file__).parents[3] / "drivers" / "modbus" / "models"
@@ -95,7 +96,7 @@ FIXED = {"says": "identification code", "function": 3, "address": 11, "one_of": 
 def test_words_that_every_such_meter_holds_are_asked_for_only_to_identify_it() -> None:
     map_ = map_of(REGISTER, identify=[FIXED])
     assert [request.address for request in map_.requests(with_serial=True)] == [100]
-    assert [request.address for request in map_.requests(with_serial=True, with_identity=True)] == [11, 100]
+    assert [request.address for request in map_.identity_requests] == [11]
 
 
 def test_a_meter_with_another_maps_words_is_refused() -> None:
@@ -103,6 +104,13 @@ def test_a_meter_with_another_maps_words_is_refused() -> None:
     map_.check_identity(dict([holding(11, 0x0671)]))
     with pytest.raises(WrongAnswerError, match=r"holds 0047 in register 11 \(identification code\).*0670, 0671; corr"):
         map_.check_identity(dict([holding(11, 0x0047)]))
+
+
+def test_a_proof_whose_words_are_another_maps_is_none() -> None:
+    file = tomllib.loads((FOLDER / "carlo-gavazzi-em24-e1.toml").read_text("utf-8"))
+    file["proof"][0]["raw"] = file["proof"][0]["raw"].replace("01 03 02 0670", "01 03 02 0047")
+    (found,) = failures(ModbusModel.model_validate(file))
+    assert "holds 0047 in register 11 (identification code)" in found
 
 
 def test_only_the_bits_of_the_mask_count() -> None:
