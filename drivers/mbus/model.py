@@ -110,7 +110,7 @@ def recognised(telegrams: Sequence[Telegram]) -> tuple[str, ...]:
 def _delivers(model: MBusModel, records: Sequence[Record]) -> bool:
     try:
         for register in model.registers:
-            _value(register, records)
+            register_value(register, records)
     except WrongAnswerError:
         return False
     return True
@@ -119,7 +119,7 @@ def _delivers(model: MBusModel, records: Sequence[Record]) -> bool:
 def read_registers(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[RegisterValue, ...]:
     """Every register of the model; WrongAnswerError names the one that is missing or is no value."""
     records = [record for telegram in telegrams for record in telegram.records]
-    return tuple(_value(register, records) for register in model.registers)
+    return tuple(register_value(register, records) for register in model.registers)
 
 
 def check_identity(model: MBusModel, header: Header, serial: str | None) -> None:
@@ -199,7 +199,8 @@ def _found(dib_vib: str, occurrence: int, records: Sequence[Record]) -> Record |
     return found[occurrence] if len(found) > occurrence else None
 
 
-def _value(register: MBusRegister, records: Sequence[Record]) -> RegisterValue:
+def register_value(register: MBusRegister, records: Sequence[Record]) -> RegisterValue:
+    """The register in the records of one answer; WrongAnswerError where it is missing or is no value."""
     record = _found(register.dib_vib, register.occurrence, records)
     if record is None:
         message = f"register {register.key}: record {register.dib_vib} ({register.occurrence}) is not in the answer"

@@ -10,6 +10,7 @@ from drivers.mbus import search
 from drivers.mbus.finder import look
 from drivers.mbus.frame import parse_frame
 from drivers.mbus.master import Master, told
+from drivers.mbus.media import MEDIA
 from drivers.mbus.model import MODELS
 from drivers.mbus.search import Search, Way
 from drivers.mbus.secondary import SELECTED, Identity, identity
@@ -171,41 +172,3 @@ def letters(code: int) -> str:
 def _code(maker: str) -> int:
     first, second, third = (ord(letter) - 64 for letter in maker)
     return first << 10 | second << 5 | third
-
-
-MEDIA = {
-    0x00: "other",
-    0x01: "oil",
-    0x02: "electricity",
-    0x03: "gas",
-    0x04: "heat",
-    0x05: "steam",
-    0x06: "warm water",
-    0x07: "water",
-    0x08: "heat cost allocator",
-    0x09: "compressed air",
-    0x0A: "cooling (outlet)",
-    0x0B: "cooling (inlet)",
-    0x0C: "heat (inlet)",
-    0x0D: "heat and cooling",
-    0x0E: "bus or system",
-    0x0F: "unknown",
-    0x14: "calorific value",
-    0x15: "hot water",
-    0x16: "cold water",
-    0x17: "dual water",
-    0x18: "pressure",
-    0x19: "A/D converter",
-    0x1A: "smoke detector",
-    0x1B: "room sensor",
-    0x1C: "gas detector",
-    0x20: "breaker",
-    0x21: "valve",
-    0x25: "display",
-    0x28: "waste water",
-    0x29: "waste",
-    0x31: "communication controller",
-    0x36: "radio converter",
-    0x37: "radio converter (meter side)",
-}
-"""EN 13757-3, table of the media"""

@@ -198,6 +198,67 @@ class Scanner(Protocol):
         """
 
 
+class OrderRefusedError(ValueError):
+    """An order to a single device cannot be carried out. The text is one sentence for the installer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that one device says, whether or not a model file knows it."""
+
+    raw: bytes
+    """the checked telegrams as they came, one after the other"""
+    frames: tuple[dict[str, Any], ...]
+    """what `Driver.decode` makes of each of them"""
+    alarm: str | None = None
+    """what it reports beside them, in words; None: nothing"""
+
+
+@runtime_checkable
+class Inspector(Protocol):
+    """A driver that shows everything a device says."""
+
+    async def inspect(self, bus: BaseModel, meter: BaseModel | str) -> Seen:
+        """Ask the meter with these settings, or at this address.
+
+        FieldError where it gives none, OrderRefusedError for what is no address.
+        """
+
+    def model_file(self, raw: bytes, source: str) -> str:
+        """A model file to complete, with all that this answer holds and the answer as its proof.
+
+        `source` says where it was captured. OrderRefusedError where the answer tells too little.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What an order has led to."""
+
+    text: str
+    """one sentence for the installer"""
+    settings: Mapping[str, str | int]
+    """what is to be written into the settings of the meter, or of the line where it says `baud`"""
+
+
+@runtime_checkable
+class Installer(Protocol):
+    """A driver that sets up the devices on its lines.
+
+    A meter is named by its settings or its address. FieldError where it does not answer or has not done it,
+    OrderRefusedError for what may not be ordered.
+    """
+
+    async def set_address(self, bus: BaseModel, meter: BaseModel | str, address: int) -> Done:
+        """Give it a primary address that nobody has."""
+
+    async def set_baud(self, bus: BaseModel, meter: BaseModel | str, baud: int) -> Done:
+        """Let it speak at this baud rate from now on."""
+
+    async def set_clock(self, bus: BaseModel, meter: BaseModel | str, now: datetime) -> Done:
+        """Set its clock to what a clock shows now, where the meter is."""
+
+
 class BadgeReader(Protocol):
     """A badge reader at an access point."""
 
