@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from drivers import network, serial
+from drivers.modbus import sunspec
 from drivers.modbus.bus import ModbusBus, WiredMeter
 from drivers.modbus.frame import decoded
-from drivers.modbus.model import meter_models
+from drivers.modbus.model import ModbusModel, meter_models
 from drivers.modbus.proof import failures
 from drivers.modbus.rtu import Pace, RtuLine, frame_pause
+from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.tcp import CONNECT_S, TcpLine
 from drivers.model import Strict
 from drivers.wire import WireSettings
@@ -97,27 +100,57 @@ def _pace(octet_s: float, baud: int, gap_s: float) -> Pace:
 class MeterSettings(Strict):
     """Settings of one meter on such a line."""
 
-    model: str
+    own: ClassVar[Mapping[str, ModbusModel]] = {}
+    """models of the installer's, beside ours"""
+
+    model: Annotated[str, Field(description="name of a model file without .toml, or sunspec")]
     address: Annotated[int, Field(ge=0, le=255)]
     """unit id"""
     serial: Annotated[str, StringConstraints(min_length=1)] | None = None
     """checked where the model knows a serial number register"""
+    instance: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=1, description="of sunspec: which meter of the device, in the order of its models", examples=[2]
+    )
 
     @field_validator("model")
     @classmethod
     def _is_known(cls, model: str) -> str:
-        if model not in meter_models():
-            message = f"no Modbus model {model!r}; known are: {', '.join(meter_models())}"
+        names = [*meter_models(), *cls.own, sunspec.NAME]
+        if model not in names:
+            close = get_close_matches(model, names, n=3, cutoff=0.4) or names
+            message = f"no Modbus model {model!r}; write e.g. {', '.join(close)}, or put {model}.toml into models/"
             raise ValueError(message)
         return model
 
+    @model_validator(mode="after")
+    def _has_an_instance_only_of_sunspec(self) -> Self:
+        if "instance" in self.model_fields_set and self.model != sunspec.NAME:
+            message = f"instance is for the model {sunspec.NAME}; remove it"
+            raise ValueError(message)
+        return self
+
+    @property
+    def known(self) -> ModbusModel | SunSpecMeter:
+        """What its model says."""
+        if self.model == sunspec.NAME:
+            return SunSpecMeter(instance=self.instance)
+        return self.own.get(self.model) or meter_models()[self.model]
+
 
 class ModbusDriver:
-    """See `gateway.ports.field.Driver`."""
+    """See `gateway.ports.field.Driver` and `ModelKeeper`."""
 
     name = "modbus"
     bus_schema: type[BaseModel] = BusSettings
-    meter_schema: type[BaseModel] = MeterSettings
+    model_schema: type[BaseModel] = ModbusModel
+
+    def __init__(self, own: Mapping[str, ModbusModel] | None = None) -> None:
+        self._own = own or {}
+        self.meter_schema: type[BaseModel] = _meter_settings(self._own) if own else MeterSettings
+
+    def with_models(self, own: Mapping[str, BaseModel]) -> ModbusDriver:
+        """The same driver with models of the installer's beside its own."""
+        return ModbusDriver(cast("Mapping[str, ModbusModel]", own))
 
     def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:
         """A Modbus line that connects at the first read."""
@@ -127,11 +160,13 @@ class ModbusDriver:
 
     def models(self) -> dict[str, tuple[str, ...]]:
         """Model name -> the register keys that it delivers."""
-        return {name: model.keys for name, model in meter_models().items()}
+        files = {**meter_models(), **self._own}
+        return {name: model.keys for name, model in files.items()} | {sunspec.NAME: sunspec.KEYS}
 
     def reads_per_day(self, meter: BaseModel) -> int | None:
         """What the meter's model file declares."""
-        return meter_models()[cast("MeterSettings", meter).model].read_budget_per_day
+        known = cast("MeterSettings", meter).known
+        return known.read_budget_per_day if isinstance(known, ModbusModel) else None
 
     def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """A read request or its answer, as a frame of TCP or RTU; words as numbers, what they mean is the model's."""
@@ -140,12 +175,20 @@ class ModbusDriver:
         return decoded(frame)
 
     def prove(self, model: str) -> list[str]:
-        """What the raw answers of the model's file give otherwise than the file expects."""
-        return failures(meter_models()[model])
+        """What the raw answers of the model's file give otherwise than the file expects; SunSpec has no file."""
+        return [] if model == sunspec.NAME else failures(self._own.get(model) or meter_models()[model])
+
+
+def _meter_settings(models: Mapping[str, ModbusModel]) -> type[MeterSettings]:
+    class WithOwn(MeterSettings):
+        own = models
+
+    WithOwn.__doc__ = MeterSettings.__doc__
+    return WithOwn
 
 
 def _wired(key: str, meter: MeterSettings) -> WiredMeter:
-    return WiredMeter(id=key, unit=meter.address, model=meter_models()[meter.model], serial=meter.serial or "")
+    return WiredMeter(id=key, unit=meter.address, model=meter.known, serial=meter.serial or "")
 
 
 driver = ModbusDriver()

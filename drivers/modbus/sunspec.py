@@ -85,9 +85,7 @@ class SunSpecMeter:
         models = "201-204 or 211-214"
         if not meters:
             return f"has SunSpec, but no meter among its models ({models}){end}; correct the unit id"
-        return (
-            f"has {meters} SunSpec meter(s) ({models}), the settings ask for instance {self.instance}{end}; correct it"
-        )
+        return f"has {meters} SunSpec meter(s) ({models}){end}; correct instance = {self.instance} in the settings"
 
 
 def _models_begin() -> Generator[Request, tuple[int, ...] | None, int]:
