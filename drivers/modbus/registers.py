@@ -153,7 +153,7 @@ def _binary(bits: int, type_: str) -> Fraction:
     if exponent:  # normal numbers have a hidden leading 1, subnormal ones the smallest exponent
         significand |= 1 << fraction_bits
     power = max(exponent, 1) - ((1 << (exponent_bits - 1)) - 1) - fraction_bits
-    magnitude = significand * Fraction(2) ** power
+    magnitude = Fraction(significand << power) if power >= 0 else Fraction(significand, 1 << -power)
     return -magnitude if bits >> (exponent_bits + fraction_bits) else magnitude
 
 

@@ -14,6 +14,7 @@ Json = bool | int | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
 MAX_INTEGER = 2**53 - 1  # RFC 8785, 3.2.2.3: beyond it a reader in another language loses digits
 ID_LENGTH = 40
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes a new encoder for each text
 
 
 def canonical(value: Json) -> bytes:
@@ -29,7 +30,7 @@ def content_id(data: bytes) -> str:
 def _text(value: Json) -> str:
     match value:
         case None | bool() | str():
-            return json.dumps(value, ensure_ascii=False)
+            return _encode(value)
         case int():
             if abs(value) > MAX_INTEGER:
                 message = f"{value} has no canonical form: whole numbers end at 2**53 - 1"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 MAX_TEXT = 40
@@ -41,12 +41,12 @@ class Scaled:
     @classmethod
     def rounded(cls, value: Fraction, exponent: int) -> Scaled:
         """`value` rounded half away from zero to a multiple of `10**exponent`."""
-        return cls(half_up(value / Fraction(10) ** exponent), exponent)
+        return cls(half_up(value / _power_of_ten(exponent)), exponent)
 
     @classmethod
     def exact(cls, value: Fraction, exponent: int) -> Scaled:
         """`value` as a multiple of `10**exponent`; ValueError where it is none."""
-        scaled = value / Fraction(10) ** exponent
+        scaled = value / _power_of_ten(exponent)
         if scaled.denominator != 1:
             message = f"{value} is not a whole multiple of 10^{exponent}"
             raise ValueError(message)
@@ -55,7 +55,7 @@ class Scaled:
     @property
     def fraction(self) -> Fraction:
         """The same number as a fraction."""
-        return Fraction(self.digits) * Fraction(10) ** self.exponent
+        return self.digits * _power_of_ten(self.exponent)
 
     def at(self, exponent: int) -> Scaled:
         """The same number with another exponent; ValueError where digits would be lost."""
@@ -95,9 +95,15 @@ class Scaled:
         return f"{sign}{text[: self.exponent]}.{text[self.exponent :]}"
 
 
+@lru_cache(maxsize=128)
+def _power_of_ten(exponent: int) -> Fraction:
+    """Kept, as every reading needs one."""
+    return Fraction(10) ** exponent
+
+
 def half_up(value: Fraction) -> int:
     """The nearest integer, halves away from zero."""
-    whole = (abs(value) + Fraction(1, 2)).__floor__()
+    whole = (2 * abs(value.numerator) + value.denominator) // (2 * value.denominator)
     return whole if value >= 0 else -whole
 
 
