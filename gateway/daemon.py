@@ -28,7 +28,7 @@ from gateway.service.enrol import Enrolment
 from gateway.service.health import show_health
 from gateway.service.poll import Line, Poller
 from gateway.service.retain import Retain
-from gateway.service.settle import HELD, Settler
+from gateway.service.settle import Settler
 from gateway.service.state import Shown, State
 from gateway.service.stored import Dated
 from gateway.service.storing import Backlog, enduring
@@ -71,6 +71,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         pollers: list[Poller] = []
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         readers: dict[str, AccessPoint] = {}
+        delivered: Mapping[str, int] = {}
         workers = [
             _clocked("settle", settler.run, clock),
             _control(settings, clock, store, concerned, readers, opened),
@@ -80,7 +81,9 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
             state = _state(client, clock)
             show_health(store, state, clock)
             readings = Shown(readings, state)
-            workers.append(_delivery(settings.mqtt, client, clock, store, backlog))
+            deliver = _deliver(settings.mqtt, client, clock, store, backlog)
+            delivered = deliver.counts
+            workers.append(Worker(name="deliver", run=_once_started(deliver.run, clock)))
             workers.append(Worker(name="state", run=state.run))
             workers.append(_accruals(settings, state, clock, store, bells[1]))
         lines: dict[str, MeterBus] = {}
@@ -98,7 +101,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         workers.append(Worker(name="backlog", run=backlog.run))
         workers += _box(settings, clock, store, bells[0])
         if settings.metrics_port is not None:
-            workers.append(_metrics(settings, settings.metrics_port, clock, store, pollers))
+            workers.append(_metrics(settings, settings.metrics_port, clock, store, pollers, delivered))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
@@ -144,7 +147,7 @@ def _state(client: MqttClient, clock: DaemonClock) -> State:
     return state
 
 
-def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store, alarms: AlarmSink) -> Worker:
+def _deliver(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store, alarms: AlarmSink) -> Deliver:
     deliver = Deliver(
         store=store,
         alarms=alarms,
@@ -155,7 +158,7 @@ def _delivery(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store:
         beat=beat,
     )
     store.listen(deliver.notify)
-    return Worker(name="deliver", run=_once_started(deliver.run, clock))
+    return deliver
 
 
 def _accruals(settings: Settings, state: State, clock: DaemonClock, store: Store, bell: Bell) -> Worker:
@@ -211,13 +214,20 @@ def _box(settings: Settings, clock: DaemonClock, store: Store, settling: Bell) -
     return workers
 
 
-def _metrics(settings: Settings, port: int, clock: DaemonClock, store: Store, pollers: Sequence[Poller]) -> Worker:
+def _metrics(
+    settings: Settings,
+    port: int,
+    clock: DaemonClock,
+    store: Store,
+    pollers: Sequence[Poller],
+    delivered: Mapping[str, int],
+) -> Worker:
     metrics = Metrics(
         store=store,
         holdings=Figures(store).holdings,
         counts=lambda: [poller.counts() for poller in pollers],
         stored=lambda: store.stored,
-        held=HELD,
+        delivered=delivered,
         clock=clock,
         disk=folder(settings.store),
     )

@@ -12,11 +12,12 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Proce
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.service.settle import HELD
 from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -72,16 +73,16 @@ class Metrics:
         holdings: Callable[[], Awaitable[Holdings]],
         counts: Callable[[], Iterable[PollCounts]],
         stored: Callable[[], int],
-        held: Collection[str],
+        delivered: Mapping[str, int],
         clock: MetricsClock,
         disk: Path | None,
     ) -> None:
-        """`held` are the codes of alarms that hold back charges; `disk` is where the store lies, where it is a file."""
+        """`delivered` counts messages by what became of them; `disk` is where the store lies, where it is a file."""
         self._store = store
         self._holdings = holdings
         self._counts = counts
         self._readings = stored
-        self._held = held
+        self._delivered = delivered
         self._clock = clock
         self._disk = disk
 
@@ -89,7 +90,7 @@ class Metrics:
         """All numbers in the text format 0.0.4."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(_Collected([*self._polls(), *await self._stored(), *self._box()]))
+        registry.register(_Collected([*self._polls(), *await self._stored(), self._messages(), *self._box()]))
         return generate_latest(registry)
 
     def _polls(self) -> Iterable[Metric]:
@@ -104,6 +105,12 @@ class Metrics:
                 polls.add_metric([line.line, meter.meter, "failed"], meter.failed)
                 polls.add_metric([line.line, meter.meter, "spared"], meter.spared)
         return polls, rounds, missed
+
+    def _messages(self) -> Metric:
+        family = CounterMetricFamily("submeter_messages", "Messages to and from the broker", labels=["result"])
+        for result, count in sorted(self._delivered.items()):
+            family.add_metric([result], count)
+        return family
 
     async def _stored(self) -> Iterable[Metric]:
         depth = GaugeMetricFamily("submeter_outbox_events", "Events not finished yet", labels=["kind"])
@@ -126,7 +133,7 @@ class Metrics:
         kinds = [(alarm.code, alarm.severity) for alarm in alarms]
         for kind in sorted(set(kinds)):
             family.add_metric(kind, kinds.count(kind))
-        holds = sum(alarm.code in self._held for alarm in alarms)
+        holds = sum(alarm.code in HELD for alarm in alarms)
         return family, GaugeMetricFamily("submeter_holds", "Open alarms that hold back charges", holds)
 
     def _box(self) -> Iterable[Metric]:

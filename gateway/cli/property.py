@@ -46,6 +46,8 @@ def import_file(options: Options, path: Path, *, only_plan: bool) -> None:
         _refuse(options, document)
         return
     file = read_entries(document)
+    if not file.entities and not file.mistakes:
+        click.echo(f"{path}: holds no entries, so that nothing changes; entries begin with e.g. [[user]]", err=True)
     entries = tuple(Named.model_validate({"kind": one.table, "value": one.given()}) for one in file.entities)
     command = Import(
         entries=entries, refused=tuple(sorted(file.refused)), references=tuple(file.references), plan=only_plan

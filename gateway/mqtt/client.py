@@ -28,7 +28,7 @@ from gateway.mqtt.security import Security, fault, refused
 from gateway.mqtt.state import state_topic
 from gateway.mqtt.topics import OFFLINE, ONLINE, Gateway, event_payload, event_topic, info_payload, parse
 from gateway.service.messages import Connection, OfflineError, Problem, RefusedError
-from gateway.service.reports import BROKER_UNUSABLE, SUBSCRIBE_REFUSED
+from gateway.service.reports import BROKER_UNUSABLE, DUPLICATE_GATEWAY, SUBSCRIBE_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -52,6 +52,11 @@ ANSWER = 5.0
 LAST_WORDS = 2.0
 """seconds that the broker gets to take over the last status"""
 WRONG_PROTOCOL = "Unsupported protocol version"
+TAKEN_OVER = "Session taken over"
+"""reason code 0x8E: another client has connected with our name"""
+BRIEF, PUSHED_OFF = 10.0, 3
+"""seconds that a connection lasts at least, and how many in a row may not: Mosquitto 2.0.11 and whoever speaks 3.1.1
+just hang up on whom another client pushes off"""
 PLAIN = Security()
 ENDS = {
     "Unspecified error": "the connection broke off",
@@ -86,6 +91,10 @@ class MqttClient:
         self._flying: dict[int, asyncio.Future[ReasonCode]] = {}
         self._number = 0
         self._online = False
+        self._since = 0.0
+        """the loop's time of the last connect"""
+        self._brief = 0
+        """connections in a row that have lasted too short"""
         self._lost: str | None = None
         self._told: set[str] = set()
         """what must be put right, as far as it was logged since the broker was last there"""
@@ -215,11 +224,12 @@ class MqttClient:
             self._on_accepted()
 
     def _on_accepted(self) -> None:
-        if self._lost is not None or not self._number:
+        if self._lost not in (None, TAKEN_OVER) or not self._number:
             _log.info("The broker %s:%d is there, in %s", *self._address, NAMES[self._protocol])
         self._lost = None
         self._told.clear()
         self._online = True
+        self._since = self._loop.time()
         self._number += 1
         self._client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
         self._announce()
@@ -269,15 +279,29 @@ class MqttClient:
             self._answered()
             self._on_unusable(refused(self._context.refusal))
         elif self._timer is None:
-            self._on_lost(ENDS.get(reason, f"it ended the connection: {reason.lower()}"))
+            self._on_ended(reason)
         else:  # closed without an answer
             self._timer.cancel()
             self._on_silence()
 
+    def _on_ended(self, reason: str) -> None:
+        brief = self._online and self._loop.time() - self._since < BRIEF
+        self._brief = self._brief + 1 if brief else 0
+        if reason != TAKEN_OVER and self._brief < PUSHED_OFF:
+            self._on_lost(ENDS.get(reason, f"it ended the connection: {reason.lower()}"))
+            return
+        text = (
+            "The broker {}:{} ends the connection of {} again and again: another gateway of this name pushes it off, or"
+            " the broker restarts; end one of the two, or give each its own `site` or `gateway` in the settings."
+        )
+        self._receive(Problem(code=DUPLICATE_GATEWAY, text=text.format(*self._address, self._gateway.client_id)))
+        self._on_lost(TAKEN_OVER)
+
     def _on_lost(self, reason: str) -> None:
-        if self._lost is None:
+        if self._lost in (None, TAKEN_OVER):
             self._lost = reason
-            _log.warning("The broker %s:%d is not available (%s); the gateway keeps trying", *self._address, reason)
+            if reason != TAKEN_OVER:  # which comes back every second for as long as there are two: the alarm tells it
+                _log.warning("The broker %s:%d is not available (%s); the gateway keeps trying", *self._address, reason)
         if self._online:
             self._online = False
             self._receive(Connection(number=None))
@@ -304,7 +328,9 @@ class MqttClient:
             getattr(message.properties, name, None) for name in ("ResponseTopic", "CorrelationData")
         )
         payload, retained = bytes(message.payload), message.retain
-        self._receive(parse(self._gateway, message.topic, payload, response, correlation, retained=retained))
+        said = parse(self._gateway, message.topic, payload, response, correlation, retained=retained)
+        if said is not None:
+            self._receive(said)
 
     async def _goodbye(self) -> None:
         """Say offline ourselves: an orderly end sends no will."""

@@ -126,14 +126,17 @@ def parse(
     correlation: bytes | None = None,
     *,
     retained: bool = False,
-) -> Received:
+) -> Received | None:
     """What a message under one of `Gateway.subscriptions` says; a `Problem` where it says nothing usable.
 
-    `retained`: the broker had kept it. A command that is kept would be carried out at every connect.
+    None for the empty one with which somebody clears a retained command (MQTT 5, 3.3.1.3). `retained`: the broker had
+    kept it. A command that is kept would be carried out at every connect.
     """
     end = topic.removeprefix(f"{gateway.root}/")
     if end.startswith("ack/"):
         return _ack(end.removeprefix("ack/"), payload)
+    if not payload and response_topic is None:
+        return None
     command = _resend(gateway, payload, response_topic, correlation)
     if retained and isinstance(command, Resend):
         text = f"A retained {end} was refused; the receiver must send it without retain, and clear it with no payload."

@@ -22,6 +22,7 @@ from gateway.service.reports import (
     ACK_UNKNOWN_CONSUMER,
     ACK_UNKNOWN_STREAM,
     BROKER_UNUSABLE,
+    COMMAND_DROPPED,
     GATEWAY,
     PUBLISH_REFUSED,
     AlarmSink,
@@ -81,7 +82,7 @@ class Deliver:
         self.counts: Counter[str] = Counter()
         """published, acks, and what was refused by the code of its alarm"""
         self._reports = Reports(alarms, clock, self.counts, self._mail.set)
-        self._requests: deque[Resend | Problem] = deque(maxlen=MAX_REQUESTS)
+        self._requests: deque[Resend | Problem] = deque()
 
     def notify(self) -> None:
         """There are new events in the store."""
@@ -206,10 +207,22 @@ class Deliver:
             case Problem():
                 source = message.consumer if message.consumer in self._consumers else GATEWAY
                 self._reports.begin(message.code, source, message.text)
-                self._requests.append(message)
+                if message.reply is not None:
+                    self._ask(message)
             case Resend():
-                self._requests.append(message)
+                self._ask(message)
         self._mail.set()
+
+    def _ask(self, request: Resend | Problem) -> None:
+        """Let it wait for its answer."""
+        if len(self._requests) == MAX_REQUESTS:
+            self._requests.popleft()
+            text = (
+                f"Receivers ask faster than they can be answered: {MAX_REQUESTS} commands wait, and the oldest is"
+                " dropped; a receiver must wait for each answer, and ask again where none came."
+            )
+            self._reports.begin(COMMAND_DROPPED, GATEWAY, text)
+        self._requests.append(request)
 
     def _take(self, ack: Ack) -> None:
         lane = self._lanes.get(ack.stream)

@@ -24,6 +24,8 @@ ACK_UNKNOWN_CONSUMER = "ack_unknown_consumer"
 ACK_UNKNOWN_STREAM = "ack_unknown_stream"
 ACK_MALFORMED = "ack_malformed"
 COMMAND_MALFORMED = "command_malformed"
+COMMAND_DROPPED = "command_dropped"
+DUPLICATE_GATEWAY = "duplicate_gateway"
 CODES = (
     BROKER_UNUSABLE,
     PUBLISH_REFUSED,
@@ -33,10 +35,15 @@ CODES = (
     ACK_UNKNOWN_STREAM,
     ACK_MALFORMED,
     COMMAND_MALFORMED,
+    COMMAND_DROPPED,
+    DUPLICATE_GATEWAY,
 )
 OF_ACKS = (ACK_ABOVE_SENT, ACK_UNKNOWN_STREAM, ACK_MALFORMED)
 """over with the next good ack of the same consumer"""
-PASSING = {(code, GATEWAY) for code in (ACK_UNKNOWN_CONSUMER, ACK_MALFORMED, COMMAND_MALFORMED)}
+PASSING = {
+    (code, GATEWAY)
+    for code in (ACK_UNKNOWN_CONSUMER, ACK_MALFORMED, COMMAND_MALFORMED, COMMAND_DROPPED, DUPLICATE_GATEWAY)
+}
 """of nobody who is known: over when it has not happened for a while"""
 QUIET = 900.0
 """seconds"""

@@ -97,6 +97,9 @@ def restore(url: str, file: Path, at: datetime) -> Restored:
     if not base.path.parent.is_dir():
         message = f"{base.path.parent}: there is no such folder: make it, owned by the user that runs the gateway"
         raise StoreError(message)
+    if file.exists() and base.path.exists() and file.samefile(base.path):
+        message = f"{file}: this is the store itself: name a file that `submeter backup` has made"
+        raise StoreError(message)
     with Lock(base.path), ExitStack() as undone:
         copied = check(file)
         new = _beside(base.path, ".restoring")

@@ -69,6 +69,17 @@ async def test_a_restored_store_is_the_one_of_the_backup_and_the_other_is_kept(t
     assert check(tmp_path / "copy.db").charges == 1
 
 
+def test_the_store_is_not_put_in_its_own_place(tmp_path: Path) -> None:
+    url = new_store(tmp_path)
+    (tmp_path / "link.db").symlink_to(tmp_path / "gateway.db")
+    before = (tmp_path / "gateway.db").read_bytes()
+    for name in ("gateway.db", "link.db"):
+        with pytest.raises(StoreError, match=rf"{name}: this is the store itself: name a file that"):
+            restore(url, tmp_path / name, AT)
+    assert (tmp_path / "gateway.db").read_bytes() == before
+    assert list(tmp_path.glob("*replaced*")) == []
+
+
 async def test_a_store_killed_in_the_middle_is_replaced_without_its_log(tmp_path: Path) -> None:
     url, path = new_store(tmp_path), tmp_path / "gateway.db"
     async with Store(url) as store:

@@ -156,8 +156,14 @@ def test_the_plan_is_also_json(desk: Desk) -> None:
     assert plan == {"ok": True, "applied": False, **counts, "changes": [change], "settled_again": []}
 
 
-def test_an_empty_file_changes_nothing(desk: Desk) -> None:
-    assert desk.take("").stdout == "0 added, 0 changed, 0 unchanged\n"
+@pytest.mark.parametrize(("name", "text"), [("e.toml", ""), ("e.toml", "# nothing yet\n"), ("e.json", '{"user": []}')])
+def test_a_file_without_entries_changes_nothing_and_says_so(desk: Desk, name: str, text: str) -> None:
+    file = desk.folder / name
+    file.write_text(text, encoding="utf-8")
+    for options in ([], ["--plan"]):
+        done = desk.submeter("import", *options, str(file))
+        assert (done.exit_code, done.stdout) == (0, "0 added, 0 changed, 0 unchanged\n")
+        assert done.stderr == f"{file}: holds no entries, so that nothing changes; entries begin with e.g. [[user]]\n"
 
 
 def test_while_another_process_holds_the_store_import_is_refused_and_a_plan_is_not(

@@ -82,7 +82,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
                 holdings=Figures(store).holdings,
                 counts=lambda: [COUNTS],
                 stored=lambda: store.stored,
-                held={"no_price"},
+                delivered={"published": 7, "command_dropped": 2},
                 clock=clock,
                 disk=folder(url),
             ).text()
@@ -97,6 +97,8 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
         "submeter_rounds_total,line=mbus-1": 3,
         "submeter_rounds_missed_total,line=mbus-1": 1,
         "submeter_readings_stored_total": 3,
+        "submeter_messages_total,result=published": 7,
+        "submeter_messages_total,result=command_dropped": 2,
         "submeter_conflicts": 1,
         "submeter_charges_total": 3,
         "submeter_outbox_events,kind=charge": 2,

@@ -136,7 +136,7 @@ def test_an_ack_of_a_name_that_is_no_id_is_a_problem(consumer: str) -> None:
 
 @given(st.binary(max_size=600), st.sampled_from(["ack/billing", "cmd/resend"]))
 def test_no_payload_does_anything_but_become_a_problem(payload: bytes, end: str) -> None:
-    assert isinstance(parse(GATEWAY, f"{ROOT}/{end}", payload), Problem)
+    assert isinstance(parse(GATEWAY, f"{ROOT}/{end}", payload, "elsewhere/1"), Problem)
 
 
 def test_a_resend_takes_a_number_as_text_or_as_a_person_types_it() -> None:
@@ -147,6 +147,12 @@ def test_a_resend_takes_a_number_as_text_or_as_a_person_types_it() -> None:
 @pytest.mark.parametrize("first", [True, 7.5, 0, "0", -1, "-1", "07", "x", None, 10**17])
 def test_a_resend_from_no_number_is_a_problem(first: object) -> None:
     assert isinstance(resend(RESEND | {"from_seq": first}), Problem)
+
+
+def test_what_clears_a_retained_command_says_nothing() -> None:
+    assert parse(GATEWAY, f"{ROOT}/cmd/resend", b"") is None
+    assert isinstance(parse(GATEWAY, f"{ROOT}/cmd/resend", b"", "elsewhere/1"), Problem)
+    assert isinstance(parse(GATEWAY, f"{ROOT}/ack/billing", b""), Problem)
 
 
 def test_a_retained_command_is_a_problem_that_is_answered() -> None:
