@@ -7,9 +7,19 @@ Each protocol derives its own `Register` and `MeterModel` from the ones here and
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gateway.core.units import UNITS
 
@@ -102,18 +112,30 @@ class MeterModel(Strict, Generic[AnyRegister]):
         """The register keys in the order of the file."""
         return tuple(register.key for register in self.registers)
 
+    @field_validator("registers")
+    @classmethod
+    def _has_each_key_once(cls, registers: tuple[AnyRegister, ...]) -> tuple[AnyRegister, ...]:
+        twice = [key for key, times in Counter(register.key for register in registers).items() if times > 1]
+        if twice:
+            message = f"register keys occur twice: {', '.join(twice)}; give each register its own"
+            raise ValueError(message)
+        return registers
+
+    @field_validator("proof")
+    @classmethod
+    def _expects_every_register(cls, proofs: tuple[Proof, ...], info: ValidationInfo) -> tuple[Proof, ...]:
+        keys = {register.key for register in info.data.get("registers", ())}
+        told = bool(keys) or info.data.get("unbilled") is not None  # else the registers are what is wrong
+        if told and any(set(proof.expect) != _IDENTITY | keys for proof in proofs):
+            message = f"a proof expects exactly {', '.join(sorted(_IDENTITY))}, {', '.join(sorted(keys))}"
+            raise ValueError(message)
+        return proofs
+
     @model_validator(mode="after")
-    def _registers_and_proofs_agree(self) -> MeterModel[AnyRegister]:
+    def _says_why_it_has_no_registers(self) -> MeterModel[AnyRegister]:
         if (self.unbilled is None) != bool(self.registers):
             message = "a model has registers, or says in `unbilled` why there are none"
             raise ValueError(message)
-        if len(set(self.keys)) < len(self.keys):
-            message = f"register keys occur twice: {', '.join(self.keys)}"
-            raise ValueError(message)
-        for proof in self.proof:
-            if set(proof.expect) != _IDENTITY | set(self.keys):
-                message = f"a proof expects exactly serial, status, {', '.join(self.keys)}"
-                raise ValueError(message)
         return self
 
 

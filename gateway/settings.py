@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from gateway.own_models import FOLDER, own_models
 from gateway.settings_access import (
     MachineSettings,
     MachineTable,
@@ -247,11 +248,12 @@ def load(path: Path, drivers: Drivers) -> Settings | Problems:
     if not isinstance(document, Document):
         return document
     loaded = validated(document, SettingsFile)
-    wiring = _Wiring(document.lines, drivers)
+    own = own_models(path.resolve().parent / FOLDER, drivers.find)
+    wiring = _Wiring(document.lines, drivers, own.drivers)
     wiring.check(document.table)
     problems = wiring.problems if isinstance(loaded, Loaded) else [*loaded, *wiring.problems]
-    if problems or not isinstance(loaded, Loaded):
-        return in_order(problems)
+    if problems or own.problems or not isinstance(loaded, Loaded):
+        return (*in_order(problems), *own.problems)
     return _settings(loaded.value, wiring, path)
 
 
@@ -319,9 +321,9 @@ class _Wiring:
     It looks at the file as it is, so that its findings stand beside those of the schema.
     """
 
-    def __init__(self, lines: Lines, drivers: Drivers) -> None:
+    def __init__(self, lines: Lines, drivers: Drivers, own: Mapping[str, Driver]) -> None:
         self.problems: list[FileProblem] = []
-        self.drivers: dict[str, Driver] = {}
+        self.drivers: dict[str, Driver] = dict(own)
         self.readers: dict[str, ReaderDriver] = {}
         self.machines: dict[str, MachineDriver] = {}
         self.parts: dict[Place, BaseModel] = {}

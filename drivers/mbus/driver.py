@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from drivers import serial
 from drivers.mbus import secondary
@@ -14,7 +15,7 @@ from drivers.mbus.frame import FrameError
 from drivers.mbus.keys import CREDENTIAL, parse_key
 from drivers.mbus.link import Timing, split
 from drivers.mbus.master import Taken
-from drivers.mbus.model import MODELS
+from drivers.mbus.model import MODELS, MBusModel
 from drivers.mbus.report import describe
 from drivers.mbus.scan import WAYS, Speed, scan
 from drivers.mbus.telegram import decode
@@ -37,13 +38,6 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 _TCP_LATENCY, _SERIAL_LATENCY = 0.1, 0.02
 _BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
-
-
-def _known_model(name: str) -> str:
-    if name not in MODELS:
-        message = f'"{name}" is no model of an M-Bus meter; known are {", ".join(MODELS)}'
-        raise ValueError(message)
-    return name
 
 
 def _known_baud_rate(baud: int) -> int:
@@ -108,7 +102,10 @@ def _key_file(text: str) -> str:
 class MeterSettings(Strict):
     """A meter at its primary address, or selected by its secondary address or its fabrication number."""
 
-    model: Annotated[str, AfterValidator(_known_model)] = Field(description="name of a model file, without .toml")
+    own: ClassVar[Mapping[str, MBusModel]] = {}
+    """models of the installer's, beside ours"""
+
+    model: str = Field(description="name of a model file, without .toml")
     address: Annotated[int, Field(ge=0, le=250)] | None = Field(default=None, description="primary address")
     secondary: Annotated[str, AfterValidator(_secondary_address)] | None = Field(
         default=None,
@@ -141,6 +138,22 @@ class MeterSettings(Strict):
         " the meter keeps itself, such as the index at the end of a month",
     )
 
+    @field_validator("model")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in MODELS and name not in cls.own:
+            close = get_close_matches(name, [*MODELS, *cls.own], n=3) or [*MODELS, *cls.own]
+            message = (
+                f'"{name}" is no model of an M-Bus meter; write e.g. {", ".join(close)}, or add models/{name}.toml'
+            )
+            raise ValueError(message)
+        return name
+
+    @property
+    def known(self) -> MBusModel:
+        """What its model says."""
+        return self.own.get(self.model) or MODELS[self.model]
+
     @model_validator(mode="after")
     def _is_one_meter(self) -> Self:
         if (self.address is None) == (self.secondary is None and self.fabrication is None):
@@ -158,12 +171,20 @@ class MeterSettings(Strict):
 
 
 class MBusDriver:
-    """Satisfies `gateway.ports.field.Driver` and `Scanner`."""
+    """Satisfies `gateway.ports.field.ModelKeeper` and `Scanner`."""
 
     name = "mbus"
     ways: tuple[str, ...] = WAYS
     bus_schema: type[BaseModel] = BusSettings
-    meter_schema: type[BaseModel] = MeterSettings
+    model_schema: type[BaseModel] = MBusModel
+
+    def __init__(self, own: Mapping[str, MBusModel] | None = None) -> None:
+        self._own = own or {}
+        self.meter_schema: type[BaseModel] = _meter_settings(self._own) if own else MeterSettings
+
+    def with_models(self, own: Mapping[str, BaseModel]) -> MBusDriver:
+        """The same driver with models of the installer's beside its own."""
+        return MBusDriver(cast("Mapping[str, MBusModel]", own))
 
     def open(self, bus: BaseModel, meters: Mapping[str, BaseModel], clock: Clock) -> MeterBus:  # noqa: ARG002 - the port's
         """The line; its time-outs run on the event loop's clock, which is never accelerated."""
@@ -173,12 +194,12 @@ class MBusDriver:
 
     def models(self) -> dict[str, tuple[str, ...]]:
         """Model name -> register keys."""
-        return {name: model.keys for name, model in MODELS.items()}
+        return {name: model.keys for name, model in {**MODELS, **self._own}.items() if model.registers}
 
     def reads_per_day(self, meter: BaseModel) -> int | None:
         """What the meter's model file declares."""
         wired = MeterSettings.model_validate(meter)
-        return MODELS[wired.model].reads_per_day(selected=wired.address is None)
+        return wired.known.reads_per_day(selected=wired.address is None)
 
     def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
         """Search by secondary or by primary addresses, at one baud rate after the other."""
@@ -201,7 +222,7 @@ class MBusDriver:
 
     def prove(self, name: str) -> list[str]:
         """Read every proof of a model file; what came out otherwise than expected."""
-        model = MODELS[name]
+        model = self._own.get(name) or MODELS[name]
         wired = Wired(asked=0, model=model, serial=None)
         found: list[str] = []
         for proof in model.proof:
@@ -224,11 +245,21 @@ def _speed(line: BusSettings, baud: int) -> Speed:
     return Speed(baud=baud, timing=at.timing, connect=at.connect(drops_damaged=False))
 
 
+def _meter_settings(models: Mapping[str, MBusModel]) -> type[MeterSettings]:
+    wirable = {name: model for name, model in models.items() if model.registers}
+
+    class WithOwn(MeterSettings):
+        own = wirable
+
+    WithOwn.__doc__ = MeterSettings.__doc__
+    return WithOwn
+
+
 def _wired(settings: MeterSettings) -> Wired:
     serial = None if settings.serial is None else settings.serial.zfill(8)
     return Wired(
         asked=settings.asked,
-        model=MODELS[settings.model],
+        model=settings.known,
         serial=serial,
         application_reset=settings.application_reset,
         key=settings.key,

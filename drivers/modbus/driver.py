@@ -117,8 +117,8 @@ class MeterSettings(Strict):
     def _is_known(cls, model: str) -> str:
         names = [*meter_models(), *cls.own, sunspec.NAME]
         if model not in names:
-            close = get_close_matches(model, names, n=3, cutoff=0.4) or names
-            message = f"no Modbus model {model!r}; write e.g. {', '.join(close)}, or put {model}.toml into models/"
+            close = get_close_matches(model, names, n=3) or names
+            message = f"no Modbus model {model!r}; write e.g. {', '.join(close)}, or add models/{model}.toml"
             raise ValueError(message)
         return model
 

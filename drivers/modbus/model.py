@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from drivers.modbus.plan import MAX_HOLE, MAX_WORDS, Function, Limits, Request, Span, plan
 from drivers.modbus.registers import (
@@ -263,9 +263,26 @@ class RegisterMap(Strict):
             if fixed.span in words:
                 fixed.check(words[fixed.span])
 
+    @field_validator("registers")
+    @classmethod
+    def _registers_lie_apart(cls, registers: tuple[ModbusRegister, ...]) -> tuple[ModbusRegister, ...]:
+        _lie_apart(_named(registers))
+        return registers
+
+    @field_validator("serial")
+    @classmethod
+    def _serial_lies_apart(cls, serial: SerialNumber | None, info: ValidationInfo) -> SerialNumber | None:
+        _lie_apart(_named(info.data.get("registers", ()), serial))
+        return serial
+
+    @field_validator("identify")
+    @classmethod
+    def _fixed_words_lie_apart(cls, identify: tuple[FixedWords, ...], info: ValidationInfo) -> tuple[FixedWords, ...]:
+        _lie_apart(_named(info.data.get("registers", ()), info.data.get("serial"), identify))
+        return identify
+
     @model_validator(mode="after")
     def _can_be_asked(self) -> RegisterMap:
-        self._overlaps_nowhere()
         self.requests(with_serial=True)
         plan([fixed.span for fixed in self.identify], self.limits)
         for register in self.registers:
@@ -273,20 +290,28 @@ class RegisterMap(Strict):
                 plan([span], self.limits)  # a refused block is split down to single values
         return self
 
-    def _overlaps_nowhere(self) -> None:
-        named = [(register.key, register.span) for register in self.registers]
-        named += [("serial", self.serial.span)] if self.serial is not None else []
-        named += [(fixed.says, fixed.span) for fixed in self.identify]
-        scales = {register.scale_register.span for register in self.registers if register.scale_register is not None}
-        named += [("a scale_register", span) for span in sorted(scales)]
-        named.sort(key=lambda each: each[1])
-        for (name, span), (other, behind) in pairwise(named):
-            if behind.function == span.function and behind.address < span.end:
-                message = (
-                    f"{name} at {span.address} and {other} at {behind.address} overlap: {name} has"
-                    f" {span.words} words; correct an address or a type"
-                )
-                raise ValueError(message)
+
+def _named(
+    registers: tuple[ModbusRegister, ...], serial: SerialNumber | None = None, identify: tuple[FixedWords, ...] = ()
+) -> list[tuple[str, Span]]:
+    """Every place in the map by what it is; counters may share a scale register."""
+    scales = {register.scale_register.span for register in registers if register.scale_register is not None}
+    return [
+        *((register.key, register.span) for register in registers),
+        *(("a scale_register", span) for span in sorted(scales)),
+        *([("serial", serial.span)] if serial is not None else []),
+        *((fixed.says, fixed.span) for fixed in identify),
+    ]
+
+
+def _lie_apart(named: list[tuple[str, Span]]) -> None:
+    for (name, span), (other, behind) in pairwise(sorted(named, key=lambda each: each[1])):
+        if behind.function == span.function and behind.address < span.end:
+            message = (
+                f"{name} at {span.address} and {other} at {behind.address} overlap: {name} has {span.words} words;"
+                " correct an address or a type"
+            )
+            raise ValueError(message)
 
 
 class ModbusModel(RegisterMap, MeterModel[ModbusRegister]):

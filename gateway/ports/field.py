@@ -127,6 +127,20 @@ class Driver(Protocol):
         """
 
 
+@runtime_checkable
+class ModelKeeper(Driver, Protocol):
+    """A driver to whose models an installer's files add."""
+
+    model_schema: type[BaseModel]
+    """one model file"""
+
+    def with_models(self, own: Mapping[str, BaseModel]) -> ModelKeeper:
+        """The same driver with these models, by name, beside its own; of the `model_schema`."""
+
+    def prove(self, model: str) -> list[str]:
+        """What the raw answers in the model's file give otherwise than the file expects."""
+
+
 class ScanRefusedError(ValueError):
     """A line cannot be searched like that. The text is one sentence for the installer."""
 

@@ -170,7 +170,7 @@ def test_a_wrong_expectation_does_not_prove_a_model() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"model": "itron-cf-56", "address": 1}, "is no model of an M-Bus meter; known are"),
+        ({"model": "itron-cf-56", "address": 1}, "is no model of an M-Bus meter; write e.g. itron-cf-55"),
         ({"model": "itron-cf-55", "address": 251}, "less than or equal to 250"),
         ({"model": "itron-cf-55", "address": 1, "serial": "A1"}, "should match pattern"),
         ({"model": "itron-cf-55", "address": 1, "adress": 1}, "Extra inputs are not permitted"),
