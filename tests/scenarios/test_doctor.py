@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,11 +18,11 @@ from gateway.mqtt.probe import ProbeError, probe
 from gateway.mqtt.security import Security
 from gateway.settings import Settings, load
 from gateway.store import Store, StoreView
-from gateway.store.figures import Figures
 from gateway.store.lock import Lock, holder
 from simulators.mbus import Line, Slave, captured_telegrams
 from tests.adapters.stores import new_store, poll, reading
 from tests.broker import Broker, free_port
+from tests.delivery import GATEWAY, listening
 from tests.scenarios.plant import begin, submeter
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class Box:
     def __init__(self, folder: Path, slave: Slave, port: int, broker: Broker) -> None:
         self.folder = folder
         self.slave = slave
+        self.broker = broker
         self.config = folder / "gateway.toml"
         self.text = (
-            f'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n[mqtt]\nhost = "{broker.host}"\n'
+            f'site = "{GATEWAY.site}"\ngateway = "{GATEWAY.name}"\nstore = "sqlite:///gateway.db"\n'
+            f'[mqtt]\nhost = "{broker.host}"\n'
             f'port = {broker.port}\n[[bus]]\nid = "mbus-1"\ndriver = "mbus"\nhost = "127.0.0.1"\nport = {port}\n'
             f'baud = 9600\nlatency = 0.01\npoll = "1s"\n[[bus.meter]]\nid = "power-01"\n'
             f'model = "{MODEL}"\naddress = 1\n'
@@ -74,13 +76,14 @@ class Box:
     async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
         """The daemon, once the meter has been read."""
         asked = ("-c", SYNCHRONISED, "--config", str(self.config), "run")
-        daemon = await begin(*asked, program=(), SUBMETER_CLOCK="")
+        async with listening(self.broker.host, self.broker.port) as ear:
+            daemon = await begin(*asked, program=(), SUBMETER_CLOCK="")
+            try:
+                await ear.until(lambda: bool(ear.events("readings/")))  # told once it is kept
+            except TimeoutError:
+                daemon.kill()
+                raise
         try:
-            async with asyncio.timeout(60), StoreView(self.url) as view:
-                while True:
-                    if await Figures(view).heard(datetime(2026, 1, 1, tzinfo=UTC)):
-                        break
-                    await asyncio.sleep(0.05)
             yield daemon
         finally:
             daemon.terminate()
