@@ -199,7 +199,8 @@ class _Limits:
     def _possible(self, flow: int, before: Node, node: Node) -> bool:
         if self.max_per_day is None:
             return False
-        return flow * _DAY <= self.max_per_day * Period(before.at, node.at).microseconds
+        most, per = self.max_per_day.as_integer_ratio()  # whole numbers: this runs for every reading
+        return flow * _DAY * per <= most * Period(before.at, node.at).microseconds
 
 
 def instant(node: Node | Exchange) -> datetime:

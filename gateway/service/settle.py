@@ -80,8 +80,13 @@ _log = logging.getLogger(__name__)
 class MeteredStore(Protocol):
     """Where readings and sessions come from."""
 
-    async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
-        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+    async def readings(
+        self, facility_meters: Collection[str], start: datetime, until: datetime, keys: Collection[str] | None = None
+    ) -> Registers:
+        """(meter, register key) -> its readings in [start, until], the last before and the first after.
+
+        `keys`: only registers of these keys; None: all.
+        """
 
     async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
         """The ended sessions of which a part lies in [start, until)."""
@@ -275,23 +280,26 @@ class Settler:
 async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Sequence[Charge] = ()) -> Settlement:
     """What should be charged in the month of `terms`, worked out off the event loop.
 
-    One meter at a time: a month of quarter hours of a whole building would take more memory than the box has.
+    One meter at a time, and only what is billed of it: a month of quarter hours of a whole building would take more
+    memory than the box has.
     """
     period = terms.period
     sessions = chargeable(await store.sessions(terms.facility, period.start, period.until))
     edges = seams(standing, period)
     found = Settlement(charges=(), holds=())
-    meters = sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility)
-    for meter in meters:
-        readings = await store.readings([meter], period.start, period.until)
-        found = found + await asyncio.to_thread(_settled, book, terms, [meter], readings, edges, sessions)
+    for meter in sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility):
+        registers = [register for register in book.registers.values() if register.meter == meter]
+        keys = {register.key for register in registers}
+        readings = await store.readings([meter], period.start, period.until, keys)
+        found = found + await asyncio.to_thread(_settled, book, terms, registers, readings, edges, sessions)
+        del readings  # before the next ones are fetched
     return found
 
 
 def _settled(
     book: Book,
     terms: Terms,
-    meters: Collection[str],
+    registers: Sequence[Register],
     readings: Registers,
     edges: Mapping[str, Iterable[datetime]],
     sessions: Sequence[EndedSession],
@@ -299,7 +307,7 @@ def _settled(
     tolerance = book.facilities[terms.facility].boundary_tolerance
     tracks: dict[str, Track] = {}
     strangers: list[Hold] = []
-    for register in (one for one in book.registers.values() if one.meter in meters):
+    for register in registers:
         heard = readings.get((register.meter, register.key), ())
         try:
             tracks[register.id] = track(register, heard, tolerance)

@@ -219,14 +219,23 @@ def _values(table: Table) -> Select[Any]:
 
 
 def span(
-    connection: Connection, meters: Collection[str], start: datetime, until: datetime
+    connection: Connection,
+    meters: Collection[str],
+    start: datetime,
+    until: datetime,
+    keys: Collection[str] | None = None,
 ) -> dict[RegisterKey, tuple[Reading, ...]]:
     """Per register, by time: the readings in [start, until], the last before and the first after.
 
+    Of the registers of these `keys`; None: of all.
     Conflicting values for one instant are all there, voided ones are not. What a meter stored for an instant is there
     inside only: it is no neighbour. Registers without any reading are left out.
     """
-    wanted = {no: channel for no, channel in channels(connection).items() if channel.meter in meters}
+    wanted = {
+        no: channel
+        for no, channel in channels(connection).items()
+        if channel.meter in meters and (keys is None or channel.register in keys)
+    }
     low, high = micros(start), micros(until)
     edges = _edges(connection, wanted, low, high)
     beside = {at for _, at in edges}

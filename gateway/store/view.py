@@ -54,15 +54,19 @@ class StoreView:
         await asyncio.to_thread(self.reader.close)
 
     async def readings(
-        self, facility_meters: Collection[str], start: datetime, until: datetime
+        self,
+        facility_meters: Collection[str],
+        start: datetime,
+        until: datetime,
+        keys: Collection[str] | None = None,
     ) -> dict[tuple[str, str], tuple[Reading, ...]]:
         """(meter, register key) -> its readings in [start, until], the last before and the first after, by time.
 
         Conflicting values for one instant are all there, voided ones are not; registers without any reading are
-        left out. `boot` is "": it stands with the poll.
+        left out. `keys`: only registers of these keys, None: all. `boot` is "": it stands with the poll.
         """
         return await self.reader.run(
-            partial(readings.span, meters=frozenset(facility_meters), start=start, until=until)
+            partial(readings.span, meters=frozenset(facility_meters), start=start, until=until, keys=keys)
         )
 
     async def first_reading(self) -> datetime | None:

@@ -16,13 +16,15 @@ from gateway.core.track import track
 from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth, PropertyChange
 from gateway.service.settle import UNTRUSTED_TEXT, Settler, settled
-from gateway.store import Store
+from gateway.store import Store, StoreView
 from gateway.store.charges import ChargeFilter
 from tests.adapters.stores import new_store, poll, reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
     from pathlib import Path
+
+    from gateway.core.metering import Reading
 
 OCTOBER = datetime(2026, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2026, 10, 31, 23, tzinfo=UTC)
@@ -163,6 +165,32 @@ async def test_settling_meter_by_meter_is_settling_all_at_once(house: House) -> 
     assert len(book.meters) > 1
     assert await settled(house.store, book, terms) == together
     assert len(together.charges) == 2
+
+
+class Heard(StoreView):
+    """A view that remembers which registers were read from it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.registers: list[tuple[str, str]] = []
+
+    async def readings(
+        self, facility_meters: Collection[str], start: datetime, until: datetime, keys: Collection[str] | None = None
+    ) -> dict[tuple[str, str], tuple[Reading, ...]]:
+        found = await super().readings(facility_meters, start, until, keys)
+        self.registers += found
+        return found
+
+
+async def test_settling_reads_what_is_billed_and_not_what_else_a_meter_tells(house: House, tmp_path: Path) -> None:
+    for at, heat in ((OCTOBER, "10"), (NOVEMBER, "110")):
+        await house.store.keep([poll(reading(at, heat), reading(at, "7", register="volume"))])
+    book = book_of(await house.store.property_rows(None))
+    terms = Terms(gateway="gw", facility="f", period=Period(OCTOBER, NOVEMBER), closing="2026-10")
+    async with Heard(f"sqlite:///{tmp_path / 'gateway.db'}") as view:
+        found = await settled(view, book, terms)
+        assert [str(charge.quantity) for charge in found.charges] == ["100.000"]
+        assert view.registers == [("heat-01", "heat")]
 
 
 async def test_settling_again_publishes_nothing(house: House) -> None:

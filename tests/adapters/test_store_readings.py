@@ -125,6 +125,18 @@ async def test_the_neighbours_of_the_month_are_there_and_nothing_else(store_url:
         assert await store.readings([], start, until) == {}
 
 
+async def test_only_the_registers_of_the_wanted_keys_are_there_with_their_neighbours(store_url: str) -> None:
+    async with Store(store_url) as store:
+        for no in range(3):
+            at = START + no * QUARTER
+            await store.keep([poll(reading(at), reading(at, register="volume"))])
+        middle = START + QUARTER
+        found = await store.readings({"heat-01"}, middle, middle, {"volume"})
+        assert found.keys() == {("heat-01", "volume")}
+        assert [one.at for one in found["heat-01", "volume"]] == [START, middle, middle + QUARTER]
+        assert await store.readings({"heat-01"}, middle, middle, set()) == {}
+
+
 async def test_the_last_reading_before_may_be_a_conflict_long_ago(store_url: str) -> None:
     async with Store(store_url) as store:
         await store.keep([poll(reading(index="1")), poll(reading(index="2"))])
