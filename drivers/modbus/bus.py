@@ -130,7 +130,11 @@ class ModbusBus:
             await self._find(partner, partner.wired.model, raw)
         words: dict[Span, tuple[int, ...]] = {}
         for request in partner.map.identity_requests:
-            words |= request.parts(await self._words(partner, request, raw))
+            try:
+                words |= request.parts(await self._words(partner, request, raw))
+            except RefusedError as error:
+                message = f"{error} at register {request.address}, which tells its model from others; correct the model"
+                raise WrongAnswerError(message) from error
         partner.map.check_identity(words)
         partner.met = True
         return b"".join(raw)

@@ -179,6 +179,7 @@ UNIT = 3
 METERS = {
     "sun": MeterSettings(model="sunspec", address=UNIT, instance=2, serial="METER-2"),
     "em24": MeterSettings(model="carlo-gavazzi-em24-e1", address=4),
+    "sdm": MeterSettings(model="eastron-sdm630", address=5),
 }
 
 
@@ -188,6 +189,7 @@ async def peer() -> AsyncIterator[Peer]:
     await peer.start()
     image = [*marker(), *common(b"ONE"), *integer(201, 1, 1, 0), *common(b"METER-2"), *integer(203, 5000, 250, 0), *END]
     peer.put(UNIT, 3, 40000, *image)
+    peer.put(5, 4, 72, 0x42C8, 0x0000, 0x3E80, 0x0000)
     peer.put(4, 3, 0x34, 0xE240, 0x0001)
     peer.put(4, 3, 0x4E, 0x0046, 0x0000)
     peer.put(4, 3, 0x0B, 1648)
@@ -235,6 +237,27 @@ async def test_a_meter_is_told_from_others_of_its_name_before_it_is_read(peer: P
     with pytest.raises(WrongAnswerError, match=r"unit 4 holds 0047 in register 11 \(identification code\)"):
         await bus.read("em24")
     assert {each.address for each in peer.asked} <= {0x0B, 0xA000}
+
+
+async def test_a_meter_without_the_words_of_the_model_is_no_such_meter(peer: Peer, bus: MeterBus) -> None:
+    del peer.words[4, 3, 0x0B]
+    with pytest.raises(WrongAnswerError, match=r"unit 4 refuses: exception 2 .* at register 11, which tells its model"):
+        await bus.read("em24")
+
+
+async def test_what_a_meter_refused_in_one_request_is_remembered_over_a_lost_connection(
+    peer: Peer, bus: MeterBus
+) -> None:
+    peer.script = [lambda asked: asked.frame(b"\x84\x02")]
+    await bus.read("sdm")
+    peer.script = [close]
+    with pytest.raises(LineDownError):
+        await bus.read("sdm")
+    before = len(peer.asked)
+
+    await bus.read("sdm")
+
+    assert [(each.address, each.count) for each in peer.asked[before:]] == [(72, 2), (74, 2)]
 
 
 async def test_it_is_told_apart_once_and_again_after_each_failure(peer: Peer, bus: MeterBus) -> None:
