@@ -260,6 +260,22 @@ async def test_what_a_meter_refused_in_one_request_is_remembered_over_a_lost_con
     assert [(each.address, each.count) for each in peer.asked[before:]] == [(72, 2), (74, 2)]
 
 
+async def test_what_a_sunspec_device_refused_is_remembered_when_it_is_found_where_it_was(
+    peer: Peer, bus: MeterBus
+) -> None:
+    peer.script = [*[lambda asked: asked.answer] * 6, lambda asked: asked.frame(b"\x83\x02")]
+    await bus.read("sun")
+    values = [(each.address, each.count) for each in peer.asked[7:]]
+    assert len(values) == 2
+    peer.script = [close]
+    with pytest.raises(LineDownError):
+        await bus.read("sun")
+
+    await bus.read("sun")
+
+    assert [(each.address, each.count) for each in peer.asked[-2:]] == values
+
+
 async def test_it_is_told_apart_once_and_again_after_each_failure(peer: Peer, bus: MeterBus) -> None:
     await bus.read("em24")
     await bus.read("em24")
