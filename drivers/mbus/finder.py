@@ -29,15 +29,25 @@ class Heard:
 async def look(master: Master, search: Search, step: Step) -> Heard:
     """Do one step. LineDownError of the line, WrongAnswerError where it never falls silent."""
     asked = step.asked
-    search.selections += not isinstance(asked, int)
-    wake = snd_nke(asked) if isinstance(asked, int) else select(asked)
-    acknowledged, problem = await master.attempt(asked, wake, "ack")
+    acknowledged, problem = await _wake(master, search, step)
     search.uneven = search.uneven or problem is not None
-    if acknowledged is None and problem is None and step.kind == "ask":
+    if acknowledged is None and problem is None and step.kind != "again":
         return Heard(who="nobody")
     if acknowledged is not None and search.crowded(asked):
         return Heard(who="several", surely=False)
     return await _data(master, search, step, acknowledged=acknowledged is not None, damaged=int(problem is not None))
+
+
+async def _wake(master: Master, search: Search, step: Step) -> tuple[bytes | None, str | None]:
+    """Who is meant is to acknowledge: what `Master.attempt` says of it. Where much is lost, it is asked thrice."""
+    asked = step.asked
+    wake = snd_nke(asked) if isinstance(asked, int) else select(asked)
+    for _ in range(TRIES if step.kind == "again" and search.is_bad() else 1):
+        search.selections += not isinstance(asked, int)
+        acknowledged, problem = await master.attempt(asked, wake, "ack")
+        if acknowledged is not None or problem is not None:
+            return acknowledged, problem
+    return None, None
 
 
 async def _data(master: Master, search: Search, step: Step, *, acknowledged: bool, damaged: int) -> Heard:

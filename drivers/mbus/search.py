@@ -5,7 +5,9 @@ several meters answer, each next digit. Meters of one number are told apart by m
 
 Damage looks like a collision. What came damaged is therefore asked for again, unless so little damage has been seen
 on this line, and so many meters must be there, that asking costs more than ten selections in vain: those find a single
-meter just the same. What stayed silent on a line with damage is asked again at the end, and harder.
+meter just the same. What stayed silent on a line with damage is asked again at the end, and harder. A line on which no
+damage has been seen may have lost a selection all the same, which looks like silence: some of what stayed silent,
+the widest places, is asked once more, and a meter found there is damage seen.
 """
 
 from __future__ import annotations
@@ -39,15 +41,20 @@ _SEVERAL_AT_FIRST, _SEVERAL_AT_LEAST, _SEVERAL_ALIKE = 0.3, 0.2, 0.01
 """how likely several meters are where one is: before anything is known; always, as meters are bought by the lot; of
 one number or address"""
 _DOUBTFUL = 0.1
-_TRIES_ALIKE, _MOST_TRIES = 3, 12
+_TRIES_ALIKE, _MOST_TRIES, _MOST_TRIES_ALIKE = 3, 12, 30
+"""the last where much comes damaged: to tell apart who shares a number takes up to 320 selections"""
+_MUCH = 0.25
+_FEW, _MANY = 20, 40
+"""after so few whole answers all silent places are asked once more; so many speak for the line, and none is"""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do."""
 
-    kind: Literal["ask", "again", "rest"]
-    """ask; ask even where nothing acknowledges; look whether all that must be there has been found"""
+    kind: Literal["ask", "check", "again", "rest"]
+    """ask; ask once more; ask harder, even where nothing acknowledges; look whether all that must be there has been
+    found"""
     place: str
     """primary address, or secondary address of 16 digits"""
     found: int = 0
@@ -91,11 +98,21 @@ class Search:
             if step.kind != "rest":
                 return step
             self._rest(step)
-        if not self.silent or not (self.uneven or self.damaged) or self.seen_before == len(self.seen):
+        if self.seen_before == len(self.seen):
             return None
-        self.pending = [Step("again", place) for place in reversed(self.silent)]
-        self.silent, self.seen_before = [], len(self.seen)
-        return self.pending.pop()
+        self.pending, self.seen_before = self._once_more(), len(self.seen)
+        return self.pending.pop() if self.pending else None
+
+    def _once_more(self) -> list[Step]:
+        """What stayed silent and is asked again, the last one next."""
+        if self.uneven or self.damaged:
+            silent, self.silent = self.silent, []
+            return [Step("again", place) for place in reversed(silent)]
+        share = min(max(_MANY - self.answers, 0), _MANY - _FEW)
+        some = len(self.silent) * share // (_MANY - _FEW)
+        widest = sorted(self.silent, key=lambda place: -place.count("F"))[:some]
+        self.silent = [place for place in self.silent if place not in widest]
+        return [Step("check", place) for place in reversed(widest)]
 
     def silence(self, step: Step) -> None:
         """Nobody is there."""
@@ -105,6 +122,7 @@ class Search:
 
     def one(self, step: Step, meter: str) -> bool:
         """One meter is there; whether it had not been found before."""
+        self.uneven = self.uneven or step.kind == "check"
         new = meter not in self.seen
         if new:
             self.seen.append(meter)
@@ -114,6 +132,7 @@ class Search:
 
     def several(self, step: Step, *, surely: bool) -> bool:
         """More than one is there; False where they cannot be told apart any further."""
+        self.uneven = self.uneven or step.kind == "check"
         asked = step.asked
         parts = [] if isinstance(asked, int) else list(_parts(asked, self.makers))
         if not parts:
@@ -135,13 +154,17 @@ class Search:
 
     def asks_again(self, asked: Asked, damaged: int) -> bool:
         """Whether an answer that has come damaged so many times is asked for once more before it counts as several."""
-        if damaged == _MOST_TRIES:
-            return False
-        if _alike(asked) and damaged < _TRIES_ALIKE:
+        several, damage = self._several(asked), self._damage()
+        if _alike(asked) and damaged < (_MOST_TRIES_ALIKE if self.is_bad() else _TRIES_ALIKE):
             return True
-        several, damage = self._several(asked), (self.damaged + 1) / (self.answers + 3)
+        if damaged >= _MOST_TRIES:
+            return False
         noise = damage**damaged * (1 - several)
         return noise * _SPLIT_COST > (noise + several) * _TWICE_COST
+
+    def is_bad(self) -> bool:
+        """Whether much comes damaged."""
+        return self._damage() > _MUCH
 
     def percent(self) -> int:
         """How much is done."""
@@ -152,6 +175,10 @@ class Search:
         """All of it as text, to go on from here another day."""
         kept = {name: getattr(self, name) for name in _KEPT}
         return json.dumps({**kept, "pending": [(each.kind, each.place, each.found) for each in self.pending]})
+
+    def _damage(self) -> float:
+        """How likely an answer comes damaged, by those of single meters."""
+        return (self.damaged + 1) / (self.answers + 3)
 
     def _several(self, asked: Asked) -> float:
         """How likely it is that more than one meter fits where at least one does, by what is known of the others."""

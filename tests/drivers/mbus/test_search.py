@@ -102,15 +102,18 @@ def test_every_meter_is_found_although_acknowledgements_do_not_coincide(seed: in
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_meter_is_found_on_a_line_that_loses_octets(seed: int) -> None:
+@pytest.mark.parametrize("rate", [0.001, 0.002, 0.01])
+def test_every_meter_is_found_on_a_line_that_loses_octets(seed: int, rate: float) -> None:
+    """A wrong parity is a lost octet; so may be a selection, and then nobody answers."""
     chance = random.Random(seed)
     slaves = meters(chance, 20)
     bus = Bus(slaves)
-    bus.noise = lambda octets: bytes(octet for octet in octets if chance.random() > 0.002)
+    bus.noise = lambda octets: bytes(octet for octet in octets if chance.random() > rate)
 
     found = searched(bus)
 
     assert found.numbers == numbers(slaves)
+    assert not found.troubles
 
 
 class Spoiled:
@@ -292,6 +295,35 @@ def test_on_a_line_without_damage_a_collision_is_believed_at_once() -> None:
 
     assert not going.asks_again(Step("ask", "1FFFFFFF").asked, 1)
     assert going.asks_again(Step("ask", "12345678").asked, 2)
+
+
+def silent_search(answers: int) -> tuple[Search, list[Step]]:
+    """The first digits are silent but for one; what is asked behind them."""
+    going = search.begin("secondary", [])
+    going.answers, again = answers, []
+    while (step := going.next()) is not None:
+        if step.kind != "ask":
+            again.append(step)
+        going.silence(step)
+    return going, again
+
+
+@pytest.mark.parametrize(("answers", "count"), [(0, 10), (20, 10), (30, 5), (40, 0), (60, 0)])
+def test_silence_is_asked_once_more_where_few_answers_speak_for_the_line(answers: int, count: int) -> None:
+    going, again = silent_search(answers)
+
+    assert [step.kind for step in again] == ["check"] * count
+    assert going.covered == 10**8
+
+
+def test_a_meter_found_where_there_was_silence_makes_the_search_ask_all_silent_places_again() -> None:
+    going = search.begin("secondary", [])
+    kinds = []
+    while (step := going.next()) is not None:
+        kinds.append(step.kind)
+        going.one(step, "a meter") if (step.kind, step.place[0]) == ("check", "7") else going.silence(step)
+
+    assert kinds == ["ask"] * 10 + ["check"] * 10 + ["again"] * 9
 
 
 def test_where_several_answered_and_one_was_found_silent_places_are_asked_again() -> None:
