@@ -15,7 +15,6 @@ from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
 from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
-from gateway.metrics import Metrics, MetricsServer
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
@@ -222,6 +221,8 @@ def _metrics(
     pollers: Sequence[Poller],
     delivered: Mapping[str, int],
 ) -> Worker:
+    from gateway.metrics import Metrics, MetricsServer  # noqa: PLC0415 - 2 MB of libraries, and most boxes want no port
+
     metrics = Metrics(
         store=store,
         holdings=Figures(store).holdings,
