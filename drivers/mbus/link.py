@@ -111,6 +111,8 @@ class Receiver:
         self._asked = asked
         self._awaited = awaited
         self._octets = b""
+        self.missing = 0
+        """octets that the frame that has begun still lacks"""
         self.problem: str | None = None
         """what was wrong with what came, where anything but an echo came"""
         self.echo = False
@@ -131,7 +133,8 @@ class Receiver:
                 return ACK
             try:
                 count = self._frame_length()
-                if count > len(self._octets) and not final:
+                self.missing = max(0, count - len(self._octets))
+                if self.missing and not final:
                     return None
                 octets = self._octets[:count]
                 frame = parse_frame(octets)

@@ -171,13 +171,18 @@ class Master:
         clock = asyncio.get_running_loop().time
         self._answers_end = deadline = clock() + self._timing.octets(request) + self._timing.answer()
         last = deadline + self._timing.octets(LONGEST) + self._timing.latency
-        while clock() < deadline:
-            octets = await self._line.receive(deadline - clock())
-            if octets:
-                found = receiver.feed(octets)
-                if found is not None:
-                    return found
-                deadline = min(max(deadline, clock() + self._timing.silence()), last)
+        overdue = False
+        whole = 0.0  # when a frame that has begun must be: until then a pause is an adapter's or this machine's
+        while octets := await self._line.receive(max(0, deadline - clock())):
+            found = receiver.feed(octets)
+            if found is not None:
+                return found
+            if not whole and receiver.missing:
+                whole = clock() + self._timing.octets(receiver.missing)
+            deadline = min(max(deadline, clock() + self._timing.silence(), whole + self._timing.silence()), last)
+            if overdue:
+                break
+            overdue = clock() > last  # what has come by now is looked at all the same
         return receiver.finish()
 
     async def _quiet(self) -> None:

@@ -123,3 +123,36 @@ async def test_a_line_that_never_falls_silent_is_given_up() -> None:
     with pytest.raises(WrongAnswerError, match="never falls silent"):
         await litres(master(line))
     assert line.sent == []
+
+
+async def test_an_answer_that_pauses_in_the_middle_no_longer_than_it_takes_needs_no_repeat() -> None:
+    class Pausing(ScriptedLine):
+        async def receive(self, seconds: float) -> bytes:
+            if self.coming and self.coming[0][0] <= seconds:
+                await asyncio.sleep(self.coming[0][0])
+            return await super().receive(seconds)
+
+    line = Pausing([(0.17, volume(7)[:9]), (0.06, volume(7)[9:])])
+    (taken,) = await Master(line, Timing(baud=2400, latency=0)).read(1)
+    assert taken.octets == volume(7)
+    assert len(line.sent) == 2
+
+
+async def test_an_answer_that_came_while_this_machine_was_halted_needs_no_repeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    time, halted = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: time() + halted)
+
+    class Halting(ScriptedLine):
+        async def receive(self, seconds: float) -> bytes:
+            nonlocal halted
+            octets = await super().receive(seconds)
+            halted += 10 if len(octets) == 9 else 0
+            return octets
+
+    line = Halting([(SOON, volume(7)[:9]), (0, volume(7)[9:])])
+    (taken,) = await master(line).read(1)
+    assert taken.octets == volume(7)
+    assert len(line.sent) == 2
