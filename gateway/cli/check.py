@@ -55,12 +55,11 @@ def _schema() -> str:
 
 
 def _tell(options: Options, problems: Sequence[FileProblem], warnings: Sequence[FileProblem]) -> None:
+    for each in (*problems, *warnings):
+        click.echo(str(each), err=True)
     if options.json:
         told = {"ok": not problems, "problems": _objects(problems), "warnings": _objects(warnings)}
         click.echo(json.dumps(told, ensure_ascii=False))
-        return
-    for each in (*problems, *warnings):
-        click.echo(str(each), err=True)
 
 
 def _objects(found: Sequence[FileProblem]) -> list[dict[str, str | int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from gateway.cli.ask import have_enrolled
 from gateway.cli.entries import command
-from gateway.cli.exits import UNREACHABLE, Unreachable
+from gateway.cli.exits import Unreachable
 from gateway.cli.tell import tell
 from gateway.service.command_schema import Enrol
 
@@ -37,11 +36,6 @@ def enrol(
     value = {"id": named, **given, "access_points": list(points), "from": since}
     told = command(Enrol, reader=reader, value={key: one for key, one in value.items() if one is not None})
     answer = have_enrolled(options, told, partial(click.echo, err=True))
-    if not answer.unreachable:
-        tell(options, answer)
-    elif options.json:
-        problems = [one.model_dump() for one in answer.problems]
-        click.echo(json.dumps({"ok": False, "problems": problems}, ensure_ascii=False))
-        raise click.exceptions.Exit(UNREACHABLE)
-    else:
-        raise Unreachable("\n".join(map(str, answer.problems)))
+    if answer.unreachable:
+        raise Unreachable("\n".join(map(str, answer.problems)), [one.model_dump() for one in answer.problems])
+    tell(options, answer)

@@ -11,7 +11,7 @@ import click
 
 from gateway.cli.ask import carry_out, seal
 from gateway.cli.entries import known
-from gateway.cli.exits import REFUSED, Refused
+from gateway.cli.exits import Refused
 from gateway.cli.property_file import read_entries, read_file
 from gateway.cli.property_toml import tables, toml
 from gateway.cli.tell import answer_json, answer_text
@@ -43,8 +43,7 @@ def import_file(options: Options, path: Path, *, only_plan: bool) -> None:
     """
     document = read_file(path)
     if not isinstance(document, Document):
-        _refuse(options, document)
-        return
+        raise _refused(document)
     file = read_entries(document)
     if not file.entities and not file.mistakes:
         click.echo(f"{path}: holds no entries, so that nothing changes; entries begin with e.g. [[user]]", err=True)
@@ -55,7 +54,7 @@ def import_file(options: Options, path: Path, *, only_plan: bool) -> None:
     answer = _planned(options, command) if only_plan or file.mistakes else carry_out(options, command)
     found = (Problem(code="", kind=one.kind, id=one.id, text=one.text, field=one.field) for one in answer.problems)
     if problems := file.problems(found):
-        _refuse(options, problems)
+        raise _refused(problems)
     click.echo(answer_json(answer) if options.json else answer_text(answer))
 
 
@@ -78,12 +77,9 @@ def _planned(options: Options, command: Import) -> Answer:
         raise Refused(str(error)) from error
 
 
-def _refuse(options: Options, problems: Problems) -> None:
-    if not options.json:
-        raise Refused.all(problems)
+def _refused(problems: Problems) -> Refused:
     found = [{"file": each.file, "line": each.line, "path": each.path, "text": each.text} for each in problems]
-    click.echo(json.dumps({"ok": False, "problems": found}, ensure_ascii=False))
-    raise click.exceptions.Exit(REFUSED)
+    return Refused.all(problems, found)
 
 
 @click.command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import BaseModel
 
-from gateway.cli.exits import REFUSED, Refused
+from gateway.cli.exits import Refused
 from gateway.service.property_schema import TABLES
 
 if TYPE_CHECKING:
@@ -23,15 +23,10 @@ _UNTOLD = ("id", "digest")
 
 
 def tell(options: Options, answer: Answer) -> None:
-    """Print what has changed; Refused, or the same as JSON, where nothing was done."""
-    if answer.ok:
-        click.echo(answer_json(answer) if options.json else answer_text(answer))
-    elif options.json:
-        problems = [one.model_dump() for one in answer.problems]
-        click.echo(json.dumps({"ok": False, "problems": problems}, ensure_ascii=False))
-        raise click.exceptions.Exit(REFUSED)
-    else:
-        raise Refused.all(answer.problems)
+    """Print what has changed; Refused where nothing was done."""
+    if not answer.ok:
+        raise Refused.all(answer.problems, [one.model_dump() for one in answer.problems])
+    click.echo(answer_json(answer) if options.json else answer_text(answer))
 
 
 def answer_json(answer: Answer) -> str:

@@ -69,7 +69,7 @@ def test_an_encrypted_frame_is_decoded_with_the_key_in_a_file(tmp_path: Path) ->
     assert [json.loads(line)["records"][0]["value"] for line in lines] == ["54.321", "11127667"]
 
     code, lines, err = piped(text, "--json", "decode", "mbus", "-", "--key", str(tmp_path / "none"))
-    assert (code, lines) == (3, [])
+    assert (code, [json.loads(line) for line in lines]) == (3, [{"ok": False, "error": err.rstrip("\n")}])
     assert err.endswith("cannot be read (No such file or directory); name a file with the key in hex digits\n")
 
     code, lines, _ = piped(f"{ENCRYPTED}\n", "--json", "decode", "modbus", "-", "--key", str(key))
@@ -214,9 +214,9 @@ async def test_check_says_ok_or_every_mistake_also_as_json(tmp_path: Path, heat:
     )
     settings_file(tmp_path, heat[1].replace('site = "s"', "site = 1"))
     code, out, err = await submeter("--config", config, "--json", "check")
-    assert (code, err) == (3, "")
     (problem,) = json.loads(out)["problems"]
     assert (problem["file"], problem["line"], problem["path"]) == (config, 1, "site")
+    assert (code, err) == (3, f"{config}:1: site: {problem['text']}\n")
 
 
 def test_a_settings_file_that_may_not_be_read_is_our_sentence_and_not_clicks() -> None:
