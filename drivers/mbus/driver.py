@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from drivers import serial
-from drivers.mbus import secondary
+from drivers.mbus import candidate, orders, secondary
 from drivers.mbus.bus import MBusBus, Wired, answer
 from drivers.mbus.frame import FrameError
-from drivers.mbus.keys import CREDENTIAL, parse_key
+from drivers.mbus.keys import CREDENTIAL, parse_key, read_key
 from drivers.mbus.link import Timing, split
 from drivers.mbus.master import Taken
 from drivers.mbus.model import MODELS, MBusModel
+from drivers.mbus.orders import BAUD_RATES, Target, spoken_to
 from drivers.mbus.report import describe
 from drivers.mbus.scan import WAYS, Speed, scan
 from drivers.mbus.telegram import decode
 from drivers.model import Strict, mismatches, stored_mismatches
 from drivers.network import tcp
 from drivers.wire import WireSettings
-from gateway.ports.field import ScanRefusedError, WrongAnswerError
+from gateway.ports.field import OrderRefusedError, ScanRefusedError, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from datetime import datetime
     from typing import Self
 
     from pydantic import BaseModel
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
     from drivers.mbus.master import Asked
     from drivers.network import Connect
     from gateway.ports.clock import Clock
-    from gateway.ports.field import MeterBus, Scanned, ScanOrder
+    from gateway.ports.field import Done, MeterBus, Scanned, ScanOrder, Seen
 
 _CONNECT_SECONDS = 5.0
 _TCP_LATENCY, _SERIAL_LATENCY = 0.1, 0.02
-_BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
+_FIXED_BAUD = "the baud rate behind {} is the level converter's own; set it there and in the settings"
 
 
 def _known_baud_rate(baud: int) -> int:
-    if baud not in _BAUD_RATES:
-        message = f"{baud} is no baud rate of the M-Bus; write one of {', '.join(map(str, _BAUD_RATES))}"
+    if baud not in BAUD_RATES:
+        message = f"{baud} is no baud rate of the M-Bus; write one of {', '.join(map(str, BAUD_RATES))}"
         raise ValueError(message)
     return baud
 
@@ -154,6 +156,12 @@ class MeterSettings(Strict):
         """What its model says."""
         return self.own.get(self.model) or MODELS[self.model]
 
+    @property
+    def clock_follows_summer_time(self) -> bool:
+        """What these settings say of its clock, else its model."""
+        said = any(each.daylight_saving for each in self.known.storage)
+        return said if self.daylight_saving is None else self.daylight_saving
+
     @model_validator(mode="after")
     def _is_one_meter(self) -> Self:
         if (self.address is None) == (self.secondary is None and self.fabrication is None):
@@ -171,7 +179,7 @@ class MeterSettings(Strict):
 
 
 class MBusDriver:
-    """Satisfies `gateway.ports.field.ModelKeeper` and `Scanner`."""
+    """Satisfies `ModelKeeper`, `Scanner`, `Inspector` and `Installer` of `gateway.ports.field`."""
 
     name = "mbus"
     ways: tuple[str, ...] = WAYS
@@ -206,12 +214,39 @@ class MBusDriver:
         line = BusSettings.model_validate(bus)
         for baud in order.speeds:
             if line.device is None and baud != line.baud:
-                message = (
-                    f"the baud rate behind {line.host} is the level converter's own; set it there and in the settings"
-                )
-                raise ScanRefusedError(message)
+                raise ScanRefusedError(_FIXED_BAUD.format(line.host))
             _speed(line, baud)
         return scan(partial(_speed, line), order.speeds or (line.baud,), order)
+
+    async def inspect(self, bus: BaseModel, meter: BaseModel | str) -> Seen:
+        """All that one meter says, and its alarm."""
+        line = BusSettings.model_validate(bus)
+        async with spoken_to(_speed(line, line.baud)) as master:
+            return await orders.inspect(master, _target(meter))
+
+    def model_file(self, raw: bytes, source: str) -> str:
+        """A model file to complete."""
+        return candidate.model_file(raw, source)
+
+    async def set_address(self, bus: BaseModel, meter: BaseModel | str, address: int) -> Done:
+        """Give a meter a primary address."""
+        line = BusSettings.model_validate(bus)
+        async with spoken_to(_speed(line, line.baud)) as master:
+            return await orders.set_address(master, _target(meter), address)
+
+    async def set_baud(self, bus: BaseModel, meter: BaseModel | str, baud: int) -> Done:
+        """Change a meter's baud rate; at a serial line only, which then follows it there."""
+        line = BusSettings.model_validate(bus)
+        if line.device is None:
+            raise OrderRefusedError(_FIXED_BAUD.format(line.host))
+        return await orders.set_baud(partial(_speed, line), line.baud, _target(meter), baud)
+
+    async def set_clock(self, bus: BaseModel, meter: BaseModel | str, now: datetime) -> Done:
+        """Set a meter's clock, to standard time unless its settings or its model say that it goes with summer time."""
+        line = BusSettings.model_validate(bus)
+        async with spoken_to(_speed(line, line.baud)) as master:
+            summer = isinstance(meter, MeterSettings) and meter.clock_follows_summer_time
+            return await orders.set_clock(master, _target(meter), now, daylight_saving=summer)
 
     def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """One frame as a JSON-ready object; {"ok": False, "error": sentence} for a malformed one."""
@@ -243,6 +278,18 @@ def _speed(line: BusSettings, baud: int) -> Speed:
     except ValidationError as error:
         raise ScanRefusedError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     return Speed(baud=baud, timing=at.timing, connect=at.connect(drops_damaged=False))
+
+
+def _target(meter: BaseModel | str) -> Target:
+    if isinstance(meter, str):
+        return orders.target(meter)
+    wired = _wired(MeterSettings.model_validate(meter))
+    return Target(
+        asked=wired.asked,
+        serial=wired.serial,
+        application_reset=wired.application_reset,
+        key=None if wired.key is None else read_key(wired.key),
+    )
 
 
 def _meter_settings(models: Mapping[str, MBusModel]) -> type[MeterSettings]:
