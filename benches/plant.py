@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import json
 import sys
 import threading
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ROOT = "submeter/v0/demo/gw-01"
-CONSUMER = Path(__file__).parents[1] / "examples" / "consumer.py"
+PROJECT = Path(__file__).parents[1]
+CONSUMER = PROJECT / "examples" / "consumer.py"
 NAME = "demo"
 QUARTER = timedelta(minutes=15)
 HANGS = 120
@@ -97,6 +99,7 @@ class Plant:
 @asynccontextmanager
 async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path | None = None) -> AsyncIterator[Plant]:
     """The meters, the broker, and a store that knows the building; the store lies in `store`, else in the folder."""
+    await asyncio.to_thread(_compile)
     meters = build(truth.load(building))
     readers = {one.id: Reader(folder / f"reader-{one.id}") for one in meters.truth.machines}
     place = (store or folder) / "gateway.db"
@@ -128,6 +131,12 @@ async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path
             for reader in readers.values():
                 reader.unplug()
             await meters.close()
+
+
+def _compile() -> None:
+    """As scripts/install does: the daemon of a site never compiles when it starts."""
+    for package in ("gateway", "drivers"):
+        compileall.compile_dir(PROJECT / package, quiet=2)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -146,8 +147,12 @@ def _restore() -> click.Command:
 def _run() -> click.Command:
     # it loads and opens for a while before the workers hear signals: who is told to end by then simply ends
     signal.signal(signal.SIGTERM, _end)
-    from gateway.cli.run import run
-
+    gc.disable()  # what is loaded stays: looking through it again and again is a tenth of the start
+    try:
+        from gateway.cli.run import run
+    finally:
+        gc.freeze()
+        gc.enable()
     return run
 
 

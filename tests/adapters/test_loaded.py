@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -26,10 +27,11 @@ UNWANTED = (
     "xml",
 )
 LOADED = """
-import json, sys
+import gc, json, sys
 from gateway import drivers
 from gateway.cli import group
 group.get_command(None, "run")
+frozen = gc.isenabled() and gc.get_freeze_count()
 groups = {
     drivers.GROUP: drivers.find,
     drivers.READERS: drivers.find_reader,
@@ -38,15 +40,25 @@ groups = {
 for group_name, find in groups.items():
     for name in drivers.names(group_name):
         find(name)
-print(json.dumps(sorted(sys.modules)))
+print(json.dumps({"modules": sorted(sys.modules), "frozen": frozen}))
 """
 
 
 @pytest.fixture(scope="module")
-def loaded() -> list[str]:
+def told() -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True)
-    found: list[str] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+@pytest.fixture(scope="module")
+def loaded(told: dict[str, Any]) -> list[str]:
+    found: list[str] = told["modules"]
+    return found
+
+
+def test_the_collector_is_at_work_and_leaves_alone_what_was_loaded(told: dict[str, Any]) -> None:
+    assert told["frozen"] > 10 * len(told["modules"])
 
 
 def test_the_daemon_with_every_driver_is_loaded(loaded: list[str]) -> None:
