@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -25,3 +26,10 @@ def test_the_readme_counts_the_models(protocol: str) -> None:
     line = f"| {protocol} | " + " | ".join(str(counts[origin]) for origin in ORIGINS) + f" | {tried} |"
 
     assert line in (DRIVERS / "README.md").read_text("utf-8").splitlines()
+
+
+def test_both_examples_of_a_meter_in_twelve_lines_have_no_more() -> None:
+    readme = (DRIVERS / "README.md").read_text("utf-8")
+    examples = re.findall(r"^(?:```|~~~)toml\n(.*?)^(?:```|~~~)", readme, re.DOTALL | re.MULTILINE)
+    assert [tomllib.loads(example)["protocol"] for example in examples] == ["mbus", "modbus"]
+    assert all(len(example.splitlines()) <= 12 for example in examples)
