@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from gateway.service.poll import Poll
 
-LIMIT = 3000
-"""as many answers of a line are remembered, about 4 MB: two days of fifteen meters at every quarter of an hour"""
+LIMIT = 9000
+"""as many readings of a line are remembered, about 4 MB: two days of fifteen meters at every quarter of an hour"""
 
 
 class PlacingClock(Clock, Protocol):
@@ -35,12 +35,16 @@ class Placing:
 
     def __init__(self, clock: PlacingClock) -> None:
         self._clock = clock
-        self._heard: deque[tuple[float, Poll]] = deque(maxlen=LIMIT)
+        self._heard: deque[tuple[float, Poll]] = deque()
+        self._readings = 0
 
     def note(self, poll: Poll) -> None:
         """Remember an answer of this moment if its time is not trusted."""
         if not poll.clock_trusted:
             self._heard.append((self._clock.monotonic(), poll))
+            self._readings += len(poll.readings)
+        while self._readings > LIMIT:
+            self._readings -= len(self._heard.popleft()[1].readings)
 
     def placed(self) -> list[Poll]:
         """What was remembered, at its right instants, each once; nothing as long as the clock is not trusted."""
@@ -49,6 +53,7 @@ class Placing:
         now, elapsed = self._clock.now(), self._clock.monotonic()
         placed = [_at(poll, now - timedelta(seconds=elapsed - heard)) for heard, poll in self._heard]
         self._heard.clear()
+        self._readings = 0
         return placed
 
 

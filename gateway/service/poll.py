@@ -154,7 +154,10 @@ class Poller:
         for meter, battery in self._batteries.items():
             if battery.every != every:
                 _log.info("%s: read every %s instead of %s to spare its battery", meter, battery.every, every)
-        due = on_grid(self._clock.now(), every)
+        begun = self._clock.now()
+        due = on_grid(begun, every)
+        if begun < due:
+            await self._round(begun)  # who has just started the gateway wants to see values; batteries are spared it
         while True:
             await self._clock.until(due)
             if self._clock.now() >= due:

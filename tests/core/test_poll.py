@@ -100,7 +100,12 @@ async def plant(request: pytest.FixtureRequest) -> AsyncIterator[Plant]:
     await clock.step(at(-0.5))
     line = Line(id="line", poll=every, meters=("a", "b", "c"))
     poller = Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None)
-    task = asyncio.ensure_future(clock.enrolled(poller.run)())
+
+    async def begin() -> None:
+        await clock.until(at(0))
+        await poller.run()
+
+    task = asyncio.ensure_future(clock.enrolled(begin)())
     yield Plant(field, book, clock, poller, task)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -110,6 +115,24 @@ async def test_every_meter_is_read_at_multiples_of_the_poll_time_and_kept_as_one
     await plant.clock.step(at(31))
     assert plant.meters_of_rounds() == [["a", "b", "c"]] * 3
     assert [polls[0].at for polls in plant.book.rounds] == [at(0), at(15), at(30)]
+
+
+async def test_the_first_values_are_read_at_the_start_and_not_only_after_a_poll_time_but_not_from_batteries(
+    plant: Plant,
+) -> None:
+    plant.task.cancel()
+    line = Line(id="line", poll=QUARTER, meters=("a", "battery"), reads_per_day={"battery": 96})
+    poller = Poller(
+        line, plant.field, clock=plant.clock, store=plant.book, alarms=plant.book, boot="", beat=lambda: None
+    )
+    await plant.clock.step(at(3))
+    task = asyncio.ensure_future(plant.clock.enrolled(poller.run)())
+    await plant.clock.step(at(16))
+    assert [[(poll.meter, poll.at) for poll in polls] for polls in plant.book.rounds] == [
+        [("a", at(3))],
+        [("a", at(15)), ("battery", at(15))],
+    ]
+    task.cancel()
 
 
 async def test_a_poll_carries_what_the_answer_said_and_when_and_whether_the_clock_was_right(plant: Plant) -> None:
@@ -227,7 +250,12 @@ async def spared(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Plant]:
     await clock.step(at(-0.5))
     line = Line(id="line", poll=timedelta(minutes=1), meters=("a", "b"), reads_per_day={"b": 100})
     poller = Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None)
-    task = asyncio.ensure_future(clock.enrolled(poller.run)())
+
+    async def begin() -> None:
+        await clock.until(at(0))
+        await poller.run()
+
+    task = asyncio.ensure_future(clock.enrolled(begin)())
     yield Plant(field, book, clock, poller, task)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -244,7 +272,7 @@ async def test_a_meter_is_read_no_more_often_than_its_battery_is_made_for(
         ("a", 1440, 0),
         ("b", 96, 1440 - 96),
     ]
-    told = [record.getMessage() for record in caplog.get_records("setup")]
+    told = [record.getMessage() for record in caplog.records]
     assert told == ["b: read every 0:15:00 instead of 0:01:00 to spare its battery"]
 
 
