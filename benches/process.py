@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _KILO = 1024
@@ -10,6 +11,13 @@ _KILO = 1024
 def peak_mb(pid: int) -> float:
     """The most memory that has been resident, in MB of 1,048,576 bytes (VmHWM)."""
     return _number(pid, "status", "VmHWM") / _KILO
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of the process and its threads so far, its own and the kernel's for it."""
+    name_and_state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")
+    user, system = name_and_state[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def written_bytes(pid: int) -> int:

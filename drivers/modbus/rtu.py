@@ -99,7 +99,7 @@ class RtuLine:
     async def _drain(self, port: Port) -> None:
         clock = asyncio.get_running_loop().time
         last = max(clock(), self._answers_end) + 4 * self._pace.octets(LONGEST) + self._pace.gap_s
-        silence = self._pace.pause_s
+        silence = self._pace.pause_s if self._answers_end else 0.0  # it has followed the last answer already
         while await port.receive(max(silence, self._answers_end - clock())):
             silence = self._pace.gap_s  # what has begun may go on
             if clock() > last:
