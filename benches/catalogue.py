@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benches import mbus_decode, memory, outbox, ready, settling, tap, wear
+from benches import mbus_decode, mbus_noise, mbus_round, mbus_search, memory, outbox, ready, settling, tap, wear
 
 if TYPE_CHECKING:
     from benches.figure import Bench
@@ -16,6 +16,10 @@ BENCHES: dict[str, Bench] = {
     "outbox_per_s": outbox.measure,
     "settle_vs_read": settling.measure,
     "tap_feedback_p95_ms": tap.measure,
+    "mbus_round_2400": mbus_round.slow,
+    "mbus_round_9600": mbus_round.fast,
+    "mbus_search_2400": mbus_search.measure,
+    "mbus_noise_wrong_values": mbus_noise.measure,
     "mbus_decode_vs_pymeterbus": mbus_decode.measure,
     "mbus_mutant_max_ms": mbus_decode.measure_mutants,
 }
