@@ -149,6 +149,14 @@ async def test_mbpoll_reads_the_words_of_64_bits(tmp_path: Path) -> None:
     assert words == ["0x0001", "0x0203", "0x0405", "0x0607"]
 
 
+async def test_mbpoll_at_another_speed_hears_nothing(tmp_path: Path) -> None:
+    unit = Unit(address=1, layout=KINDS["eastron-sdm630"], baud=19200)
+    what = ["-m", "rtu", "-P", "none", "-t", "3", "-r", "72", "-c", "2"]
+    with plugged(RtuWire(tmp_path / "ttyUSB0", [unit], baud=BAUD)) as device:
+        assert (await mbpoll(*what, "-b", "9600", device))[1].endswith("timed out")
+        assert await mbpoll(*what, "-b", "19200", device) == (["0", "0"], "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
