@@ -119,7 +119,7 @@ async def _plant(folder: Path, children: Children, poll: str) -> AsyncIterator[l
     host, port, _ = await broker.connect(children, folder, "")
     server = await modbus_plant.listen()
     settings = modbus_plant.write_settings(folder, server, (host, port), poll)
-    command = python("benches.with_model", "--config", str(settings))
+    command = python("gateway.cli", "--config", str(settings))
     await children.run("migrate", [*command, "migrate"])
     try:
         yield command

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import struct
 import time
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
-from benches.with_model import MODEL
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+MODEL = Path(__file__).with_name("ten-floats.toml")
 METERS = 100
 VALUES = 10
 _HEADER = struct.Struct(">HHHB")
@@ -62,11 +60,14 @@ def port_of(server: asyncio.Server) -> int:
 
 
 def write_settings(folder: Path, server: asyncio.Server, broker: tuple[str, int], poll: str) -> Path:
-    """A gateway.toml that polls them all; its store lies beside it."""
+    """A gateway.toml that polls them all; its store and the model lie beside it."""
+    (folder / "models").mkdir()
+    shutil.copy(MODEL, folder / "models")
     host, port = broker
     file = folder / "gateway.toml"
     meters = "".join(
-        f'[[bus.meter]]\nid = "m-{number}"\nmodel = "{MODEL}"\naddress = {number}\n' for number in range(1, METERS + 1)
+        f'[[bus.meter]]\nid = "m-{number}"\nmodel = "{MODEL.stem}"\naddress = {number}\n'
+        for number in range(1, METERS + 1)
     )
     file.write_text(
         f'site = "bench"\ngateway = "gw-01"\nstore = "sqlite:///gateway.db"\n'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from drivers.modbus.model import RegisterMap
@@ -34,6 +34,14 @@ class WiredMeter:
     """its registers, or the meter to find in a device that tells where they are"""
     serial: str = ""
     """what the meter's serial number register must hold; "" to read none"""
+    is_swapped: bool = False
+    """its export is import, and the other way: it was connected the other way round"""
+
+
+def swapped(key: str) -> str:
+    """The register that counts the other direction: "import" and "export", "import-t1" and "export-t1"."""
+    first, *rest = key.split("-", 1)
+    return "-".join([{"import": "export", "export": "import"}.get(first, first), *rest])
 
 
 class _Partner:
@@ -99,6 +107,8 @@ class ModbusBus:
             words, raw = await self._fetch(partner)
             serial = self._identified(partner, words)
             values = partner.map.values(words)
+            if wired.is_swapped:
+                values = tuple(replace(value, register=swapped(value.register)) for value in values)
         except LineDownError:
             partner.met = False
             raise

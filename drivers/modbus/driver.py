@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from drivers import network, serial
 from drivers.modbus import sunspec
-from drivers.modbus.bus import ModbusBus, WiredMeter
+from drivers.modbus.bus import ModbusBus, WiredMeter, swapped
 from drivers.modbus.frame import decoded
 from drivers.modbus.model import ModbusModel, meter_models
 from drivers.modbus.proof import failures
@@ -111,6 +111,11 @@ class MeterSettings(Strict):
     instance: Annotated[int, Field(ge=1, le=20)] = Field(
         default=1, description="of sunspec: which meter of the device, in the order of its models", examples=[2]
     )
+    swap: bool = Field(
+        default=False,
+        description="its current transformers are wired the other way round: what it counts as export is import, and"
+        " the other way; the OBIS codes stay the meter's, as on its display",
+    )
 
     @field_validator("model")
     @classmethod
@@ -126,6 +131,15 @@ class MeterSettings(Strict):
     def _has_an_instance_only_of_sunspec(self) -> Self:
         if "instance" in self.model_fields_set and self.model != sunspec.NAME:
             message = f"instance is for the model {sunspec.NAME}; remove it"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _has_both_to_swap(self) -> Self:
+        known = self.known
+        keys = known.keys if isinstance(known, ModbusModel) else sunspec.KEYS
+        if self.swap and not ("import" in keys and set(map(swapped, keys)) == set(keys)):
+            message = f"{self.model} has {', '.join(keys)}: swap needs each import and its export; remove it"
             raise ValueError(message)
         return self
 
@@ -188,7 +202,7 @@ def _meter_settings(models: Mapping[str, ModbusModel]) -> type[MeterSettings]:
 
 
 def _wired(key: str, meter: MeterSettings) -> WiredMeter:
-    return WiredMeter(id=key, unit=meter.address, model=meter.known, serial=meter.serial or "")
+    return WiredMeter(id=key, unit=meter.address, model=meter.known, serial=meter.serial or "", is_swapped=meter.swap)
 
 
 driver = ModbusDriver()

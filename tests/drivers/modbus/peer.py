@@ -31,6 +31,12 @@ class Asked:
         return self.frame(self.right)
 
 
+class Last(bytes):
+    """What is sent before it hangs up."""
+
+    __slots__ = ()
+
+
 class Peer:
     """Words by (unit, function, address); a unit without words is silent, a missing word is exception 2."""
 
@@ -40,6 +46,7 @@ class Peer:
         """one reaction for each coming request: bytes to send, or None to close; then it answers rightly"""
         self.asked: list[Asked] = []
         self.connections = 0
+        self.most_at_once = 0
         self.port = 0
         self._server: asyncio.Server | None = None
         self._came = asyncio.Condition()
@@ -73,6 +80,7 @@ class Peer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
+        self.most_at_once = max(self.most_at_once, len(self._writers))
         try:
             while True:
                 header = await reader.readexactly(7)
@@ -86,6 +94,8 @@ class Peer:
                     return
                 writer.write(reaction)
                 await writer.drain()
+                if isinstance(reaction, Last):
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             return  # the client has gone
         finally:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from drivers.modbus import driver
+from drivers.modbus.bus import swapped
 from drivers.modbus.driver import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
-from tests.drivers.modbus.peer import Asked, Peer
+from tests.drivers.modbus.peer import Asked, Last, Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,6 +26,7 @@ METERS = {
     "em": MeterSettings(model="carlo-gavazzi-em340", address=EM),
     "dead": MeterSettings(model="eastron-sdm630", address=9),
     "em-known": MeterSettings(model="carlo-gavazzi-em340", address=EM, serial="274123S"),
+    "swapped": MeterSettings(model="eastron-sdm630", address=SDM, swap=True),
     "last": MeterSettings(model="eastron-sdm630", address=LAST),
 }
 
@@ -72,6 +75,20 @@ async def test_both_models_are_read_over_the_wire(peer: Peer, bus: MeterBus) -> 
         (EM, 3, 0x4E, 2),
     ]
     assert peer.connections == 1
+
+
+async def test_a_meter_wired_the_other_way_round_gives_import_for_export_under_the_codes_of_its_display(
+    bus: MeterBus,
+) -> None:
+    answer = await bus.read("swapped")
+    assert indexes(answer) == {"import": "0.25", "export": "100.00"}
+    assert {value.register: value.obis for value in answer.values} == {"import": "1-0:2.8.0", "export": "1-0:1.8.0"}
+
+
+def test_the_tariffs_are_swapped_with_their_totals_and_what_has_no_other_direction_is_refused() -> None:
+    assert [swapped(key) for key in ("import", "export-t2", "volume")] == ["export", "import-t2", "volume"]
+    with pytest.raises(ValidationError, match="swap needs each import and its export; remove it"):
+        MeterSettings(model="itron-cf-echo-2", address=1, swap=True)
 
 
 async def test_the_raw_answer_can_be_read_again_by_itself(peer: Peer, bus: MeterBus) -> None:
@@ -299,3 +316,40 @@ async def test_every_field_error_is_one_sentence_about_the_unit(peer: Peer, bus:
             await bus.read("sdm")
         assert str(caught.value).startswith("unit 5 ")
         assert "\n" not in str(caught.value)
+
+
+async def test_a_device_that_reboots_in_mid_answer_is_read_again_without_a_wrong_value(peer: Peer) -> None:
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, RealClock())
+
+    peer.script = [lambda asked: Last(asked.answer[:11])]
+    with pytest.raises(LineDownError, match="the connection was lost"):
+        await bus.read("sdm")
+    assert indexes(await bus.read("sdm")) == {"import": "100.00", "export": "0.25"}
+    await bus.close()
+
+
+async def test_a_socket_that_accepts_and_says_nothing_is_told_and_asked_over_few_connections() -> None:
+    calls: list[asyncio.StreamWriter] = []
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bus = driver.open(BusSettings(host="127.0.0.1", port=port, timeout=0.1), METERS, RealClock())
+    for _ in range(6):
+        with pytest.raises(NoAnswerError, match="unit 5 gives no answer; check its address, its wiring and its power"):
+            await bus.read("sdm")
+    assert len(calls) == 2  # made anew after each three silences, and one at a time
+    await bus.close()
+    server.close()
+    for writer in calls:
+        writer.close()
+
+
+async def test_a_gateway_that_accepts_one_socket_is_never_asked_for_a_second(peer: Peer, bus: MeterBus) -> None:
+    peer.script = [lambda _: b"", lambda _: None, lambda asked: asked.answer[:5]]
+    await asyncio.gather(
+        *(bus.read(meter) for meter in ("sdm", "em", "last", "dead", "sdm") * 3), return_exceptions=True
+    )
+    assert peer.most_at_once == 1
