@@ -76,7 +76,8 @@ def masked(lines: Iterable[str]) -> list[str]:
 class Terminal:
     """A command that stays until Ctrl-C, and what it has said."""
 
-    def __init__(self, command: str, folder: Path) -> None:
+    def __init__(self, command: str, folder: Path, seconds: float = PATIENCE) -> None:
+        self._seconds = seconds
         self._process = subprocess.Popen(
             ["bash", "-c", f"exec env {command.removesuffix(BEHIND)}"],
             cwd=folder,
@@ -85,7 +86,7 @@ class Terminal:
             text=True,
         )
         self._said: list[str] = []
-        self._patience = threading.Timer(PATIENCE, self._process.kill)
+        self._patience = threading.Timer(seconds, self._process.kill)
         self._patience.start()
 
     def until(self, expected: Iterable[str]) -> None:
@@ -93,16 +94,23 @@ class Terminal:
         missing = set(masked(expected)) - set(self._said)
         while missing:
             line = self._process.stdout.readline() if self._process.stdout else ""
-            assert line, f"it ended without {missing}; it said {self._said}"
+            assert line, f"it ended, or {self._seconds:g} s passed, without {missing}; it said {self._said}"
             self._said += masked([line])
             missing -= set(self._said)
 
-    def end(self) -> None:
-        """Ctrl-C."""
+    def end(self) -> int:
+        """Ctrl-C, where it has not ended; the exit code."""
         self._patience.cancel()
-        self._process.send_signal(signal.SIGINT)
-        self._process.communicate()
-        assert self._process.returncode == 0
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.communicate()
+        return self._process.returncode
+
+    def rest(self) -> tuple[int, list[str]]:
+        """The exit code and what else it says, once it ends by itself."""
+        said, _ = self._process.communicate()
+        self._patience.cancel()
+        return self._process.returncode, said.splitlines()
 
 
 def shell(command: str, folder: Path) -> list[str]:
@@ -129,15 +137,41 @@ def test_the_commands_of_the_page_lead_to_the_charge_that_it_shows(clone: Path) 
         for step in STEPS[SETTING_UP:]:
             if step.command.endswith(BEHIND):
                 terminals.append(Terminal(step.command, clone))
-                ends.callback(terminals[-1].end)
+                ends.callback(terminals[-1].end)  # also where a line is missing
                 terminals[-1].until(step.printed)
                 terminals[0].until(step.elsewhere)
             else:
                 assert masked(shell(step.command, clone)) == masked(step.printed), step.command
+        assert [one.end() for one in terminals] == [0] * len(terminals)
     told = shell(".venv/bin/submeter export", clone)
     desk = new_desk(clone)
     assert desk.submeter("import", str(ROOT / COTTAGE / "property.toml")).exit_code == 0
     assert desk.submeter("export").output.splitlines() == told, "what was typed is what property.toml says"
+
+
+def test_a_line_that_never_comes_is_named_and_nobody_hangs(tmp_path: Path) -> None:
+    terminal = Terminal("yes acknowledged", tmp_path, seconds=1)
+    with pytest.raises(AssertionError, match=r"or 1 s passed, without \{'17\.25 CHF'\}; it said \['acknowledged'"):
+        terminal.until(["17.25 CHF"])
+    assert terminal.end() == -signal.SIGKILL
+
+
+def test_when_the_gateway_ends_the_simulation_says_so_and_fails(clone: Path) -> None:
+    mosquitto()  # or skip
+    with ExitStack() as ends:
+        played = Terminal(".venv/bin/submeter simulate cottage", clone)
+        ends.callback(played.end)
+        played.until(
+            ["clock      SUBMETER_CLOCK=build/simulate/clock submeter run: it stands until a gateway is started so"]
+        )
+        shell(".venv/bin/submeter migrate", clone)
+        gateway = Terminal("SUBMETER_CLOCK=build/simulate/clock .venv/bin/submeter run", clone)
+        ends.callback(gateway.end)
+        played.until(["Thu 01 Oct 2026  blumer moves into ground-floor"])
+        assert gateway.end() == 0
+        code, said = played.rest()
+    assert (code, said[-1][:25]) == (1, "The gateway was told 2026")
+    assert "Traceback" not in "\n".join(said)
 
 
 def test_the_page_has_at_most_twelve_commands_from_a_clone_to_a_charge() -> None:
