@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = "submeter/v0/demo/gw-01"
 PROJECT = Path(__file__).parents[1]
+UNIT = PROJECT / "systemd" / "submeter.service"
 CONSUMER = PROJECT / "examples" / "consumer.py"
 NAME = "demo"
 QUARTER = timedelta(minutes=15)
@@ -60,14 +61,20 @@ class Plant:
         """Of the store."""
         return f"sqlite:///{self.store}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the daemon: what systemd gives it at a site, and a clock that is stepped."""
+        lines = UNIT.read_text(encoding="utf-8").splitlines()
+        given = (line.removeprefix("Environment=") for line in lines if line.startswith("Environment="))
+        return {**dict(one.split("=", 1) for one in given), "SUBMETER_CLOCK": str(self.folder / "clock")}
+
     def command(self, *arguments: str) -> list[str]:
         """A command of the gateway with these settings."""
         return python("gateway.cli", "--config", str(self.config), *arguments)
 
     async def start(self) -> Process:
         """Start the daemon; it waits for the first step."""
-        environment = {"SUBMETER_CLOCK": str(self.folder / "clock")}
-        return await self.children.start("daemon", self.command("run"), environment=environment)
+        return await self.children.start("daemon", self.command("run"), environment=self.environment)
 
     async def consume(self) -> None:
         """Start the reference consumer, for all kinds of events; return once it has subscribed."""

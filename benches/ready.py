@@ -83,7 +83,7 @@ async def _bare(names: list[str]) -> float:
 
 
 def _environment(plant: Plant) -> dict[str, str]:
-    return {"SUBMETER_CLOCK": str(plant.folder / "clock"), "NOTIFY_SOCKET": str(plant.folder / "notify")}
+    return {**plant.environment, "NOTIFY_SOCKET": str(plant.folder / "notify")}
 
 
 async def _end(plant: Plant, systemd: socket.socket) -> None:
