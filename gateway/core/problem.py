@@ -41,3 +41,5 @@ class Hold:
     until: datetime
     text: str
     point: str | None = None
+    session: str | None = None
+    """the session that is not charged; None: what the register counted besides sessions"""

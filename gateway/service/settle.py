@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway.core.canonical import canonical
 from gateway.core.charge import (
@@ -26,6 +26,7 @@ from gateway.core.charge import (
     parse,
     seams,
     settle,
+    undecided,
 )
 from gateway.core.event import Alarm, Severity
 from gateway.core.period import MAX, Period, local_date, month, months
@@ -54,6 +55,7 @@ CLOCK_UNTRUSTED = "clock_untrusted"
 GATEWAY = "gateway"
 HELD: dict[str, Severity] = {
     "outside": "warning",
+    NOT_STARTED: "warning",
     "no_price": "error",
     "conflicting_reading": "error",
     "index_decrease": "error",
@@ -74,6 +76,7 @@ UNTRUSTED_TEXT = (
 )
 
 Registers = dict[tuple[str, str], tuple["Reading", ...]]
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -101,8 +104,8 @@ class SettleStore(MeteredStore, Protocol):
     async def first_reading(self) -> datetime | None:
         """The instant of the oldest reading."""
 
-    async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
-        """Canonical bodies of the charges of a closing that are neither reversed nor a reversal."""
+    async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
+        """What `read` makes of each canonical body of a closing's charges, neither reversed nor a reversal."""
 
     async def revisions(self, facility: str, month: str) -> Mapping[str, int]:
         """line_id -> the highest revision published."""
@@ -247,14 +250,14 @@ class Settler:
         """Settle the month and publish what differs; what is held."""
         facility = one.facility.id
         marks = [mark for mark in await self._store.dirty() if (mark.facility, mark.month) == (facility, one.label)]
-        standing = [parse(json.loads(text)) for text in await self._store.standing_charges(facility, one.label)]
+        standing = await self._store.standing_charges(facility, one.label, lambda text: parse(json.loads(text)))
         revisions = await self._store.revisions(facility, one.label)
         terms = Terms(gateway=self._gateway, facility=facility, period=one.period, closing=one.label)
         settlement = await settled(self._store, book, terms, standing)
-        new = compare(settlement.charges, standing, revisions)
+        new = compare(settlement.charges, standing, revisions, settlement.holds)
         for _, group in groupby(new, key=lambda charge: charge.billing_point):
             await self._store.publish([new_charge(charge) for charge in group], now)
-        held = [hold for hold in settlement.holds if hold.code != NOT_STARTED]
+        held = _told(settlement.holds, undecided(settlement.holds, standing))
         if held:  # looked at again until a person or a reading has cleared it
             await self._store.mark_dirty([DirtyMonth(facility=facility, month=one.label, reason=LATE)])
         await self._store.close_month(facility, one.label, now, [] if held else marks)
@@ -275,6 +278,16 @@ class Settler:
         for (code, source), text in wanted.items():
             alarm = Alarm(code=code, source=source, severity=HELD[code], since=now, text=text)
             await self._store.raise_alarm(alarm)
+
+
+def _told(holds: Iterable[Hold], waiting: Collection[Hold]) -> list[Hold]:
+    """What a person must know of: `waiting` are those on something that stands published."""
+    stays = "what was published for it stays until then"
+    return [
+        replace(hold, text=f"{hold.text}; {stays}") if hold in waiting else hold
+        for hold in holds
+        if hold in waiting or hold.code != NOT_STARTED
+    ]
 
 
 async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Sequence[Charge] = ()) -> Settlement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import func, insert, select, update
 
@@ -12,7 +12,7 @@ from gateway.store import events, schema, streams
 from gateway.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 REMAINDER = "_remainder"
 REVERSAL = "reversal"
+AT_ONCE = 100
+"""bodies in memory"""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +104,12 @@ def _insert(connection: Connection, charge: NewCharge) -> None:
     connection.execute(insert(table).values(values))
 
 
-def standing(connection: Connection, facility: str, month: str) -> list[str]:
-    """The bodies of the facility's charges of this closing that stand, those of sessions too, by their line ids."""
+def standing(connection: Connection, facility: str, month: str, read: Callable[[str], T]) -> list[T]:
+    """What `read` makes of the facility's charges of this closing that stand, those of sessions too, by line id."""
     table = schema.charge
     rows = (table.c.facility == facility, table.c.closing == month, table.c.standing == 1)
     query = select(table.c.body).where(*rows).order_by(table.c.line_id, table.c.revision, table.c.charge_id)
-    return list(connection.scalars(query))
+    return [read(text) for text in connection.scalars(query.execution_options(yield_per=AT_ONCE))]
 
 
 def revisions(connection: Connection, facility: str, month: str) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from gateway.service.messages import Stream
 from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, streams
@@ -13,7 +13,7 @@ from gateway.store.database import database, require_revision, usable
 from gateway.store.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.store.database import Database
 
 READERS = 2
+T = TypeVar("T")
 
 
 class StoreView:
@@ -93,9 +94,12 @@ class StoreView:
         """The ended sessions of a facility of which a part lies in [start, until), by their start."""
         return await self.reader.run(partial(sessions.ended, facility=facility, start=start, until=until))
 
-    async def standing_charges(self, facility: str, month: str) -> Sequence[str]:
-        """Canonical bodies of the charges of a closing ("2026-10") that are neither reversed nor a reversal."""
-        return await self.reader.run(partial(charges.standing, facility=facility, month=month))
+    async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
+        """What `read` makes of each canonical body of a closing's charges ("2026-10"), neither reversed nor a reversal.
+
+        One after the other: a body that shares a register among hundreds of points has 20 kB.
+        """
+        return await self.reader.run(partial(charges.standing, facility=facility, month=month, read=read))
 
     async def revisions(self, facility: str, month: str) -> Mapping[str, int]:
         """line_id -> the highest revision published in a closing."""

@@ -306,6 +306,56 @@ async def test_two_values_for_one_instant_hold_only_what_they_touch(house: House
     assert await house.alarms() == {("conflicting_reading", "heat-01-heat")}
 
 
+async def test_what_was_published_stays_while_a_doubtful_reading_is_not_decided(house: House) -> None:
+    await house.counted(OCTOBER, "10", "100")
+    await house.counted(NOVEMBER, "110", "130")
+    await house.settler.settle_due()
+    await house.counted(NOVEMBER, "104")
+    await house.told({})
+    await house.settler.settle_due()
+    assert await house.sums() == {"ada": Fraction(20), "own": Fraction(6)}
+    (alarm,) = await house.store.open_alarms()
+    assert (alarm.code, alarm.source) == ("conflicting_reading", "heat-01-heat")
+    assert alarm.text.endswith("; what was published for it stays until then")
+    assert await house.store.dirty()
+    await house.store.void_readings("heat-01", "heat", NOVEMBER, "wrong", "test", CLOSED)
+    await house.store.add_reading(reading(NOVEMBER, "104"), "right", "test", CLOSED)
+    await house.settler.settle_due()
+    assert await house.sums() == {"ada": Fraction(94) / 5, "own": Fraction(6)}
+    assert not await house.alarms()
+
+
+async def test_a_month_whose_beginning_was_voided_stays_published_and_is_told(house: House) -> None:
+    await house.counted(OCTOBER, "10", "100")
+    await house.counted(OCTOBER + timedelta(days=10), "60")
+    await house.counted(NOVEMBER, "110", "130")
+    await house.settler.settle_due()
+    await house.store.void_readings("heat-01", "heat", OCTOBER, "wrong", "test", CLOSED)
+    await house.told({})
+    await house.settler.settle_due()
+    assert (await house.sums())["ada"] == Fraction(20)
+    assert await house.alarms() == {("not_started", "heat-01-heat")}
+
+
+async def test_one_point_without_a_price_keeps_what_was_shared_with_it(house: House) -> None:
+    surfaces = [{**point, "surface": "50"} for point in PROPERTY["point"]]
+    shares = [
+        {"id": f"l-{no}", "register": "heat-01-heat", "point": f"flat-{no}", "scope": "unit", "key": "surface"}
+        for no in (1, 2)
+    ]
+    await house.told({"point": surfaces, "link": shares})
+    await house.counted(OCTOBER, "10")
+    await house.counted(NOVEMBER, "110")
+    await house.settler.settle_due()
+    only_first = {**PROPERTY["rate"][0], "points": ["flat-1"]}
+    await house.told({"point": [{**surfaces[0], "surface": "150"}, surfaces[1]], "rate": [only_first]})
+    await house.settler.settle_due()
+    assert await house.sums() == {"ada": Fraction(10), "own": Fraction(10)}
+    await house.told({"rate": PROPERTY["rate"]})
+    await house.settler.settle_due()
+    assert await house.sums() == {"ada": Fraction(15), "own": Fraction(5)}
+
+
 async def test_an_unlinked_register_falls_to_the_owner_with_an_alarm(house: House) -> None:
     link = {**PROPERTY["link"][0], "until": "2026-10-01"}
     await house.told({"link": [link]})

@@ -29,8 +29,8 @@ async def test_a_charge_and_its_event_are_made_together(store_url: str) -> None:
     async with Store(store_url, boot="boot-7") as store:
         assert await store.publish(new, START) == 2
         first, second = await told(store)
-        assert await store.standing_charges("sonnenhof", "2026-10") == [new[0].data, new[1].data]
-        assert await store.standing_charges("sonnenhof", "2026-11") == []
+        assert await store.standing_charges("sonnenhof", "2026-10", str) == [new[0].data, new[1].data]
+        assert await store.standing_charges("sonnenhof", "2026-11", str) == []
     assert (first.kind, first.seq, first.id, first.subject) == ("charge", 1, new[0].charge_id, "charges/flat-1")
     assert (first.time, first.bootid, first.data) == (START, "boot-7", new[0].data)
     assert (second.seq, second.subject) == (2, "charges/_remainder")
@@ -62,7 +62,7 @@ async def test_a_reversed_charge_and_its_reversal_do_not_stand(store_url: str) -
     async with Store(store_url) as store:
         await store.publish([charge(1), charge(2)], START)
         await store.publish([charge(3, replaces=1, revision=2), charge(4, revision=2)], START)
-        assert await store.standing_charges("sonnenhof", "2026-10") == [charge(2).data, charge(4).data]
+        assert await store.standing_charges("sonnenhof", "2026-10", str) == [charge(2).data, charge(4).data]
         found = await store.all_charges(ALL)
         assert await store.revisions("sonnenhof", "2026-10") == {"line-1": 2, "line-2": 1, "line-4": 2}
     assert [(one.seq, one.standing) for one in found] == [(1, False), (2, True), (3, False), (4, True)]

@@ -88,7 +88,7 @@ async def test_charges_are_listed_once_and_stand_as_they_stood(store_url: str) -
         found = await store.all_charges(ChargeFilter())
         assert [(one.charge_id, one.standing) for one in found] == before
         assert {one.stream for one in found} == {(await of(store, "charge")).name}
-        assert await store.standing_charges("sonnenhof", "2026-10") == [charge(2).data]
+        assert await store.standing_charges("sonnenhof", "2026-10", str) == [charge(2).data]
         assert await store.publish([charge(1)], START) == 0
 
 

@@ -87,7 +87,7 @@ async def test_ids_compare_bytewise_whatever_the_order_of_the_database(postgres:
     async with Store(postgres.new()) as store:
         new = [replace(charge(no), line_id=line) for no, line in enumerate(("a-1", "B-1", "_x"))]
         await store.publish(new, START)
-        assert await store.standing_charges("sonnenhof", "2026-10") == [new[1].data, new[2].data, new[0].data]
+        assert await store.standing_charges("sonnenhof", "2026-10", str) == [new[1].data, new[2].data, new[0].data]
 
 
 def test_a_second_process_is_refused_with_the_id_of_the_first_which_kill_9_frees(postgres: Postgres) -> None:

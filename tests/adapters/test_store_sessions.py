@@ -68,7 +68,7 @@ async def test_charges_of_sessions_stand_beside_those_of_the_month(store_url: st
     async with Store(store_url) as store:
         await end(store, 1)
         await store.publish([charge(2)], START)
-        assert await store.standing_charges("sonnenhof", "2026-10") == [charge(1).data, charge(2).data]
+        assert await store.standing_charges("sonnenhof", "2026-10", str) == [charge(1).data, charge(2).data]
         assert len(await store.all_charges(ChargeFilter(closing="2026-10"))) == 2
 
 

@@ -312,7 +312,7 @@ def correction(given: Case) -> Case:
     later["occupancies"] = given.get("new_occupancies", base["occupancies"])
     later["prices"] = given.get("new_prices", base["prices"])
     again = _settle(meteredbook_with(later), later, standing=tuple(published))
-    corrections = compare(again.charges, published)
+    corrections = compare(again.charges, published, holds=again.holds)
     known = {charge_id(one) for one in published}
     assert all(one.replaces in known for one in corrections if one.kind == "reversal")
     zone = base.get("timezone", DEFAULT_ZONE)

@@ -51,7 +51,8 @@ class World:
 
     def charges(self, standing: Sequence[Charge] = ()) -> list[Charge]:
         """What is to be published next."""
-        return compare(self.settle(standing=standing).charges, standing)
+        found = self.settle(standing=standing)
+        return compare(found.charges, standing, holds=found.holds)
 
 
 hours = st.integers(0, HOURS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical, content_id
@@ -202,9 +203,15 @@ def _parse_allocation(data: Mapping[str, Any]) -> Allocation:
         denominator=Fraction(data["denominator"]),
         total=Scaled.parse(data["total"]),
         quantum=Scaled.parse(data["quantum"]),
-        fractions=tuple(Fraction(part) for part in data["fractions"]),
+        fractions=_parse_fractions(tuple(data["fractions"])),
         position=data["position"],
     )
+
+
+@lru_cache(maxsize=64)
+def _parse_fractions(parts: tuple[str, ...]) -> tuple[Fraction, ...]:
+    """One value for all lines of a piece: each carries the fractions of all."""
+    return tuple(Fraction(part) for part in parts)
 
 
 def _parse_segment(data: Mapping[str, Any]) -> Segment:

@@ -1,7 +1,7 @@
 """What to publish next: the difference between what should be charged and what stands published.
 
 Nothing new, a first charge, a further charge of the same revision (an open tail that was filled), or
-reversals of all that stood for the group and a new revision of it.
+reversals of all that stood for the group and a new revision of it. What cannot be decided takes nothing back.
 """
 
 from __future__ import annotations
@@ -15,26 +15,57 @@ from gateway.core.charge.body import charge_id
 from gateway.core.charge.line import REMAINDER, reversal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from gateway.core.charge.line import Charge, Reason
     from gateway.core.period import Period
+    from gateway.core.problem import Hold
+
+Counted = tuple[str, str | None]
+"""what charges are for: a register, and the session that it counted for"""
 
 
 def compare(
-    desired: Iterable[Charge], standing: Iterable[Charge], revisions: Mapping[str, int] | None = None
+    desired: Iterable[Charge],
+    standing: Collection[Charge],
+    revisions: Mapping[str, int] | None = None,
+    holds: Collection[Hold] = (),
 ) -> list[Charge]:
     """The charges to publish, reversals before what replaces them, in a fixed order.
 
     `standing`: published, not reversed. `revisions`: the highest revision ever published of a group (line_id).
+    `holds`: what could not be charged; see `undecided`.
     """
-    wanted, held = _by_group(desired), _by_group(standing)
+    waiting = {_counted(hold) for hold in undecided(holds, standing)}
+    wanted = _by_group(one for one in desired if _counted(one) not in waiting)
+    held = _by_group(one for one in standing if _counted(one) not in waiting)
     found: list[Charge] = []
     for line_id in sorted(wanted.keys() | held.keys(), key=lambda key: _rank((wanted.get(key) or held[key])[0])):
         last = (revisions or {}).get(line_id, max((one.revision for one in held.get(line_id, ())), default=0))
         found += _group(wanted.get(line_id, []), held.get(line_id, []), last)
     return found
+
+
+def undecided(holds: Iterable[Hold], standing: Iterable[Charge]) -> list[Hold]:
+    """The holds on something that stands published: it stays, whole, until it is known what takes its place.
+
+    Otherwise a wrong date or a doubtful reading would take back a month and put nothing there.
+    """
+    published: dict[Counted, list[Period]] = {}
+    for one in standing:
+        published.setdefault(_counted(one), []).append(one.period)
+    return [
+        hold
+        for hold in holds
+        if any(period.start < hold.until and hold.start < period.until for period in published.get(_counted(hold), ()))
+    ]
+
+
+def _counted(one: Charge | Hold) -> Counted:
+    if one.session is None or isinstance(one.session, str):
+        return one.register, one.session
+    return one.register, one.session.id
 
 
 def _group(desired: Sequence[Charge], standing: Sequence[Charge], last: int) -> list[Charge]:

@@ -153,4 +153,5 @@ def _hold(code: str, session: EndedSession, text: str) -> Hold:
         until=session.ended_at,
         text=f"session {session.id}: {text}",
         point=session.point,
+        session=session.id,
     )
