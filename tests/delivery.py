@@ -137,6 +137,10 @@ class Ear:
         async with asyncio.timeout(HANGS), self._changed:
             await self._changed.wait_for(true)
 
+    async def any_event(self) -> None:
+        """Return once there was one."""
+        await self.until(lambda: bool(self.events()))
+
     def close(self) -> None:
         self._client.on_connect = self._client.on_subscribe = None  # paho closes its sockets
         self._client.on_message = self._client.on_publish = None

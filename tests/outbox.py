@@ -87,6 +87,10 @@ class Outbox:
         async with asyncio.timeout(HANGS), self.changed:
             await self.changed.wait_for(true)
 
+    async def finished(self, name: str, seq: int) -> None:
+        """Return once the stream is finished up to this number."""
+        await self.until(lambda: self.done[name] >= seq)
+
     async def _tell(self) -> None:
         async with self.changed:
             self.changed.notify_all()

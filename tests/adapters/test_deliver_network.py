@@ -32,8 +32,12 @@ async def test_a_connection_cut_twenty_times_during_publishes_loses_nothing_and_
     outbox, proxy = Outbox(), Proxy(broker.port)
     outbox.add("charge", 3000)
     async with proxy.running() as port, listening(HOST, broker.port) as ear, delivering(outbox, HOST, port):
+
+        async def far(turn: int) -> None:
+            await ear.until(lambda: len(first_come(ear.seqs())) > turn * 100 and proxy.accepted > turn)
+
         for turn in range(20):
-            await ear.until(lambda turn=turn: len(first_come(ear.seqs())) > turn * 100 and proxy.accepted > turn)  # type: ignore[misc]
+            await far(turn)
             proxy.cut()
         await outbox.until(lambda: outbox.done[CHARGES] == 3000)
         await ear.until(lambda: len(first_come(ear.seqs())) == 3000)

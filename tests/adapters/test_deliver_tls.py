@@ -127,7 +127,7 @@ async def test_name_and_password_come_from_a_file_or_from_systemd(tmp_path: Path
     for count, security in enumerate((path, named), 1):
         outbox.add("charge", 10)
         async with delivering(outbox, HOST, broker.port, security=security):
-            await outbox.until(lambda count=count: outbox.done[CHARGES] == 10 * count)  # type: ignore[misc]
+            await outbox.finished(CHARGES, 10 * count)
     broker.stop()
 
 
