@@ -40,7 +40,14 @@ class Node:
     clock_trusted: bool
     unit: int
     """number of the physical meter: 0 before the first exchange"""
+    exchange: bool = False
+    """one side of an exchange: what a person read off the meter and wrote down"""
     fault: str | None = None
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether an index beside it may be interpolated from it: it was read off the meter, and is believed."""
+        return self.fault is None and (self.exchange or self.origin == "measured")
 
 
 def nodes(
@@ -94,11 +101,12 @@ def _sides(exchange: Exchange, number: int, exponent: int) -> tuple[Node, Node]:
         at=exchange.at,
         raw=exchange.final.at(exponent).digits,
         course=0,
-        origin="measured",
+        origin="manual",
         serial="",
         obis="",
         clock_trusted=True,
         unit=number,
+        exchange=True,
     )
     new = replace(old, raw=exchange.start.at(exponent).digits, serial=exchange.serial, unit=number + 1)
     return old, new

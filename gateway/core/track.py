@@ -116,8 +116,8 @@ class Track:
 
     def _measured_around(self, at: datetime) -> tuple[Node | None, Node | None]:
         low = bisect_left(self.nodes, at, key=instant)
-        left = (node for node in reversed(self.nodes[:low]) if _interpolates(node))
-        right = (node for node in self.nodes[low:] if _interpolates(node))
+        left = (node for node in reversed(self.nodes[:low]) if node.interpolates)
+        right = (node for node in self.nodes[low:] if node.interpolates)
         return next(left, None), next(right, None)
 
     def _join(self, edges: Sequence[Node | _Boundary]) -> Iterable[Segment]:
@@ -208,7 +208,3 @@ def track(register: Register, readings: Iterable[Reading], tolerance: timedelta 
     course, kept = nodes(register, list(zip(trusted, values, strict=True)), exponent)
     anchors = tuple(sorted((*course, *kept), key=instant))
     return Track(register=register, exponent=exponent, nodes=course, anchors=anchors, tolerance=tolerance)
-
-
-def _interpolates(node: Node) -> bool:
-    return node.origin == "measured" and node.fault is None

@@ -95,6 +95,15 @@ def test_another_serial_number_is_held_until_the_exchange_is_recorded() -> None:
     assert not held(course)
     assert [part.serial for part in course.segments(Period(day(0), day(3)))] == ["1", "2"]
     assert counted(course, 0, 3) == "11.0"
+    old, new = course.segments(Period(day(0), day(3)))
+    assert (old.until.quality, new.start.quality) == ("manual", "manual")  # a person wrote them down
+
+
+def test_interpolation_runs_to_what_was_read_off_the_old_meter_and_from_the_new_one_on() -> None:
+    exchange = Exchange(at=day(2), final=Scaled.parse("30"), start=Scaled.parse("1"), serial="2")
+    readings = [heard(0, "10"), heard(4, "9", serial="2")]
+    course = track(replace(REGISTER, exchanges=(exchange,)), readings)
+    assert [counted(course, 0, 1), counted(course, 1, 3), counted(course, 3, 4)] == ["10.0", "14.0", "4.0"]
 
 
 def test_a_boundary_between_close_readings_is_bracketed_else_interpolated() -> None:
