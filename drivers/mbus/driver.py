@@ -216,7 +216,7 @@ class MBusDriver:
             if line.device is None and baud != line.baud:
                 raise ScanRefusedError(_FIXED_BAUD.format(line.host))
             _speed(line, baud)
-        return scan(partial(_speed, line), order.speeds or (line.baud,), order)
+        return scan(partial(_speed, line, drops_damaged=False), order.speeds or (line.baud,), order)
 
     async def inspect(self, bus: BaseModel, meter: BaseModel | str) -> Seen:
         """All that one meter says, and its alarm."""
@@ -272,12 +272,12 @@ class MBusDriver:
         return found
 
 
-def _speed(line: BusSettings, baud: int) -> Speed:
+def _speed(line: BusSettings, baud: int, *, drops_damaged: bool = True) -> Speed:
     try:
         at = BusSettings.model_validate({**line.model_dump(), "baud": baud})
     except ValidationError as error:
         raise ScanRefusedError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    return Speed(baud=baud, timing=at.timing, connect=at.connect(drops_damaged=False))
+    return Speed(baud=baud, timing=at.timing, connect=at.connect(drops_damaged=drops_damaged))
 
 
 def _target(meter: BaseModel | str) -> Target:

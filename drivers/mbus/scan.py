@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from drivers.mbus import search
 from drivers.mbus.finder import look
-from drivers.mbus.frame import parse_frame
+from drivers.mbus.frame import FrameError, parse_frame
 from drivers.mbus.master import Master, told
 from drivers.mbus.media import MEDIA
 from drivers.mbus.model import MODELS
 from drivers.mbus.search import Search, Way
-from drivers.mbus.secondary import SELECTED, Identity, identity
-from gateway.ports.field import Device, ScanProgress, ScanRefusedError, ScanTrouble
+from drivers.mbus.secondary import SELECTED, Identity, identity, parse
+from drivers.mbus.telegram import decode
+from gateway.ports.field import (
+    Device,
+    NoAnswerError,
+    ScanProgress,
+    ScanRefusedError,
+    ScanTrouble,
+    WrongAnswerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -106,7 +114,7 @@ async def _one_speed(
         if heard.who == "one":
             found = _device(step, heard.octets, speed.baud)
             if going.one(step, str(found.facts["secondary"] or step.place)):
-                yield found
+                yield replace(found, raw=await _whole(master, going, step, heard.octets))
         elif heard.who == "nobody":
             going.silence(step)
         elif not going.several(step, surely=heard.surely):
@@ -118,6 +126,19 @@ async def _one_speed(
             woken=going.selections,
             rest=rest,
         )
+
+
+async def _whole(master: Master, going: Search, step: Step, first: bytes) -> bytes:
+    """All telegrams of an answer of several; the first alone where the others do not come or cannot be read."""
+    who = identity(parse_frame(first).user_data)
+    asked = step.asked if isinstance(step.asked, int) or who is None else parse(str(who))
+    try:
+        if not decode(first).more_records_follow:
+            return first
+        going.selections += not isinstance(asked, int)
+        return b"".join(one.octets for one in await master.read(asked))
+    except (FrameError, NoAnswerError, WrongAnswerError):
+        return first
 
 
 def _trouble(step: Step) -> str:

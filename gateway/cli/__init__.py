@@ -114,6 +114,12 @@ def _import() -> click.Command:
     return import_file
 
 
+def _mbus() -> click.Command:
+    from gateway.cli.orders import mbus
+
+    return mbus
+
+
 def _migrate() -> click.Command:
     from gateway.cli.store import migrate
 
@@ -127,7 +133,7 @@ def _move() -> click.Command:
 
 
 def _read() -> click.Command:
-    from gateway.cli.wiring import read
+    from gateway.cli.read import read
 
     return read
 
@@ -201,6 +207,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "explain": _explain,
     "export": _export,
     "import": _import,
+    "mbus": _mbus,
     "migrate": _migrate,
     "move": _move,
     "read": _read,

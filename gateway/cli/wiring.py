@@ -1,8 +1,7 @@
-"""Commands about the wiring: decode a frame, read a meter."""
+"""Settings as every command loads them, and the command `decode`."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from functools import partial
@@ -13,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway import drivers, settings
-from gateway.cli.exits import REFUSED, Failure, Refused, Unreachable
-from gateway.clock import SystemClock
+from gateway.cli.exits import REFUSED, Refused
 from gateway.core.problem import cut
-from gateway.ports.field import FieldError, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.cli import Options
-    from gateway.ports.field import Answer
-    from gateway.settings import BusSettings, Settings
+    from gateway.settings import Settings
 
 STDIN = "-"
 
@@ -53,7 +49,7 @@ def decode(options: Options, protocol: str, frame: str, key: Path | None) -> Non
     for text in frames:
         found = _decoded(decode_bytes, text)
         all_good = all_good and found["ok"]
-        click.echo(json.dumps(found, ensure_ascii=False) if options.json else _frame_text(found))
+        click.echo(json.dumps(found, ensure_ascii=False) if options.json else frame_text(found))
     if not all_good:
         raise click.exceptions.Exit(REFUSED)
 
@@ -78,7 +74,7 @@ def _decoded(decode_bytes: Any, text: str) -> dict[str, Any]:  # noqa: ANN401 - 
     return found
 
 
-def _frame_text(found: dict[str, Any]) -> str:
+def frame_text(found: dict[str, Any]) -> str:
     """A decoded frame for a person: the header, then one record a line."""
     if not found["ok"]:
         return f"refused: {found['error']}"
@@ -90,51 +86,3 @@ def _record_text(record: dict[str, Any]) -> str:
     where = [f"{name} {record[name]}" for name in ("storage", "tariff", "subunit") if record.get(name)]
     aside = ", ".join([record["function"], *where])
     return f"  {record['quantity']}: {record['value']} {record['unit']}".rstrip() + f"  ({aside})"
-
-
-@click.command
-@click.argument("meter")
-@click.option("--raw", is_flag=True, help="Also print the telegrams as they came, in hex.")
-@click.pass_obj
-def read(options: Options, meter: str, *, raw: bool) -> None:
-    """Read one meter of the settings now and print its registers."""
-    bus = _bus_of(load_settings(options), meter)
-    try:
-        answer = asyncio.run(_answer(bus, meter))
-    except WrongAnswerError as error:
-        raise Failure(str(error)) from error
-    except FieldError as error:
-        raise Unreachable(str(error)) from error
-    click.echo(json.dumps(_answer_json(answer, raw=raw)) if options.json else _answer_text(answer, raw=raw))
-
-
-def _bus_of(wiring: Settings, meter: str) -> BusSettings:
-    for bus in wiring.buses:
-        if meter in bus.meters:
-            return bus
-    known = ", ".join(each for bus in wiring.buses for each in bus.meters)
-    message = f"no meter {meter!r} in the settings; there are: {known or 'none'}"
-    raise Refused(message)
-
-
-async def _answer(wiring: BusSettings, meter: str) -> Answer:
-    bus = wiring.driver.open(wiring.line, {meter: wiring.meters[meter]}, SystemClock())
-    try:
-        return await bus.read(meter)
-    finally:
-        await bus.close()
-
-
-def _answer_json(answer: Answer, *, raw: bool) -> dict[str, Any]:
-    registers = [
-        {"register": each.register, "obis": each.obis, "index": str(each.index), "unit": each.unit}
-        for each in answer.values
-    ]
-    found = {"meter": answer.meter, "serial": answer.serial, "status": answer.status, "registers": registers}
-    return {**found, "raw": answer.raw.hex()} if raw else found
-
-
-def _answer_text(answer: Answer, *, raw: bool) -> str:
-    lines = [f"{answer.meter}: serial {answer.serial or 'not told'}, status {answer.status}"]
-    lines += [f"  {each.register}: {each.index} {each.unit}  ({each.obis})" for each in answer.values]
-    return "\n".join([*lines, *([f"  raw: {answer.raw.hex()}"] if raw else [])])

@@ -168,7 +168,7 @@ class Device:
     speed: int | None
     """baud rate at which it answered; None where the line has none"""
     raw: bytes
-    """the telegram that told it"""
+    """its answer: the checked telegrams as they came, one after the other"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,165 @@
+"""The command `read`: one meter, now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.exits import Failure, Refused, Unreachable
+from gateway.cli.wiring import frame_text, load_settings
+from gateway.clock import SystemClock
+from gateway.core.problem import cut
+from gateway.ports.field import FieldError, Inspector, OrderRefusedError, Rereader, WrongAnswerError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from gateway.cli import Options
+    from gateway.ports.field import Answer, Seen
+    from gateway.settings import BusSettings, Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a meter has said and what that means."""
+
+    answer: Answer | None = None
+    """None where no model reads it"""
+    problem: FieldError | None = None
+    """why not"""
+    seen: Seen | None = None
+    """all of it; None where the driver does not show it"""
+
+
+@click.command
+@click.argument("meter")
+@click.option("--bus", "line", help="METER is an address on this line of the settings, not a meter of theirs.")
+@click.option("--raw", is_flag=True, help="Also print every record, and the telegrams as they came, in hex.")
+@click.option(
+    "--model", "file", type=click.Path(path_type=Path), help="Write a model file to complete; it is not there yet."
+)
+@click.pass_obj
+def read(options: Options, meter: str, *, line: str | None, raw: bool, file: Path | None) -> None:
+    """Read one meter now and print its registers."""
+    settings = load_settings(options)
+    bus = _bus_of(settings, meter) if line is None else _bus_named(settings, line)
+    if (line is not None or file is not None) and not isinstance(bus.driver, Inspector):
+        message = f"the driver {bus.driver.name} reads meters of the settings only, and writes no model files"
+        raise Refused(message)
+    reading = _read(bus, meter, meter if line is not None else bus.meters[meter])
+    if reading.problem is not None and not raw and file is None:
+        raise _failure(reading.problem)
+    shown = raw or line is not None
+    click.echo(json.dumps(_object(meter, reading, raw=shown)) if options.json else _text(meter, reading, raw=shown))
+    if file is not None:
+        _write_model(bus, meter, reading, file)
+    if reading.problem is not None:
+        raise _failure(reading.problem)
+
+
+def _read(bus: BusSettings, meter: str, wired: BaseModel | str) -> Reading:
+    try:
+        return asyncio.run(_conversation(bus, meter, wired))
+    except OrderRefusedError as error:
+        raise Refused(str(error)) from error
+    except FieldError as error:
+        raise _failure(error) from error
+
+
+async def _conversation(bus: BusSettings, meter: str, wired: BaseModel | str) -> Reading:
+    seen = await bus.driver.inspect(bus.line, wired) if isinstance(bus.driver, Inspector) else None
+    if isinstance(wired, str):
+        return Reading(seen=seen)
+    opened = bus.driver.open(bus.line, {meter: wired}, SystemClock())
+    try:
+        if seen is None or not isinstance(opened, Rereader):
+            return Reading(answer=await opened.read(meter), seen=seen)
+        return Reading(answer=opened.reread(meter, seen.raw), seen=seen)
+    except WrongAnswerError as problem:
+        return Reading(problem=problem, seen=seen)
+    finally:
+        await opened.close()
+
+
+def _failure(error: FieldError) -> Failure:
+    return Failure(str(error)) if isinstance(error, WrongAnswerError) else Unreachable(str(error))
+
+
+def _bus_of(settings: Settings, meter: str) -> BusSettings:
+    for bus in settings.buses:
+        if meter in bus.meters:
+            return bus
+    known = ", ".join(each for bus in settings.buses for each in bus.meters)
+    message = f"no meter {cut(meter)!r} in the settings; there are: {known or 'none'}"
+    raise Refused(message)
+
+
+def _bus_named(settings: Settings, line: str) -> BusSettings:
+    for bus in settings.buses:
+        if bus.id == line:
+            return bus
+    message = (
+        f"no line {cut(line)!r} in the settings; there are: {', '.join(bus.id for bus in settings.buses) or 'none'}"
+    )
+    raise Refused(message)
+
+
+def _object(meter: str, reading: Reading, *, raw: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"meter": meter}
+    answer, seen = reading.answer, reading.seen
+    if answer is not None:
+        found |= {"serial": answer.serial, "status": answer.status}
+        found["registers"] = [
+            {"register": each.register, "obis": each.obis, "index": str(each.index), "unit": each.unit}
+            for each in answer.values
+        ]
+    if seen is not None:
+        found["alarm"] = seen.alarm
+    if raw and seen is not None:
+        found |= {"raw": seen.raw.hex(), "frames": seen.frames}
+    elif raw and answer is not None:
+        found["raw"] = answer.raw.hex()
+    return found
+
+
+def _text(meter: str, reading: Reading, *, raw: bool) -> str:
+    lines, answer, seen = [meter], reading.answer, reading.seen
+    if answer is not None:
+        lines = [f"{meter}: serial {answer.serial or 'not told'}, status {answer.status}"]
+        lines += [f"  {each.register}: {each.index} {each.unit}  ({each.obis})" for each in answer.values]
+    if seen is not None and seen.alarm is not None:
+        lines.append(f"  {seen.alarm}")
+    if raw and seen is not None:
+        lines += [*map(frame_text, seen.frames), f"raw: {seen.raw.hex()}"]
+    elif raw and answer is not None:
+        lines.append(f"  raw: {answer.raw.hex()}")
+    return "\n".join(lines)
+
+
+def _write_model(bus: BusSettings, meter: str, reading: Reading, file: Path) -> None:
+    if reading.seen is None or not isinstance(bus.driver, Inspector):  # only for the type checker: refused before
+        raise TypeError(bus)
+    source = f"{meter} on the line {bus.id}, {SystemClock().now():%Y-%m-%d}"
+    try:
+        write_new(file, bus.driver.model_file(reading.seen.raw, source))
+    except OrderRefusedError as error:
+        raise Refused(str(error)) from error
+    click.echo(f"{file} is written: what is left to do stands in its first lines", err=True)
+
+
+def write_new(file: Path, text: str) -> None:
+    """A file that is not there yet; Refused otherwise, and where it cannot be written."""
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError as error:
+        message = f"{file} is there already and is left as it is; name another file"
+        raise Refused(message) from error
+    except OSError as error:
+        message = f"{file} cannot be written ({error.strerror}); name a file in a folder of yours"
+        raise Refused(message) from error
