@@ -226,7 +226,18 @@ class _Commands(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        return COMMANDS[cmd_name]() if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        command = COMMANDS[cmd_name]()
+        _interruptible()
+        return command
+
+
+def _interruptible() -> None:
+    """Ctrl-C is an exception from here on, as there may be something to undo: gateway.entry has it end the process."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler) and handler is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @click.command(cls=_Commands)
