@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from drivers.mbus.frame import ACK, LONGEST, FrameError
 from drivers.mbus.link import Receiver, req_ud1, req_ud2, select, snd_nke, snd_ud, split
-from drivers.mbus.secondary import SELECTED, Pattern
+from drivers.mbus.secondary import SELECTED, Pattern, identity
 from drivers.mbus.security import EncryptedError
 from drivers.mbus.telegram import APPLICATION_BUSY, Telegram, decode, header_of
 from gateway.ports.field import NoAnswerError, UnreadableAnswerError, WrongAnswerError
@@ -51,6 +51,8 @@ class Master:
         self._timing = timing
         self._next_fcb: dict[tuple[int, _Direction], bool] = {}
         """only of meters whose last answer was good and complete: all others get SND_NKE first"""
+        self._met: dict[int, str] = {}
+        """who answered last at a primary address"""
         self._selected = False
         """a meter may still be: it is deselected by the next selection, or before another meter is spoken to"""
         self._silent = True
@@ -66,6 +68,8 @@ class Master:
         NoAnswerError, WrongAnswerError (UnreadableAnswerError: another key is needed), or LineDownError of the line.
         """
         taken = await self._telegrams(asked, key, fcb=await self._fcb(asked, "req_ud"))
+        if isinstance(asked, int):
+            self._meet(asked, taken[0])
         if len(taken) > 1:  # SND_NKE leads back to the first telegram
             await self._forget(asked)
         return taken
@@ -155,6 +159,20 @@ class Master:
         await self.exchange(asked, snd_nke(asked), "ack")
         self._next_fcb.update({(asked, each): True for each in _DIRECTIONS if each != direction})
         return True
+
+    def _meet(self, address: int, taken: Taken) -> None:
+        """Forget the frame count bits of a meter that has moved: it has heard others elsewhere.
+
+        With one that it knows it would say once more what it said then, and an old reading would be taken for new.
+        """
+        found = identity(taken.octets[6:-2])
+        if found is None:
+            return
+        who = str(found)
+        moved = {at for at, known in self._met.items() if (at == address) != (known == who)}
+        self._met = {at: known for at, known in self._met.items() if at not in moved} | {address: who}
+        for at in moved | {address} if moved else ():
+            self._next_fcb.pop((at, "req_ud"), None)
 
     def _keep(self, asked: Asked, direction: _Direction, *, fcb: bool) -> None:
         if isinstance(asked, int):
