@@ -7,6 +7,8 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.files import read_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,7 @@ def load(config: Path, environment: Mapping[str, str] = os.environ) -> bytes:
     """The secret; PepperError where there is none that can be used."""
     path = place(config, environment)
     try:
-        found = path.read_bytes()
+        found = read_bytes(path)
     except OSError as error:
         message = f"{path}: the secret for badges cannot be read ({error.strerror}): run `submeter migrate`"
         raise PepperError(message) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.files import read_text
 from gateway.schema_errors import dotted, sentence
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def load(path: Path, schema: type[Schema]) -> Loaded[Schema] | Problems:
 def read(path: Path) -> Document | Problems:
     """Read the file as TOML, without a schema."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows begins files with a byte order mark
+        text = read_text(path, "utf-8-sig")  # Windows begins files with a byte order mark
     except UnicodeDecodeError:
         return (_whole(str(path), "is not UTF-8 text; save it as UTF-8"),)
     except OSError as error:

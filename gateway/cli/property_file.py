@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from gateway.files import read_bytes
 from gateway.service.property_schema import TABLES, Entity
 from gateway.tomlfile import TOO_DEEP, Document, FileProblem, Lines, in_order, read, schema_problems
 
@@ -79,7 +80,7 @@ def read_file(path: Path) -> Document | Problems:
 def _read_json(path: Path) -> Document | Problems:
     lines = Lines(file=str(path), known={})
     try:
-        table = json.loads(path.read_bytes())
+        table = json.loads(read_bytes(path))
     except OSError as error:
         return (lines.problem((), f"cannot be read ({error.strerror}); name a file that is there"),)
     except RecursionError:

@@ -14,6 +14,7 @@ import click
 from gateway import drivers, settings
 from gateway.cli.exits import REFUSED, Refused
 from gateway.core.problem import cut
+from gateway.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ def decode(options: Options, protocol: str, frame: str, key: Path | None) -> Non
 
 def _key(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file, "utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         message = f"--key {file} cannot be read ({reason}); name a file with the key in hex digits"

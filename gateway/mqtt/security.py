@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.files import read_text, require_finite
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -132,7 +134,7 @@ class Security:
             return None
         path = self._path("password_file", self.password_file)
         try:
-            text = path.read_text(encoding="utf-8").rstrip("\r\n")
+            text = read_text(path, "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             text = ""
         if not text:
@@ -153,6 +155,7 @@ class Security:
         else:
             path = Path(name)
         try:
+            require_finite(path)
             path.open("rb").close()
         except OSError as error:
             message = f"{key} {path} cannot be read ({error.strerror}); put it there, readable for the gateway's user"

@@ -1,0 +1,38 @@
+"""Files that a person names are read whole: never a device or a pipe that has no end, nor more than fits the box."""
+
+from __future__ import annotations
+
+import errno
+import os
+from io import BytesIO, TextIOWrapper
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST = 16_000_000
+"""bytes: a building of a thousand points is a twentieth of it"""
+
+
+def read_bytes(path: Path) -> bytes:
+    """What the file holds. OSError, also for what is no regular file and for more than `LARGEST` bytes."""
+    require_finite(path)
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        return opened.read(LARGEST)
+
+
+def read_text(path: Path, encoding: str) -> str:
+    """The same as text, its lines ended by a line feed; UnicodeDecodeError where it is none of this encoding."""
+    return TextIOWrapper(BytesIO(read_bytes(path)), encoding=encoding).read()
+
+
+def require_finite(path: Path) -> None:
+    """OSError for what is no regular file, is too large, or cannot be seen."""
+    seen = path.stat()
+    if S_ISDIR(seen.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not S_ISREG(seen.st_mode):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, no file", str(path))
+    if seen.st_size > LARGEST:
+        raise OSError(errno.EFBIG, f"it is larger than {LARGEST // 1_000_000} MB", str(path))
