@@ -44,6 +44,7 @@ SHARES: dict[Fault, float] = {
 WAYS: dict[str, Callable[[int, str], tuple[int | Pattern, str | None]]] = {
     "primary": lambda at, number: (at, number),
     "secondary": lambda _, number: (Pattern(number=number), None),
+    "address alone": lambda at, _: (at, None),
     "fabrication": lambda _, number: (Pattern(fabrication=number), None),
 }
 
@@ -155,8 +156,13 @@ def test_a_reading_is_the_present_one_of_the_meter_that_was_asked(seed: int, way
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("moves", "intruder"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("way", "moves", "intruder"),
+    [
+        *((way, False, True) for way in WAYS),
+        *((way, True, intruder) for way in WAYS if way != "address alone" for intruder in (False, True)),
+    ],
+)
 def test_where_addresses_change_or_a_second_master_asks_no_reading_is_of_another_meter(
     seed: int,
     way: str,
