@@ -103,6 +103,8 @@ class MqttClient:
         self._pause = FIRST_RETRY
         self._timer: asyncio.TimerHandle | None = None
         self._client = self._new()
+        self._leaving: list[asyncio.Future[MQTTErrorCode]] = []
+        """the ends of the clients that were replaced"""
 
     @asynccontextmanager
     async def open(self, receive: Callable[[Received], None], streams: Sequence[str]) -> AsyncIterator[None]:
@@ -253,6 +255,9 @@ class MqttClient:
     def _switch(self, protocol: MQTTProtocolVersion, pause: float) -> None:
         self._protocol = protocol
         _release(self._client)
+        # Its thread may just be marking the connection as lost, for which it would connect once more: it is ended.
+        gone = self._loop.run_in_executor(None, self._client.loop_stop)
+        self._leaving = [*(one for one in self._leaving if not one.done()), gone]
         self._client = self._new()
         for _ in self._flying:  # what the old client kept goes with it
             self._room.release()
@@ -346,7 +351,7 @@ class MqttClient:
         self._receive = _nobody
         self._listeners.clear()  # who listens may refer to us: a circle would leave the sockets to the collector
         _release(self._client)
-        await asyncio.to_thread(self._client.loop_stop)
+        await asyncio.gather(asyncio.to_thread(self._client.loop_stop), *self._leaving)
 
 
 def _nobody(_: Received) -> None:

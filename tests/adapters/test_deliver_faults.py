@@ -6,11 +6,13 @@ import logging
 import signal
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from paho.mqtt.client import Client
 
 from gateway.mqtt import client as mqtt
 from gateway.service.lane import AHEAD
@@ -301,11 +303,23 @@ async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
             sink.write(data)
 
 
+def lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paho's thread is held up after it told the end of a connection and before it notes that itself."""
+    told = Client._do_on_disconnect  # noqa: SLF001 - the only place where the two come apart
+
+    def held_up(client: Client, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - paho's own
+        told(client, *args, **kwargs)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Client, "_do_on_disconnect", held_up)
+
+
 @pytest.mark.parametrize("answer", [REFUSED_IN_5, REFUSED_IN_3, b"", None, b"\xff" * 40, b"\x20\x02\x00\x05"])
 async def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_311_until_the_gateway_is_started_again(
     broker: Broker, answer: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mqtt, "ANSWER", 0.5)
+    lingering(monkeypatch)
     outbox = Outbox()
     outbox.add("charge", 30)
     old = Only311(broker, answer)
