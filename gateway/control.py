@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from gateway.lines import TOLD
 from gateway.schema_errors import dotted, sentence
-from gateway.service.command_schema import COMMAND, HEARD, VERBS, Answer, Enrol, Progress, refusal
+from gateway.service.command_schema import COMMAND, HEARD, VERBS, Answer, Enrol, Lines, Progress, refusal
 from gateway.service.property_fields import Strict
 from gateway.service.storing import StoreUnavailableError
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from gateway.ports.health import LineHealth
     from gateway.service.command_schema import Add, Command
 
     Tapped = Callable[[Enrol, Callable[[str], None]], Awaitable[Add | Answer]]
@@ -79,11 +81,14 @@ class ControlServer:
         tapped: Tapped,
         busy: Callable[[], AbstractContextManager[None]],
         beat: Callable[[], None],
+        lines: Callable[[], dict[str, LineHealth]] = dict,
     ) -> None:
         """`busy` surrounds each command, `beat` is called at every sign of life.
 
-        `tapped` makes a badge's entry of what is held to a reader meanwhile, and says what the person is to do.
+        `tapped` makes a badge's entry of what is held to a reader meanwhile, and says what the person is to do;
+        `lines` tells how the lines are doing.
         """
+        self._lines = lines
         self._tapped = tapped
         self._path = path
         self._execute = execute
@@ -141,9 +146,14 @@ class ControlServer:
                 heard = await self._enrolled(heard, by, reader, writer)
             async with self._room:
                 self._silent.discard(asyncio.current_task())
-                answer = heard if isinstance(heard, Answer) else await self._carried_out(heard, by)
-                writer.write(answer.model_dump_json().encode() + b"\n")
+                writer.write(await self._answer(heard, by) + b"\n")
                 await writer.drain()
+
+    async def _answer(self, heard: Command | Lines | Answer, by: str) -> bytes:
+        if isinstance(heard, Lines):
+            return TOLD.dump_json(self._lines())
+        answer = heard if isinstance(heard, Answer) else await self._carried_out(heard, by)
+        return answer.model_dump_json().encode()
 
     async def _enrolled(self, command: Enrol, by: str, reader: StreamReader, writer: StreamWriter) -> Command | Answer:
         """What follows from the taps; ConnectionError where who asked has gone meanwhile: nobody waits for them."""
@@ -179,7 +189,7 @@ class ControlServer:
             return refusal(f"the daemon could not carry it out ({error}); its log says more")
 
 
-async def _heard(reader: StreamReader) -> Command | Enrol | Answer:
+async def _heard(reader: StreamReader) -> Command | Enrol | Lines | Answer:
     """The command that comes, or why there is none."""
     try:
         async with asyncio.timeout(HEARING):
@@ -242,20 +252,41 @@ def ask(path: Path, command: Command | Enrol, say: Callable[[str], None] = lambd
     `say` is called with what the person is to do meanwhile.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWERING)
-        try:
-            connection.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
+        if not _connected(connection, path):
             return None
-        except PermissionError as error:
-            raise NoRightError(_who_may(path)) from error
-        except BlockingIOError as error:
-            message = f"{path}: the daemon has too many callers at once; try again"
-            raise NoWayError(message) from error
-        except OSError as error:
-            message = f"{path}: the daemon cannot be reached ({error}): choose a shorter path for the store"
-            raise NoWayError(message) from error
         return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n", say)
+
+
+def lines(path: Path) -> dict[str, LineHealth] | None:
+    """What the daemon has counted on its lines; None where no daemon listens. ControlError where it cannot be asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        if not _connected(connection, path):
+            return None
+        try:
+            connection.sendall(Lines().model_dump_json().encode() + b"\n")
+            with connection.makefile("rb") as answer:
+                return TOLD.validate_json(answer.readline(LIMIT))
+        except (OSError, ValidationError) as error:
+            message = "the daemon does not tell how its lines are doing: is it of this release? restart it"
+            raise ControlError(message) from error
+
+
+def _connected(connection: socket.socket, path: Path) -> bool:
+    """Whether a daemon listens; ControlError where it cannot be asked."""
+    connection.settimeout(ANSWERING)
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except PermissionError as error:
+        raise NoRightError(_who_may(path)) from error
+    except BlockingIOError as error:
+        message = f"{path}: the daemon has too many callers at once; try again"
+        raise NoWayError(message) from error
+    except OSError as error:
+        message = f"{path}: the daemon cannot be reached ({error}): choose a shorter path for the store"
+        raise NoWayError(message) from error
+    return True
 
 
 def _who_may(path: Path) -> str:

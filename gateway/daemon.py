@@ -15,6 +15,7 @@ from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
 from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
+from gateway.lines import observed
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
@@ -70,10 +71,11 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         pollers: list[Poller] = []
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         readers: dict[str, AccessPoint] = {}
+        lines: dict[str, MeterBus] = {}
         delivered: Mapping[str, int] = {}
         workers = [
             _clocked("settle", settler.run, clock),
-            _control(settings, clock, store, concerned, readers, opened),
+            _control(settings, clock, store, concerned, readers, lines, opened),
         ]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
@@ -85,7 +87,6 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
             workers.append(Worker(name="deliver", run=_once_started(deliver.run, clock)))
             workers.append(Worker(name="state", run=state.run))
             workers.append(_accruals(settings, state, clock, store, bells[1]))
-        lines: dict[str, MeterBus] = {}
         for bus in settings.buses:
             lines[bus.id] = bus.driver.open(bus.line, bus.meters, clock)
             opened.push_async_callback(lines[bus.id].close)
@@ -171,6 +172,7 @@ def _control(
     store: Store,
     concerned: Sequence[Callable[[], None]],
     readers: Mapping[str, AccessPoint],
+    lines: Mapping[str, MeterBus],
     opened: AsyncExitStack,
 ) -> Worker:
     """Commands of the command line; after each change everybody in `concerned` looks again."""
@@ -182,7 +184,9 @@ def _control(
     commander = Commander(store=store, clock=clock, seal=_seal(settings.file), changed=changed)
     path = socket_path(settings.store, settings.file)
     tapped = Enrolment(commander.check, readers).tapped
-    server = ControlServer(path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat)
+    server = ControlServer(
+        path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat, lines=lambda: observed(lines)
+    )
     try:
         server.open()
     except OSError as error:

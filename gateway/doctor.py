@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway import control, lines
 from gateway.clock import SystemClock
 from gateway.control import socket_path
 from gateway.mqtt.probe import ProbeError, probe
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from datetime import datetime
 
+    from gateway.ports.field import MeterBus
+    from gateway.ports.health import LineHealth
     from gateway.settings import BusSettings, MqttSettings, Settings
 
 UNIT = "submeter.service"
@@ -46,12 +49,14 @@ class Finding:
     """How one thing is."""
 
     check: str
-    """store, daemon, disk, clock, watchdog, bus, broker"""
+    """store, daemon, disk, clock, watchdog, bus, line, broker"""
     subject: str
     """id of the line, name of the broker; "" where there is only one"""
     well: bool
     text: str
     """how it is; or what is wrong, and what to do"""
+    line: LineHealth | None = None
+    """of a line: what its driver has counted"""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -70,8 +75,14 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield _daemon(settings, running=running)
     for finding in (*_disk(settings), _clock(clock), await _watchdog()):
         yield finding
+    healths = await asyncio.to_thread(_counted, settings) if running else {}
     for bus in settings.buses:
-        yield _heard(bus, heard, clock.now()) if running else await _opened(bus, clock)
+        if running:
+            yield _heard(bus, heard, clock.now())
+        else:
+            yield await _opened(bus, clock, healths)
+        if bus.id in healths:
+            yield _conversations(bus, healths[bus.id])
     if settings.mqtt is not None:
         yield await asyncio.to_thread(_broker, settings.mqtt)
 
@@ -170,21 +181,52 @@ def _patience(bus: BusSettings) -> dict[str, timedelta]:
     return {meter: 2 * Battery(bus.poll, reads).every + LATE for meter, reads in budgets.items()}
 
 
-async def _opened(bus: BusSettings, clock: SystemClock) -> Finding:
-    """One meter is read: that shows whether the line can be opened, and costs the batteries of one meter only."""
-    line = bus.driver.open(bus.line, bus.meters, clock)
-    meter = next(iter(bus.meters))
+def _counted(settings: Settings) -> dict[str, LineHealth]:
     try:
-        await line.read(meter)
-    except LineDownError as error:
-        text = str(error)
-    except FieldError as error:
-        text = f"can be opened, but {meter} is not understood: {error}"
-    else:
-        return Finding(check="bus", subject=bus.id, well=True, text=f"can be opened, {meter} answers")
+        return control.lines(socket_path(settings.store, settings.file)) or {}
+    except control.ControlError:  # not for this user, or not any more: the other findings stand
+        return {}
+
+
+def _conversations(bus: BusSettings, health: LineHealth) -> Finding:
+    """What is to be done on the line, else how long a round takes."""
+    found, known = list(lines.troubles(health)), lines.rounds(health)
+    took = "" if known is None else f"a round takes {known[1] / 1000:.1f} s, the wire needs {known[0] / 1000:.1f} s"
+    echo = "the converter gives back what is sent, which does no harm" if health.echo else ""
+    text = "; ".join(filter(None, (*found, took, echo))) or "no meter has been read yet"
+    return Finding(check="line", subject=bus.id, well=not found, text=text, line=health)
+
+
+async def _opened(bus: BusSettings, clock: SystemClock, healths: dict[str, LineHealth]) -> Finding:
+    """Meters are read, of those with a battery only the first: that costs the batteries of a line least."""
+    line = bus.driver.open(bus.line, bus.meters, clock)
+    try:
+        failed = {meter: error for meter in _spared(bus) if (error := await _failure(line, meter)) is not None}
     finally:
         await line.close()
+    if not any(isinstance(error, LineDownError) for error in failed.values()):
+        healths.update(lines.observed({bus.id: line}))
+    if not failed:
+        named = ", ".join(_spared(bus)[:NAMED]) + (" and others answer" if len(_spared(bus)) > NAMED else " answers")
+        return Finding(check="bus", subject=bus.id, well=True, text=f"can be opened, {named}")
+    meter, error = next(iter(failed.items()))
+    down = isinstance(error, LineDownError)
+    text = str(error) if down else f"can be opened, but {meter} is not understood: {error}"
     return Finding(check="bus", subject=bus.id, well=False, text=text)
+
+
+def _spared(bus: BusSettings) -> list[str]:
+    """Whom the doctor reads: all that need spare no battery, else one."""
+    mains = [meter for meter, wiring in bus.meters.items() if bus.driver.reads_per_day(wiring) is None]
+    return mains or list(bus.meters)[:1]
+
+
+async def _failure(line: MeterBus, meter: str) -> FieldError | None:
+    try:
+        await line.read(meter)
+    except FieldError as error:
+        return error
+    return None
 
 
 def _broker(mqtt: MqttSettings) -> Finding:

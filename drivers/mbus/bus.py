@@ -10,7 +10,9 @@ from drivers.mbus.keys import read_key
 from drivers.mbus.master import Master, kept, told
 from drivers.mbus.model import check_identity, read_registers, stored_values
 from drivers.mbus.secondary import FABRICATION
+from drivers.mbus.tally import Reads, Talk, wire_s
 from gateway.ports.field import Answer, LineDownError, WrongAnswerError
+from gateway.ports.health import LineHealth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,15 +50,34 @@ class MBusBus:
         self._timing = timing
         self._meters = meters
         self._one_at_a_time = asyncio.Lock()
+        self._talks: dict[Asked, Talk] = {}
+        self._reads = {meter: Reads() for meter in meters}
+        self._echo = False
         self._line: Line | None = None
         self._master: Master | None = None
 
     async def read(self, meter: str) -> Answer:
         """Read one meter; FieldError otherwise."""
         wired = self._meters[meter]
+        reads, clock = self._reads[meter], asyncio.get_running_loop().time
+        reads.begun += 1
         async with self._one_at_a_time:
+            begun = clock()
             taken = await self._taken(wired)
-        return answer(meter, wired, taken)
+            seconds = clock() - begun
+        heard = answer(meter, wired, taken)
+        octets = [len(one.octets) for one in taken]
+        reads.note(seconds, wire_s(self._timing, octets, selected=not isinstance(wired.asked, int)))
+        return heard
+
+    def health(self) -> LineHealth:
+        """See `gateway.ports.health.Observed`."""
+        self._echo = self._echo or (self._master is not None and self._master.echo)
+        meters = (
+            self._reads[meter].health(meter, self._talks.get(wired.asked, Talk()))
+            for meter, wired in self._meters.items()
+        )
+        return LineHealth(baud=self._timing.baud, echo=self._echo, meters=tuple(meters))
 
     def reread(self, meter: str, raw: bytes) -> Answer:
         """What an answer that was kept means with the key of today; FieldError otherwise."""
@@ -78,10 +99,11 @@ class MBusBus:
 
     async def _connected(self) -> Master:
         self._line = await self._connect()
-        self._master = Master(self._line, self._timing)
+        self._master = Master(self._line, self._timing, self._talks)
         return self._master
 
     async def _hang_up(self) -> None:
+        self._echo = self.health().echo
         line, self._line, self._master = self._line, None, None
         if line is not None:
             await line.close()

@@ -115,6 +115,8 @@ class Receiver:
         """octets that the frame that has begun still lacks"""
         self.problem: str | None = None
         """what was wrong with what came, where anything but an echo came"""
+        self.strangers: list[int] = []
+        """addresses of meters that have answered without being asked"""
         self.echo = False
         """whether a request came back"""
 
@@ -168,6 +170,7 @@ class Receiver:
         if not frame.is_answer:
             return f"C field {frame.control:02x} is no answer of a meter"
         if isinstance(self._asked, int) and frame.address != self._asked:
+            self.strangers.append(frame.address)
             return f"the answer comes from address {frame.address}"
         if self._awaited == "ack":
             return "data came instead of an acknowledgement"

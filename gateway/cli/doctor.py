@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ import click
 from gateway import doctor as examination
 from gateway.cli.exits import FAILED
 from gateway.cli.wiring import load_settings
+from gateway.lines import rows
 
 if TYPE_CHECKING:
     from gateway.cli import Options
@@ -37,8 +39,11 @@ async def _examine(settings: Settings, *, aloud: bool) -> list[Finding]:
         if aloud:
             mark = click.style("ok  ", fg="green") if finding.well else click.style("FAIL", fg="red")
             click.echo(f"{mark} {' '.join(filter(None, (finding.check, finding.subject)))}: {finding.text}")
+            for row in rows(finding.line) if finding.line is not None else ():
+                click.echo(f"     {row[0]:<20}" + "".join(f"{each:>9}" for each in row[1:]))
     return findings
 
 
-def _object(finding: Finding) -> dict[str, str | bool]:
-    return {"check": finding.check, "subject": finding.subject, "ok": finding.well, "text": finding.text}
+def _object(finding: Finding) -> dict[str, object]:
+    told = {"check": finding.check, "subject": finding.subject, "ok": finding.well, "text": finding.text}
+    return told if finding.line is None else {**told, "line": asdict(finding.line)}

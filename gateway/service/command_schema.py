@@ -144,8 +144,20 @@ class Enrol(Strict):
 Change = Import | Add | Set | End | Move | Share | Exchange
 """a command that changes entries"""
 Command = Change | AddReading | VoidReading | EndAlarm
-VERBS: dict[str, type[Strict]] = {model.model_fields["verb"].default: model for model in get_args(Command | Enrol)}
-COMMAND: TypeAdapter[Command | Enrol] = TypeAdapter(Annotated[Command | Enrol, Field(discriminator="verb")])
+
+
+class Lines(Strict):
+    """How the lines are doing; changes nothing."""
+
+    verb: Literal["lines"] = "lines"
+
+
+VERBS: dict[str, type[Strict]] = {
+    model.model_fields["verb"].default: model for model in get_args(Command | Enrol | Lines)
+}
+COMMAND: TypeAdapter[Command | Enrol | Lines] = TypeAdapter(
+    Annotated[Command | Enrol | Lines, Field(discriminator="verb")]
+)
 
 
 class ChangeTold(Strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -102,14 +103,26 @@ async def test_where_all_is_well_everything_is_green_and_nobody_is_disturbed(box
     async with box.running() as daemon:
         code, found = await box.examined()
         assert [check for check, (well, _) in found.items() if not well] == []
-        assert (code, set(found)) == (0, {"store", "daemon", "disk", "clock", "watchdog", "bus", "broker"})
+        assert (code, set(found)) == (0, {"store", "daemon", "disk", "clock", "watchdog", "bus", "line", "broker"})
         assert found["daemon"][1] == f"runs as process {daemon.pid}, which holds the store's lock"
         assert found["bus"][1].startswith("1 of 1 meters answered")
+        assert re.fullmatch(r"a round takes \d\.\d s, the wire needs 0\.3 s", found["line"][1])
         assert found["broker"][1] == "speaks MQTT 5 and lets the gateway in"
     lines = box.log.decode().splitlines()
     assert [line for line in lines if "is there, in" in line] == [line for line in lines if "roker" in line]
     async with StoreView(box.url) as view:
         assert await view.open_alarms() == []
+
+
+async def test_the_running_gateway_tells_what_its_lines_have_counted(box: Box) -> None:
+    async with box.running():
+        code, out, err = await submeter("--config", str(box.config), "--json", "doctor")
+    assert (code, err) == (1, ""), "no watchdog here"
+    (told,) = [each["line"] for each in json.loads(out)["findings"] if each["check"] == "line"]
+    (meter,) = told["meters"]
+    assert (told["baud"], told["echo"], meter["meter"]) == (9600, False, "power-01")
+    assert meter["reads"] >= 1
+    assert meter["failed"] == meter["repeats"] == meter["damaged"] == 0
 
 
 async def test_a_meter_that_the_running_gateway_does_not_hear_is_named(box: Box) -> None:
@@ -249,8 +262,12 @@ async def test_people_get_a_line_for_each_and_exit_code_1(box: Box) -> None:
         "ok",
         "ok",
         "ok",
+        "meter",
+        "power-01",
+        "ok",
     ]
     assert "ok   bus mbus-1: can be opened, power-01 answers" in out.splitlines()
+    assert out.splitlines()[-2].split() == ["power-01", "1", "0", "0", "0", "0", *out.splitlines()[-2].split()[-2:]]
 
 
 def test_a_broker_that_refuses_is_quoted(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What is to be said of a line by what its driver has counted. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from gateway.ports.health import LineHealth, Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gateway.ports.field import MeterBus
+    from gateway.ports.health import MeterHealth
+
+TOLD: TypeAdapter[dict[str, LineHealth]] = TypeAdapter(dict[str, LineHealth])
+"""line id -> its health, as the daemon tells it"""
+_ENOUGH = 5
+"""requests from which on a share says something"""
+_OFTEN = 0.05
+_SLOW = 1.2
+"""times what the wire needs"""
+_NAMED = 5
+
+
+def observed(lines: Mapping[str, MeterBus]) -> dict[str, LineHealth]:
+    """The health of every line whose driver counts."""
+    return {name: line.health() for name, line in lines.items() if isinstance(line, Observed)}
+
+
+def rounds(health: LineHealth) -> tuple[int, int] | None:
+    """Milliseconds of a round of all meters that have answered: what the wire needs, and what it took."""
+    read = [(each.wire_ms, each.ms) for each in health.meters if each.ms is not None and each.wire_ms is not None]
+    return (sum(wire for wire, _ in read), sum(ms for _, ms in read)) if read else None
+
+
+def troubles(health: LineHealth) -> Iterator[str]:
+    """What is wrong on the line, each with what to do; nothing where all is well."""
+    asked = [each for each in health.meters if each.requests]
+    heard = [each for each in asked if each.reads]
+    if asked and not heard:
+        yield _nobody(asked, health.baud)
+        return
+    if repeated := _named(heard, lambda each: each.repeats):
+        yield f"asked more than once in 20 times: {repeated}; look at their terminals, the length of the line and noise"
+    if late := _named(asked, lambda each: each.unasked):
+        yield (
+            f"late or twice: {late}; raise latency in the settings of the line, and look for a second meter or master"
+            " that answers there"
+        )
+    if slow := _slow(health):
+        yield slow
+
+
+def rows(health: LineHealth) -> Iterator[tuple[str, ...]]:
+    """A table of the meters: what each costs."""
+    yield "meter", "reads", "failed", "repeats", "damaged", "late", "ms", "wire ms"
+    for each in health.meters:
+        numbers = (each.reads, each.failed, each.repeats, each.damaged, each.unasked, each.ms, each.wire_ms)
+        yield each.meter, *("-" if number is None else str(number) for number in numbers)
+
+
+def _nobody(asked: Sequence[MeterHealth], baud: int) -> str:
+    requests, damaged = sum(each.requests for each in asked), sum(each.damaged for each in asked)
+    if 2 * damaged < requests:
+        return "no meter answers: look at the power of the converter, the two wires, and the addresses"
+    return (
+        f"whatever answers is garbage: the meters or the converter have another baud rate than {baud}, another parity,"
+        " or A and B are swapped; `submeter scan` with --baud finds the rate"
+    )
+
+
+def _slow(health: LineHealth) -> str:
+    known = rounds(health)
+    if known is None or known[1] <= _SLOW * known[0]:
+        return ""
+    reads = sum(each.ms is not None for each in health.meters)
+    return (
+        f"{(known[1] - known[0]) // reads} ms more than the wire needs for each read: shorten the time that the"
+        " converter gathers octets for (packing time, latency timer)"
+    )
+
+
+def _named(meters: Sequence[MeterHealth], count: Callable[[MeterHealth], int]) -> str:
+    """Those of which it happens often, the worst first."""
+    often = [each for each in meters if each.requests >= _ENOUGH and count(each) > _OFTEN * each.requests]
+    often.sort(key=count, reverse=True)
+    more = f" and {len(often) - _NAMED} more" if len(often) > _NAMED else ""
+    return ", ".join(f"{each.meter} ({count(each)} of {each.requests})" for each in often[:_NAMED]) + more
