@@ -12,6 +12,7 @@ from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
 from gateway.service.command import Plan, PropertyStore, fixed, plan, record, touching
 from gateway.service.command_edits import Edit, added, changed, ended
+from gateway.service.command_fit import misfits
 from gateway.service.command_import import taken_over
 from gateway.service.command_moves import exchanged, moved, shared
 from gateway.service.command_schema import (
@@ -99,6 +100,9 @@ class Commander:
         planned = prepare(current, command, past, self._seal, await self._store.closed_months())
         if not isinstance(planned, Plan):
             return refused(planned)
+        wrong = await misfits(self._store, planned) if isinstance(command, Exchange) else ()
+        if wrong:
+            return refused(wrong)
         if isinstance(command, Import) and command.plan:
             return told(planned, applied=False)
         return told(await record(self._store, planned, by=by, at=now), applied=True)

@@ -1,0 +1,90 @@
+"""An exchange that contradicts what is known is refused; one that was a mistake is taken back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.adapters.importing import HOUSE, Desk, new_desk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXCHANGES = 'exchanges = [{ at = 2026-03-12T10:30:00+01:00, final = "8502.7", start = "12.0", serial = "4711" }]\n'
+WIRED = HOUSE.replace(EXCHANGES, "").replace('name = "Electricity"\n', 'name = "Electricity"\nserial = "100"\n', 1)
+NOON = "2026-03-12T12:00"
+INDEXES = ("--final", "import=500", "--final", "lift=50", "--start", "import=10", "--start", "lift=0")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A meter with two registers, of which one was read at 8 and at 16 o'clock."""
+    one = new_desk(tmp_path)
+    assert one.take(WIRED).exit_code == 0
+    read(one, "08:00", "490")
+    read(one, "16:00", "20")
+    return one
+
+
+def read(desk: Desk, clock: str, value: str) -> None:
+    done = desk.submeter("reading", "add", "power", "import", f"2026-03-12T{clock}", value, "--reason", "by hand")
+    assert done.exit_code == 0, done.output
+
+
+def exchange(desk: Desk, at: str, *words: str) -> tuple[int, list[str]]:
+    done = desk.submeter("exchange", "power", "--at", at, *words)
+    return done.exit_code, done.stderr.splitlines()
+
+
+def shown(desk: Desk, kind: str, entity: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(desk.submeter("--json", kind, "show", entity).stdout)
+    return found
+
+
+def test_indexes_that_lie_between_the_readings_around_them_are_taken(desk: Desk) -> None:
+    assert exchange(desk, NOON, *INDEXES) == (0, [])
+
+
+def test_the_same_exchange_typed_again_a_minute_later_is_refused(desk: Desk) -> None:
+    assert exchange(desk, NOON, *INDEXES) == (0, [])
+    before = desk.rows()
+    code, told = exchange(desk, "2026-03-12T12:01", *INDEXES)
+    assert code == 3
+    first = "2026-03-12T12:00:00+01:00"
+    flow = "is more than the largest possible flow above"
+    remedy = f"take that one back first (`submeter exchange power --mistaken --at {first}`)"
+    assert told == [
+        f"meter power: final: power-1: 500 {flow} 10.000 kWh of the exchange of {first}; correct it, or {remedy}",
+        f"meter power: final: power-lift: 50 {flow} 0.000 kWh of the exchange of {first}; correct it, or {remedy}",
+    ]
+    assert desk.rows() == before
+    code, told = exchange(desk, "2026-03-12T11:59", *INDEXES)
+    assert (code, told[0].split(": ")[1]) == (3, "start")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("final", "import=480", "480 is less than the reading of 2026-03-12T08:00:00+01:00, 490.000 kWh"),
+        ("final", "import=990", "990 is more than the largest possible flow above the reading of 2026-03-12T08:00"),
+        ("start", "import=30", "after 30, what follows is less than it: the reading of 2026-03-12T16:00:00+01:00, 20"),
+    ],
+)
+def test_an_index_that_cannot_be_beside_a_reading_is_refused_until_that_is_void(
+    desk: Desk, field: str, value: str, problem: str
+) -> None:
+    words = [value if word == f"import={500 if field == 'final' else 10}" else word for word in INDEXES]
+    code, (told,) = exchange(desk, NOON, *words)
+    assert code == 3
+    assert told.startswith(f"meter power: {field}: power-1: {problem}")
+    remedy = told[told.index("`submeter ") + len("`submeter ") : -2].removesuffix("TEXT").split()
+    assert desk.submeter(*remedy, "misread").exit_code == 0
+    assert exchange(desk, NOON, *words) == (0, [])
+
+
+def test_a_counter_that_passed_its_highest_number_before_it_was_exchanged_is_taken(desk: Desk) -> None:
+    assert desk.submeter("register", "set", "power-1", "--modulus", "500").exit_code == 0
+    words = ["import=5" if word == "import=500" else word for word in INDEXES]
+    assert exchange(desk, NOON, *words) == (0, [])
