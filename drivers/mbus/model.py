@@ -133,7 +133,11 @@ def check_identity(model: MBusModel, header: Header, serial: str | None) -> None
         )
         raise WrongAnswerError(message)
     if serial is not None and header.id != serial:
-        message = f"the meter with number {header.id} answers instead of {serial}; correct serial or address"
+        message = (
+            f"the meter with number {header.id} answers instead of {serial}, so nothing of it is billed; if it was"
+            f" exchanged, record that (submeter exchange METER --at TIME --serial {header.id} ...) and write the new"
+            " serial into the settings, else correct serial or address"
+        )
         raise WrongAnswerError(message)
 
 

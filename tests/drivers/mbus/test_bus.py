@@ -396,7 +396,10 @@ async def test_telegrams_of_two_meters_make_no_answer() -> None:
     foreign = long_frame(telegram(2, more=False)[6:-2].replace(bytes.fromhex("78563412"), bytes.fromhex("79563412")))
 
     async with several(telegram(1, more=True), foreign) as (_, bus):
-        with pytest.raises(WrongAnswerError, match="number 12345679 answers instead of 12345678"):
+        with pytest.raises(
+            WrongAnswerError,
+            match=r"12345679 answers instead of 12345678, so nothing .* exchange METER .* --serial 12345679",
+        ):
             await bus.read("meter")
 
 
