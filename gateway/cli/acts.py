@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,19 +35,21 @@ def move(options: Options, point: str, date: str, to: str | None) -> None:
     tell(options, carry_out(options, command(Move, point=point, day=date, to=to)))
 
 
-@click.command(help=f"One meter ends and another begins on the same links. {_AT}")
+@click.command(
+    help=f"One meter ends and another begins on the same links. {_AT} --mistaken takes an exchange back that never "
+    "happened, and gives the meter the serial number that it had."
+)
 @click.argument("meter")
 @click.option("--at", required=True, metavar="INSTANT", help="When.")
 @click.option("--final", multiple=True, metavar=_INDEX, help="Last index of the old meter, of each register.")
 @click.option("--start", multiple=True, metavar=_INDEX, help="First index of the new one, of each register.")
-@click.option("--serial", help="Serial number of the new meter.")
+@click.option("--serial", help="Serial number of the new meter; with --mistaken of the one that is there.")
+@click.option("--mistaken", is_flag=True, help="The exchange of that instant never happened.")
 @click.pass_obj
-def exchange(
-    options: Options, meter: str, at: str, final: tuple[str, ...], start: tuple[str, ...], serial: str | None
-) -> None:
-    """Record an exchange."""
-    indexes = {"final": pairs("final", _INDEX, final), "start": pairs("start", _INDEX, start)}
-    tell(options, carry_out(options, command(Exchange, meter=meter, at=at, serial=serial, **indexes)))
+def exchange(options: Options, meter: str, at: str, **given: Any) -> None:  # noqa: ANN401 - what click hands over
+    """Record an exchange, or take one back."""
+    indexes = {key: pairs(key, _INDEX, given.pop(key)) for key in ("final", "start")}
+    tell(options, carry_out(options, command(Exchange, meter=meter, at=at, **given, **indexes)))
 
 
 @click.group

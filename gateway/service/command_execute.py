@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +15,7 @@ from gateway.service.command import Plan, PropertyStore, fixed, plan, record, to
 from gateway.service.command_edits import Edit, added, changed, ended
 from gateway.service.command_fit import misfits
 from gateway.service.command_import import taken_over
-from gateway.service.command_moves import exchanged, moved, shared
+from gateway.service.command_moves import exchanged, moved, shared, taken_back
 from gateway.service.command_schema import (
     Add,
     AddReading,
@@ -58,6 +59,9 @@ class CommandStore(PropertyStore, CorrectionStore, AlarmStore, Protocol):
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
         """The property data as known at the instant; None: now."""
 
+    async def property_history(self, kind: str | None, entity: str | None) -> Sequence[PropertyRow]:
+        """Every value that entities ever had, in the order of recording; of one kind, of one id, or of all."""
+
 
 class Commander:
     """Gives every command the entries as the one before has left them."""
@@ -97,6 +101,8 @@ class Commander:
             return await deal_with(self._store, command, by, now)
         if isinstance(command, AddReading | VoidReading):
             return await correct(self._store, by_name(current), command, by, now, past)
+        if isinstance(command, Exchange) and command.mistaken and command.serial is None:
+            command = command.model_copy(update={"serial": await self._serial_before(command.meter)})
         planned = prepare(current, command, past, self._seal, await self._store.closed_months())
         if not isinstance(planned, Plan):
             return refused(planned)
@@ -106,6 +112,12 @@ class Commander:
         if isinstance(command, Import) and command.plan:
             return told(planned, applied=False)
         return told(await record(self._store, planned, by=by, at=now), applied=True)
+
+    async def _serial_before(self, meter: str) -> str | None:
+        """The serial that the meter had before the one that it has; None where it never had another."""
+        history = await self._store.property_history("meter", meter)
+        known = [json.loads(row.value).get("serial") for row in history if row.value is not None]
+        return next((serial for serial in reversed(known) if serial not in (None, known[-1])), None)
 
     async def _past(self, command: Command, now: datetime) -> datetime:
         """Until when something may have happened at a meter: a store may have been filled by a clock that is ahead."""
@@ -153,7 +165,7 @@ def _edit(known: Known, command: Change, past: datetime) -> Edit:
         case Share():
             return shared(known, command)
         case Exchange():
-            return exchanged(known, command, past)
+            return taken_back(known, command, past) if command.mistaken else exchanged(known, command, past)
     return _edit_entry(known, command)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.service.command_edits import Known
     from gateway.service.command_schema import Exchange, Move, Share
+    from gateway.service.property_fields import ExchangeStep
 
 _DAY = timedelta(days=1)
 
@@ -135,6 +136,39 @@ def exchanged(known: Known, command: Exchange, past: datetime) -> Edit:
     if meter.serial is not None and command.serial is not None:
         entries.append(entry("meter", meter.given() | {"serial": command.serial}))
     return Edit.of(entries)
+
+
+def taken_back(known: Known, command: Exchange, past: datetime) -> Edit:
+    """Every register of the meter without the exchange of that instant; the meter with the serial that it had."""
+    meter = known.get(("meter", command.meter))
+    if not isinstance(meter, schema.Meter):
+        return missing("meter", command.meter)
+    at = instant(command.at, zone_of(known, meter), past)
+    if isinstance(at, str):
+        return fault("meter", meter.id, at, "at")
+    if command.final or command.start:
+        return fault("meter", meter.id, "a mistaken exchange has no indexes; leave out --final and --start")
+    steps = {step.at: step for one in registers_of(known, meter.id) for step in one.exchanges or ()}
+    if at not in steps:
+        there = ", ".join(each.isoformat() for each in sorted(steps)) or "none"
+        return fault("meter", meter.id, f"no exchange of {at.isoformat()} is known; there are: {there}", "at")
+    entries = [_without(one, at) for one in registers_of(known, meter.id) if one.exchanges]
+    serial = _serial_without(steps.values(), at, command.serial)
+    if steps[at].serial is not None and steps[at].serial == meter.serial and at == max(steps) and serial is not None:
+        entries.append(entry("meter", meter.given() | {"serial": serial}))
+    return Edit.of(entries)
+
+
+def _without(register: schema.Register, at: datetime) -> schema.Entity | Edit:
+    value = register.given()
+    left = [step for step in value.pop("exchanges") if datetime.fromisoformat(step["at"]) != at]
+    return entry("register", value | ({"exchanges": left} if left else {}))
+
+
+def _serial_without(steps: Iterable[ExchangeStep], at: datetime, before: str | None) -> str | None:
+    """Of the meter that the exchange before put there, else what is known of the first one."""
+    earlier = [step for step in steps if step.at < at and step.serial is not None]
+    return max(earlier, key=lambda step: step.at).serial if earlier else before
 
 
 def registers_of(known: Known, meter: str) -> list[schema.Register]:

@@ -92,15 +92,17 @@ class Share(Strict):
 
 
 class Exchange(Strict):
-    """One meter ends and another begins on the same links."""
+    """One meter ends and another begins on the same links; or that was a mistake and never happened."""
 
     verb: Literal["exchange"] = "exchange"
     meter: Id = Field(examples=["power-1"])
     at: Text
-    final: dict[str, str]
+    final: dict[str, str] = Field(default_factory=dict)
     """register (its id, or its key at the meter) -> last index of the old meter"""
-    start: dict[str, str]
+    start: dict[str, str] = Field(default_factory=dict)
     serial: Text | None = None
+    """of the new meter; of a mistaken exchange: of the meter that is there, where it is not known"""
+    mistaken: bool = False
 
 
 class AddReading(Strict):

@@ -88,3 +88,41 @@ def test_a_counter_that_passed_its_highest_number_before_it_was_exchanged_is_tak
     assert desk.submeter("register", "set", "power-1", "--modulus", "500").exit_code == 0
     words = ["import=5" if word == "import=500" else word for word in INDEXES]
     assert exchange(desk, NOON, *words) == (0, [])
+
+
+def test_a_mistaken_exchange_is_taken_back_with_the_serial_of_the_meter(desk: Desk) -> None:
+    before = {entity: shown(desk, *entity) for entity in [("meter", "power"), ("register", "power-1")]}
+    assert exchange(desk, NOON, *INDEXES, "--serial", "200") == (0, [])
+    assert shown(desk, "meter", "power")["serial"] == "200"
+    assert exchange(desk, NOON, "--mistaken") == (0, [])
+    assert {entity: shown(desk, *entity) for entity in before} == before
+
+
+def test_an_exchange_in_the_middle_leaves_the_serial_of_the_last_one(desk: Desk) -> None:
+    assert exchange(desk, NOON, *INDEXES, "--serial", "200") == (0, [])
+    later = ("--final", "import=30", "--final", "lift=1", "--start", "import=0", "--start", "lift=0")
+    assert exchange(desk, "2026-03-13T12:00", *later, "--serial", "300") == (0, [])
+    assert exchange(desk, NOON, "--mistaken") == (0, [])
+    assert shown(desk, "meter", "power")["serial"] == "300"
+    assert [step["serial"] for step in shown(desk, "register", "power-1")["exchanges"]] == ["300"]
+
+
+def test_the_last_of_two_exchanges_leaves_the_serial_of_the_first(desk: Desk) -> None:
+    assert exchange(desk, NOON, *INDEXES, "--serial", "200") == (0, [])
+    assert desk.submeter("meter", "set", "power", "--serial", "999").exit_code == 0  # a typing mistake in between
+    later = ("--final", "import=30", "--final", "lift=1", "--start", "import=0", "--start", "lift=0")
+    assert exchange(desk, "2026-03-13T12:00", *later, "--serial", "300") == (0, [])
+    assert exchange(desk, "2026-03-13T12:00", "--mistaken") == (0, [])
+    assert shown(desk, "meter", "power")["serial"] == "200"
+
+
+def test_what_was_no_exchange_cannot_be_taken_back(desk: Desk) -> None:
+    assert exchange(desk, NOON, "--mistaken") == (
+        3,
+        ["meter power: at: no exchange of 2026-03-12T12:00:00+01:00 is known; there are: none"],
+    )
+    assert exchange(desk, NOON, *INDEXES) == (0, [])
+    (told,) = exchange(desk, "2026-03-12T12:01", "--mistaken")[1]
+    assert told.endswith("2026-03-12T12:01:00+01:00 is known; there are: 2026-03-12T12:00:00+01:00")
+    (told,) = exchange(desk, NOON, "--mistaken", *INDEXES)[1]
+    assert told == "meter power: a mistaken exchange has no indexes; leave out --final and --start"
