@@ -17,6 +17,7 @@ from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, Rereader, UnreadableAnswerError
 from gateway.service.battery import Battery
+from gateway.service.meter_status import Status
 from gateway.service.place import Placing
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Poller:
         self._unread = _Unread(bus)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
         self._batteries = {meter: Battery(line.poll, line.reads_per_day.get(meter)) for meter in line.meters}
+        self._status = {meter: Status(meter, alarms) for meter in line.meters}
         self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
 
     def counts(self) -> PollCounts:
@@ -215,6 +217,7 @@ class Poller:
         if heard or failed:
             await self._whole.well(now)
         for poll in heard:
+            await self._status[poll.meter].note(poll.status, poll.at)
             if poll.meter not in failed:
                 await self._meters[poll.meter].well(now)
         for meter, error in failed.items():

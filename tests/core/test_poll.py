@@ -218,7 +218,7 @@ async def test_the_first_answer_ends_alarms_that_were_open_before_the_start(plan
     await plant.clock.step(at(15))
     assert plant.book.alarms == [
         ("ended", "line_down", "line"),
-        *[("ended", code, meter) for meter in "abc" for code in ("meter_silent", "meter_wrong")],
+        *[("ended", code, meter) for meter in "abc" for code in ("meter_status", "meter_silent", "meter_wrong")],
     ]
 
 
