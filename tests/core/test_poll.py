@@ -216,7 +216,7 @@ async def test_a_meter_that_breaks_the_connection_costs_its_neighbours_nothing(p
 
 async def test_the_first_answer_ends_alarms_that_were_open_before_the_start(plant: Plant) -> None:
     await plant.clock.step(at(15))
-    assert plant.book.alarms == [
+    assert [each for each in plant.book.alarms if each[0] == "ended"] == [
         ("ended", "line_down", "line"),
         *[("ended", code, meter) for meter in "abc" for code in ("meter_status", "meter_silent", "meter_wrong")],
     ]
