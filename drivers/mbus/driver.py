@@ -216,7 +216,8 @@ class MBusDriver:
             if line.device is None and baud != line.baud:
                 raise ScanRefusedError(_FIXED_BAUD.format(line.host))
             _speed(line, baud)
-        return scan(partial(_speed, line, drops_damaged=False), order.speeds or (line.baud,), order)
+        at = partial(_speed, line, drops_damaged=False)
+        return scan(at, order.speeds or (line.baud,), order, {**_billed(self._own), **MODELS})
 
     async def inspect(self, bus: BaseModel, meter: BaseModel | str) -> Seen:
         """All that one meter says, and its alarm."""
@@ -293,13 +294,18 @@ def _target(meter: BaseModel | str) -> Target:
 
 
 def _meter_settings(models: Mapping[str, MBusModel]) -> type[MeterSettings]:
-    wirable = {name: model for name, model in models.items() if model.registers}
+    wirable = _billed(models)
 
     class WithOwn(MeterSettings):
         own = wirable
 
     WithOwn.__doc__ = MeterSettings.__doc__
     return WithOwn
+
+
+def _billed(models: Mapping[str, MBusModel]) -> dict[str, MBusModel]:
+    """A meter without registers can be recognised, not wired."""
+    return {name: model for name, model in models.items() if model.registers}
 
 
 def _wired(settings: MeterSettings) -> Wired:

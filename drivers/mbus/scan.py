@@ -25,9 +25,10 @@ from gateway.ports.field import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from drivers.mbus.link import Timing
+    from drivers.mbus.model import MBusModel
     from drivers.mbus.search import Step
     from drivers.network import Line
     from gateway.ports.field import Scanned, ScanOrder
@@ -63,27 +64,34 @@ class Speed:
     connect: Callable[[], Awaitable[Line]]
 
 
-async def scan(at: Callable[[int], Speed], speeds: tuple[int, ...], order: ScanOrder) -> AsyncGenerator[Scanned, None]:
+async def scan(
+    at: Callable[[int], Speed], speeds: tuple[int, ...], order: ScanOrder, models: Mapping[str, MBusModel] = MODELS
+) -> AsyncGenerator[Scanned, None]:
     """See `gateway.ports.field.Scanner`. `at` says how to open the line at a baud rate."""
-    left, going = _begun(speeds, order)
+    left, going = _begun(speeds, order, models)
     while left:
         speed = at(left[0])
         line = await speed.connect()
         try:
-            async for scanned in _one_speed(line, speed, going, left):
+            async for scanned in _one_speed(line, speed, going, left, models):
                 yield scanned
         finally:
             await line.close()
         left = left[1:]
-        going = _next_speed(order, going)
+        going = _next_speed(order, going, models)
 
 
-def _begun(speeds: tuple[int, ...], order: ScanOrder) -> tuple[tuple[int, ...], Search]:
+def _begun(
+    speeds: tuple[int, ...], order: ScanOrder, models: Mapping[str, MBusModel]
+) -> tuple[tuple[int, ...], Search]:
+    if order.parities:
+        message = "the M-Bus has even parity everywhere; leave --parity out"
+        raise ScanRefusedError(message)
     if order.way not in (*WAYS, ""):
         message = f'"{order.way}" is no way to search an M-Bus line; write {" or ".join(WAYS)}'
         raise ScanRefusedError(message)
     if not order.rest:
-        return speeds, _from_the_beginning(order)
+        return speeds, _from_the_beginning(order, models)
     try:
         rest = json.loads(order.rest)
         return tuple(map(int, rest["speeds"])), search.resume(rest["search"])
@@ -92,27 +100,27 @@ def _begun(speeds: tuple[int, ...], order: ScanOrder) -> tuple[tuple[int, ...], 
         raise ScanRefusedError(message) from error
 
 
-def _from_the_beginning(order: ScanOrder) -> Search:
+def _from_the_beginning(order: ScanOrder, models: Mapping[str, MBusModel]) -> Search:
     way = next(each for each in get_args(Way) if each == (order.way or WAYS[0]))
-    known = {*OTHERS, *(model.identity.manufacturer for model in MODELS.values())}
+    known = {*OTHERS, *(model.identity.manufacturer for model in models.values())}
     return search.begin(way, sorted(map(_code, known)))
 
 
-def _next_speed(order: ScanOrder, before: Search) -> Search:
+def _next_speed(order: ScanOrder, before: Search, models: Mapping[str, MBusModel]) -> Search:
     """Who was found at an earlier speed is not found again."""
-    begun = _from_the_beginning(order)
+    begun = _from_the_beginning(order, models)
     begun.seen, begun.selections = before.seen, before.selections
     return begun
 
 
 async def _one_speed(
-    line: Line, speed: Speed, going: Search, left: tuple[int, ...]
+    line: Line, speed: Speed, going: Search, left: tuple[int, ...], models: Mapping[str, MBusModel]
 ) -> AsyncGenerator[Device | ScanTrouble | ScanProgress, None]:
     master = Master(line, speed.timing)
     while (step := going.next()) is not None:
         heard = await look(master, going, step)
         if heard.who == "one":
-            found = _device(step, heard.octets, speed.baud)
+            found = _device(step, heard.octets, speed.baud, models)
             if going.one(step, str(found.facts["secondary"] or step.place)):
                 yield replace(found, raw=await _whole(master, going, step, heard.octets))
         elif heard.who == "nobody":
@@ -150,11 +158,11 @@ def _trouble(step: Step) -> str:
     )
 
 
-def _device(step: Step, octets: bytes, baud: int) -> Device:
+def _device(step: Step, octets: bytes, baud: int, models: Mapping[str, MBusModel]) -> Device:
     frame = parse_frame(octets)
     who = identity(frame.user_data)
     address = step.asked if isinstance(step.asked, int) else frame.address
-    known = None if who is None else _model(who)
+    known = None if who is None else _model(who, models)
     own = None if address == SELECTED else address
     by_number = not isinstance(step.asked, int) and who is not None
     wiring: dict[str, str | int] = {"secondary": str(who)} if by_number else {"address": address}
@@ -173,12 +181,12 @@ def _device(step: Step, octets: bytes, baud: int) -> Device:
     )
 
 
-def _model(who: Identity) -> str | None:
+def _model(who: Identity, models: Mapping[str, MBusModel]) -> str | None:
     """The model file for meters that identify themselves like this."""
     if who.manufacturer is None:
         return None
     maker = letters(who.manufacturer)
-    for name, model in MODELS.items():
+    for name, model in models.items():
         wanted = model.identity
         if (wanted.manufacturer, wanted.medium) == (maker, who.medium) and wanted.version in (None, who.version):
             return name

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from drivers import network, serial
 from drivers.modbus import sunspec
@@ -15,20 +16,22 @@ from drivers.modbus.frame import decoded
 from drivers.modbus.model import ModbusModel, meter_models
 from drivers.modbus.proof import failures
 from drivers.modbus.rtu import Pace, RtuLine, frame_pause
+from drivers.modbus.scan import WAYS, Place, Speed, scan
 from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.tcp import CONNECT_S, TcpLine
 from drivers.model import Strict
 from drivers.wire import WireSettings
+from gateway.ports.field import ScanRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from typing import Self
 
     from pydantic import BaseModel
 
     from drivers.modbus.line import Line
     from gateway.ports.clock import Clock
-    from gateway.ports.field import MeterBus
+    from gateway.ports.field import MeterBus, Scanned, ScanOrder
 
 _PORT = 502
 _BITS = 11
@@ -36,6 +39,10 @@ _BITS = 11
 _ADAPTER_GAP_S, _NETWORK_GAP_S = 0.05, 0.3
 """adapters hand over octets in heaps; a network may lose a piece and send it again"""
 _BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+_USUAL_BAUD_RATES, _USUAL_PARITIES = (9600, 19200, 38400, 115200, 4800, 2400), ("none", "even", "odd")
+_RARE = "odd"
+_SEARCH_S = 0.3
+"""on a serial line meters answer within it; behind a gateway only its own time-out says that nobody is there"""
 
 
 def _known_baud_rate(baud: int) -> int:
@@ -152,9 +159,10 @@ class MeterSettings(Strict):
 
 
 class ModbusDriver:
-    """See `gateway.ports.field.Driver` and `ModelKeeper`."""
+    """Satisfies `ModelKeeper` and `Scanner` of `gateway.ports.field`."""
 
     name = "modbus"
+    ways: tuple[str, ...] = WAYS
     bus_schema: type[BaseModel] = BusSettings
     model_schema: type[BaseModel] = ModbusModel
 
@@ -182,6 +190,18 @@ class ModbusDriver:
         known = cast("MeterSettings", meter).known
         return known.read_budget_per_day if isinstance(known, ModbusModel) else None
 
+    def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
+        """Search every unit id, at one baud rate and parity after the other where the line is a serial one."""
+        line = cast("BusSettings", bus)
+        if order.way not in (*WAYS, ""):
+            message = f'"{order.way}" is no way to search a Modbus line; write {" or ".join(WAYS)}'
+            raise ScanRefusedError(message)
+        speeds = _speeds(line, order)
+        serial_line = line.device is not None or line.framing == "rtu"
+        wait = _SEARCH_S if serial_line and "timeout" not in line.model_fields_set else line.timeout
+        models = {**meter_models(), **self._own}
+        return scan(Place(open=partial(_line_at, line), wait=wait, models=models), speeds, order)
+
     def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """A read request or its answer, as a frame of TCP or RTU; words as numbers, what they mean is the model's."""
         if key is not None:
@@ -191,6 +211,37 @@ class ModbusDriver:
     def prove(self, model: str) -> list[str]:
         """What the raw answers of the model's file give otherwise than the file expects; SunSpec has no file."""
         return [] if model == sunspec.NAME else failures(self._own.get(model) or meter_models()[model])
+
+
+def _speeds(line: BusSettings, order: ScanOrder) -> tuple[Speed, ...]:
+    """What is tried, the line's own first."""
+    if line.device is None:
+        if order.speeds or order.parities:
+            message = f"the baud rate and parity behind {line.host} are its own; set them there and in the settings"
+            raise ScanRefusedError(message)
+        return (Speed(baud=line.baud if line.framing == "rtu" else None, parity=None),)
+    every = order.way == "all"
+    bauds = order.speeds or (line.baud, *(_USUAL_BAUD_RATES if every else ()))
+    parities = order.parities or (line.parity, *(_USUAL_PARITIES if every else ()))
+    speeds = []
+    wanted = product(dict.fromkeys(bauds), dict.fromkeys(parities))
+    for baud, parity in sorted(wanted, key=lambda each: each[1] == _RARE and line.parity != _RARE):
+        at = _settings_at(line, baud, parity)
+        speeds.append(Speed(baud=at.baud, parity=at.parity))
+    return tuple(speeds)
+
+
+def _settings_at(line: BusSettings, baud: int, parity: str) -> BusSettings:
+    try:
+        return BusSettings.model_validate({**line.model_dump(exclude_unset=True), "baud": baud, "parity": parity})
+    except ValidationError as error:
+        raise ScanRefusedError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def _line_at(line: BusSettings, speed: Speed) -> Line:
+    if line.device is None or speed.baud is None or speed.parity is None:
+        return line.line()
+    return _settings_at(line, speed.baud, speed.parity).line()
 
 
 def _meter_settings(models: Mapping[str, ModbusModel]) -> type[MeterSettings]:

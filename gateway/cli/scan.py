@@ -60,8 +60,11 @@ class Result:
 @click.command
 @click.argument("protocol")
 @click.argument("bus")
-@click.option("--by", "way", default="", help="mbus: secondary (the default) or primary addresses.")
+@click.option(
+    "--by", "way", default="", help="mbus: secondary (the default), primary; modbus: line (the default), all."
+)
 @click.option("--baud", "speeds", type=int, multiple=True, help="Search at this baud rate; may be given several times.")
+@click.option("--parity", "parities", multiple=True, help="modbus: none, even or odd; may be given several times.")
 @click.option("--continue", "go_on", is_flag=True, help="Go on where the last search of this line was interrupted.")
 @click.option("--models", type=click.Path(path_type=Path), help="Write model files to complete into this folder.")
 @click.option("--settings", "as_settings", is_flag=True, help="Print [[bus.meter]] tables for the settings file.")
@@ -73,6 +76,7 @@ def scan(  # noqa: PLR0913 - one for each option
     *,
     way: str,
     speeds: tuple[int, ...],
+    parities: tuple[str, ...],
     go_on: bool,
     models: Path | None,
     as_settings: bool,
@@ -93,7 +97,7 @@ def scan(  # noqa: PLR0913 - one for each option
         click.echo(_warning(line.batteries, driver.ways[1:]), err=True)
     file = _file(options, protocol, bus)
     result = _kept(file) if go_on else Result()
-    order = ScanOrder(way=way, speeds=speeds, rest=result.rest)
+    order = ScanOrder(way=way, speeds=speeds, parities=parities, rest=result.rest)
     _searched(driver, line.settings, order, result, file)
     with suppress(OSError):
         file.unlink()
@@ -314,6 +318,6 @@ def _settings_table(device: Device) -> str:
     place = next(str(value) for key, value in device.wiring.items() if key != "model")
     keys = [f'id = "meter-{place.lower()}"']
     if "model" not in device.wiring:
-        keys.append('# model = "..."  # no model file knows it: drivers/README.md tells how to write one')
+        keys.append('# model = "..."  # none is known for sure: see below; drivers/README.md tells how to write one')
     keys += [f"{key} = {json.dumps(value)}" for key, value in device.wiring.items()]
     return "\n".join(["[[bus.meter]]", *keys, f"# {_facts(device)}", ""])

@@ -153,6 +153,8 @@ class ScanOrder:
     """one of the driver's `ways`; "": the first of them"""
     speeds: tuple[int, ...] = ()
     """baud rates, one after the other; none: the line's own"""
+    parities: tuple[str, ...] = ()
+    """none, even, odd: likewise, each at each speed; a protocol with a fixed one refuses them"""
     rest: str = ""
     """from a `ScanProgress`: to go on from there"""
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulators.mbus import Line, Slave, captured_telegrams
+from simulators.modbus import Device, Unit, layouts_of_models, refusal
+from simulators.modbus import Line as ModbusLine
 from simulators.pty import MBusWire
 from tests.scenarios.plant import begin, submeter
 
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 
 HEAT = captured_telegrams()["itron-cf-55"]
 NUMBERS = ("11127667", "11127668", "40000001")
+
+
+class Nobody(Device):
+    """What a gateway says for a unit that is not there."""
+
+    def answer(self, request: bytes) -> bytes:
+        return refusal(request[0], 11)
 
 
 @pytest.fixture
@@ -67,6 +76,60 @@ async def test_settings_are_printed_that_the_settings_file_takes(wire: MBusWire,
     assert re.search(r"was woken \d+ times.*, and so was meter-1, whose battery bears \d+ reads a day", warned[2])
 
 
+async def test_a_modbus_gateway_is_searched_and_its_settings_are_taken(tmp_path: Path) -> None:
+    models = layouts_of_models()
+    meters = [
+        Unit(address=3, layout=models["abb-b23"], counts={"import": 12345}),
+        Unit(address=9, layout=models["eastron-sdm630"], counts={}),
+    ]
+    nobody: list[Device] = [Nobody(address=address) for address in (*range(1, 248), 255)]
+    line = ModbusLine([*nobody, *meters])
+    place = f"127.0.0.1:{await line.start()}"
+
+    code, out, err = await submeter("scan", "modbus", place, "--settings", XDG_STATE_HOME=str(tmp_path))
+
+    await line.close()
+    assert code == 0, err
+    assert "found 1: unit 3, serial 771604, model abb-b23, sure certain, why type designation at 35168" in err
+    assert "# unit 9, sure possible, why fits" in out
+    host, _, port = place.partition(":")
+    head = (
+        'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n'
+        f'[[bus]]\nid = "b"\ndriver = "modbus"\npoll = "15min"\nhost = "{host}"\nport = {port}\n'
+    )
+    config = tmp_path / "gateway.toml"
+    config.write_text(head + out.replace('# model = "..."', 'model = "eastron-sdm630"'), encoding="utf-8")
+    code, _, err = await submeter("--config", str(config), "check")
+    assert code == 0, err
+    assert [each["model"] for each in tomllib.loads(config.read_text())["bus"][0]["meter"]] == [
+        "abb-b23",
+        "eastron-sdm630",
+    ]
+
+
+async def test_an_interrupted_modbus_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    meter = Unit(address=1, layout=layouts_of_models()["abb-b23"], counts={"import": 12345})
+    line = ModbusLine([meter, *(Nobody(address=address) for address in (*range(3, 248), 255))])
+    place = f"127.0.0.1:{await line.start()}"
+    arguments = ("--json", "scan", "modbus", place)
+    first = await begin(*arguments, XDG_STATE_HOME=str(tmp_path))
+    assert first.stderr is not None
+    while b"found 1" not in await first.stderr.readline():
+        pass
+    while meter.asked < 3 or line.requests == meter.asked:  # unit 2 is silent for a second  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    first.send_signal(signal.SIGINT)
+    _, err = await first.communicate()
+    asked = meter.asked
+
+    assert first.returncode == 130, err
+    code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
+    await line.close()
+    assert code == 0
+    assert [each["unit"] for each in json.loads(out)["found"]] == [1]
+    assert meter.asked == asked
+
+
 async def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     line = Line([Slave(address=1, captured=HEAT, serial="11127667")], baud=2400)
     place = f"127.0.0.1:{await line.start()}"
@@ -95,7 +158,8 @@ async def test_a_search_that_was_killed_goes_on_near_where_it_was(tmp_path: Path
     place = f"127.0.0.1:{await line.start()}"
     arguments = ("--json", "scan", "mbus", place)
     first = await begin(*arguments, XDG_STATE_HOME=str(tmp_path))
-    while not list(tmp_path.glob("submeter/scan-*.json")):  # noqa: ASYNC110 - written by another process
+    while not list(tmp_path.glob("submeter/scan-*.json")):
+        assert first.returncode is None, "it ended and has kept nothing"
         await asyncio.sleep(0.05)
     first.kill()
     await first.communicate()
@@ -146,7 +210,11 @@ async def test_a_level_converter_that_another_program_uses_is_not_searched(tmp_p
         (("mbus", "/dev/nothing", "--baud", "7"), 3, "7 is no baud rate of the M-Bus"),
         (("mbus", "127.0.0.1:1", "--baud", "300"), 3, "the level converter's own"),
         (("knx", "/dev/nothing"), 3, "no driver 'knx' is installed"),
-        (("modbus", "/dev/nothing"), 3, "the driver modbus cannot search its lines"),
+        (("mbus", "/dev/nothing", "--parity", "odd"), 3, "the M-Bus has even parity everywhere"),
+        (("modbus", "/dev/nothing"), 4, "/dev/nothing is not there"),
+        (("modbus", "127.0.0.1:1"), 4, "127.0.0.1:1: no connection"),
+        (("modbus", "127.0.0.1:1", "--parity", "odd"), 3, "the baud rate and parity behind 127.0.0.1 are its own"),
+        (("modbus", "/dev/nothing", "--by", "magic"), 3, '"magic" is no way to search a Modbus line'),
     ],
 )
 async def test_what_cannot_be_searched_is_one_sentence(

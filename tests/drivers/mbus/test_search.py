@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ import pytest
 from drivers.mbus import driver, search
 from drivers.mbus.driver import BusSettings
 from drivers.mbus.link import Timing
+from drivers.mbus.model import MODELS
 from drivers.mbus.scan import Speed, scan
 from drivers.mbus.search import Search, Step
 from gateway.ports.field import Device, ScanOrder, ScanProgress, ScanRefusedError, ScanTrouble
-from simulators.mbus import Bus, Direct, Slave, captured_telegrams
+from simulators.mbus import Bus, Direct, Line, Slave, captured_telegrams
 from tests.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
@@ -361,3 +363,19 @@ async def test_an_order_that_cannot_be_carried_out_is_refused(order: ScanOrder, 
 async def test_a_baud_rate_that_the_bus_does_not_know_is_refused() -> None:
     with pytest.raises(ScanRefusedError, match="1234 is no baud rate of the M-Bus"):
         await anext(driver.scan(BusSettings(device="/dev/null"), ScanOrder(speeds=(1234,))))
+
+
+async def test_a_meter_that_only_an_installers_own_file_knows_is_recognised() -> None:
+    line = Line([Slave(address=1, captured=WATER, serial="11127667")], baud=38400)
+    bus = BusSettings(host="127.0.0.1", port=await line.start(), baud=38400)
+    own = driver.with_models({"our-water": MODELS["itron-bm-plus-m"]})
+    async with aclosing(own.scan(bus, ScanOrder(way="primary"))) as events:
+        found = next(each for each in [await anext(events) for _ in range(3)] if isinstance(each, Device))
+    await line.close()
+
+    assert found.wiring == {"model": "our-water", "address": 1}
+
+
+async def test_a_parity_is_refused() -> None:
+    with pytest.raises(ScanRefusedError, match="even parity everywhere"):
+        await anext(driver.scan(BusSettings(device="/dev/null"), ScanOrder(parities=("odd",))))
