@@ -26,6 +26,7 @@ from gateway.core.access import SEALED, canonical_identifier
 from gateway.core.problem import cut
 from gateway.core.tariff import TaxCategory
 from gateway.core.units import UNITS, Scaled
+from gateway.service.currencies import CURRENCIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,6 +151,13 @@ def _price_unit(unit: str) -> str:
     return unit if unit == CYCLE else _unit(unit)
 
 
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        message = f'"{code}" is no currency of ISO 4217; write e.g. "CHF"'
+        raise ValueError(message)
+    return code
+
+
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -185,7 +193,7 @@ Resolution = Annotated[Number, AfterValidator(_power_of_ten), Field(examples=["0
 Unit = Annotated[str, AfterValidator(_unit), Field(examples=["kWh"])]
 PriceUnit = Annotated[str, AfterValidator(_price_unit), Field(examples=["kWh"])]
 TimeZone = Annotated[str, AfterValidator(_time_zone), Field(examples=["Europe/Zurich"])]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CHF"])]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CHF"]), AfterValidator(_currency)]
 
 
 class Strict(BaseModel):

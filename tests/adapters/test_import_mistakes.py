@@ -199,6 +199,7 @@ def test_mistakes_are_also_json(desk: Desk) -> None:
         ("Europe/Zurich", "Europe/Zürich", "Zürich", 'facility[0].time_zone: "Europe/Zürich" is no time zone; did you'),
         ("Europe/Zurich", "/etc/passwd", "/etc", 'facility[0].time_zone: "/etc/passwd" is no time zone; write e.g.'),
         ("CHF", "Fr.", "Fr.", 'facility[0].currency: "Fr." does not fit: write three capital letters'),
+        ("CHF", "FRS", "FRS", 'facility[0].currency: "FRS" is no currency of ISO 4217; write e.g. "CHF"'),
         ('"apartment"', '"flat"', '"flat"', "point[0].kind: \"flat\" is not one of 'apartment', 'villa'"),
         (
             "entry = 2026-01-01",
