@@ -21,11 +21,14 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.core.refusal import clause, dotted, shown
 from gateway.core.units import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from pydantic_core import ErrorDetails
 
     from gateway.ports.field import RegisterValue, StoredValue
 
@@ -39,8 +42,8 @@ _ENERGY = frozenset({"Wh", "kWh", "MWh", "J", "MJ", "GJ"})
 _IDENTITY = frozenset({"serial", "status"})
 
 
-class ModelFileError(Exception):
-    """A model file cannot be used. The text is one sentence for whoever wrote it."""
+class ModelFileError(ImportError):
+    """A model file cannot be used, so its driver does not import. The text says what is wrong where."""
 
 
 class Strict(BaseModel):
@@ -144,23 +147,37 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 def load_models(folder: Path, schema: type[AnyModel]) -> dict[str, AnyModel]:
     """Every `*.toml` of the folder by its name without the ending; ModelFileError for one that does not fit."""
-    models = {}
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            models[path.stem] = schema.model_validate(tomllib.loads(path.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            message = f"model file {path.name}: {error}; correct the file"
-            raise ModelFileError(message) from error
-        except ValidationError as error:
-            message = f"model file {path.name}: {_mistakes(error)}; correct the file"
-            raise ModelFileError(message) from error
-    return models
+    return {path.stem: _model(path, schema) for path in sorted(folder.glob("*.toml"))}
 
 
-def _mistakes(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in mistake['loc']) or 'file'}: {mistake['msg']}" for mistake in error.errors()
-    )
+def _model(path: Path, schema: type[AnyModel]) -> AnyModel:
+    try:
+        return schema.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise _unusable(path, f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise _unusable(path, "is not UTF-8 text; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _unusable(path, f"is not TOML: {error}") from error
+    except ValidationError as error:
+        raise _unusable(path, "; ".join(map(_mistake, error.errors()))) from error
+
+
+def _unusable(path: Path, text: str) -> ModelFileError:
+    return ModelFileError(f"model file {path.name}: {text}")
+
+
+def _mistake(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            text = "this key is not known; remove it"
+        case "missing":
+            text = "is missing"
+        case "value_error":
+            text = error["msg"].removeprefix("Value error, ")
+        case kind:
+            text = f"{shown(error['input'])} {clause(kind, error.get('ctx', {}))}"
+    return f"{dotted(error['loc']) or 'file'}: {text}"
 
 
 def mismatches(proof: Proof, serial: str, status: int, values: Iterable[RegisterValue]) -> list[str]:

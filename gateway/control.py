@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from gateway.core.refusal import dotted
 from gateway.lines import TOLD
-from gateway.schema_errors import dotted, sentence
+from gateway.schema_errors import sentence
 from gateway.service.command_schema import COMMAND, HEARD, VERBS, Answer, Enrol, Lines, Progress, refusal
 from gateway.service.property_fields import Strict
 from gateway.service.storing import StoreUnavailableError

@@ -55,5 +55,9 @@ def _loaded(entry: EntryPoint) -> Any:  # noqa: ANN401 - whatever the package of
         return entry.load()
     except Exception as error:  # a foreign package may fail to import in any way; its user needs its name and reason
         package = entry.dist.name if entry.dist else entry.value
-        message = f"the driver {entry.name!r} of the package {package} does not load ({error!r}); install it again"
+        reason = str(error) if isinstance(error, ImportError) else repr(error)
+        message = (
+            f"the driver {entry.name!r} of the package {package} does not load: {reason}; "
+            "correct that, or install the package again"
+        )
         raise NoDriverError(message) from error

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from gateway.core.refusal import Place
     from gateway.ports.field import Driver
-    from gateway.schema_errors import Place
     from gateway.tomlfile import FileProblem, Problems
 
 FOLDER = "models"

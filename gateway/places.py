@@ -13,7 +13,7 @@ from gateway.store.figures import folder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway.schema_errors import Place
+    from gateway.core.refusal import Place
     from gateway.settings import MqttSettings, Settings
     from gateway.tomlfile import Document, FileProblem
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
 
-from gateway.core.problem import cut
+from gateway.core.refusal import clause, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,57 +15,16 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-Place = tuple[str | int, ...]
-"""a path: ("bus", 1, "meter", 0, "address") """
-
+    from gateway.core.refusal import Place
 
 IDENTIFIER = "identifier"
 """a key whose value is repeated nowhere"""
-UNFIT = "is nothing that fits here"
-FORMS = {
-    r"^[a-z0-9-]{1,40}$": "write 1 to 40 of a-z, 0-9 and -",
-    r"^[A-Z]{3}$": "write three capital letters",
-    r"^[a-z]{2,3}(-[A-Z]{2})?$": "write a language, or language and country",
-    r"^[0-9]{1,8}$": "write 1 to 8 digits in quotes",
-    r"^/": "write the whole path, from its first / on",
-}
-"""what the patterns of our schemas ask for"""
-CLAUSES = {
-    "string_type": "is no text; put it into quotes",
-    "string_too_short": "is too short; write at least {min_length} characters",
-    "int_type": "is no whole number; write it in digits, without quotes",
-    "int_parsing_size": "is too large a number",
-    "float_type": "is no number; write it without quotes",
-    "bool_type": "is neither true nor false",
-    "greater_than": "is too small; write more than {gt}",
-    "greater_than_equal": "is too small; write {ge} or more",
-    "less_than_equal": "is too large; write {le} or less",
-    "literal_error": "is not one of {expected}",
-    "date_type": "is no date; write it without quotes",
-    "datetime_type": "is no instant; write day, time and offset",
-    "timezone_aware": "has no offset from UTC, and an hour may come twice; write one",
-    "list_type": "is no list; put it into [ ]",
-    "tuple_type": "is no list; put it into [ ]",
-    "too_short": "has too few entries; write at least {min_length}",
-    "dict_type": "is no table of keys and values",
-    "model_type": "is no table of keys and values",
-    "model_attributes_type": "is no table of keys and values",
-    "invalid_key": "is no key",
-    "json_invalid": "is no JSON; write one object, its text in UTF-8 and no NaN",
-}
-"""pydantic's types of mistakes, as far as our schemas can find them"""
-
-
-def dotted(place: Place) -> str:
-    """The path as text: "bus[1].meter[0].address"."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return "".join(parts).removeprefix(".")
 
 
 def sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str] = ()) -> str:
     """What is wrong and what to write; `beside`: keys that others read from the same table."""
     field = _field(schema, error["loc"])
-    example = f"e.g. {_toml(field.examples[0])}" if field is not None and field.examples else ""
+    example = f"e.g. {shown(field.examples[0])}" if field is not None and field.examples else ""
     match error["type"]:
         case "extra_forbidden":
             return _unknown_key(error["loc"], schema, beside)
@@ -76,16 +35,8 @@ def sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str]
     if error["type"] == "list_type" and isinstance(error["input"], dict):
         return f"is a single table; write [[{error['loc'][-1]}]], with two brackets on each side"
     hidden = error["type"] == "json_invalid" or error["loc"][-1:] == (IDENTIFIER,)
-    shown = "this" if hidden else _toml(error["input"])
-    return ", ".join(filter(None, (f"{shown} {_clause(error)}", example)))
-
-
-def _clause(error: ErrorDetails) -> str:
-    """What is wrong with the value, in our words and never in pydantic's."""
-    context = error.get("ctx", {})
-    if error["type"] == "string_pattern_mismatch":
-        return f"does not fit: {FORMS.get(context['pattern'], UNFIT)}"
-    return CLAUSES.get(error["type"], UNFIT).format(**context)
+    value = "this" if hidden else shown(error["input"])
+    return ", ".join(filter(None, (f"{value} {clause(error['type'], error.get('ctx', {}))}", example)))
 
 
 def _unknown_key(place: Place, schema: type[BaseModel], beside: Iterable[str]) -> str:
@@ -128,16 +79,3 @@ def _inner_model(annotation: object) -> type[BaseModel] | None:
         return annotation
     inner = (_inner_model(each) for each in get_args(annotation))
     return next((each for each in inner if each is not None), None)
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - whatever a file may hold
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{cut(value)}"'
-        case dict():
-            return "a table"
-        case list() | tuple():
-            return "a list"
-    return cut(str(value))

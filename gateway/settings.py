@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from gateway.core.refusal import Place
     from gateway.ports.field import Driver, MachineDriver, ReaderDriver
-    from gateway.schema_errors import Place
     from gateway.tomlfile import Problems
 
 _SQLITE = "sqlite:///"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
+    from gateway.core.refusal import Place
     from gateway.ports.field import Driver, MachineDriver, ReaderDriver
-    from gateway.schema_errors import Place
 
 Wrong = tuple["Place", str]
 """where a mistake is, and its sentence"""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from gateway.schema_errors import Place
+    from gateway.core.refusal import Place
 
 STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 DRIVER_KEYS = ConfigDict(strict=True, extra="allow", frozen=True)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.core.refusal import dotted
 from gateway.files import read_text
-from gateway.schema_errors import dotted, sentence
+from gateway.schema_errors import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from gateway.schema_errors import Place
+    from gateway.core.refusal import Place
 
 Schema = TypeVar("Schema", bound=BaseModel)
 TOO_DEEP = "lists or tables are nested hundreds deep; no key here needs more than four levels, take the others out"

@@ -16,7 +16,8 @@ from gateway.cli.exits import Refused
 from gateway.cli.tell import flat, tell
 from gateway.cli.wiring import load_settings
 from gateway.core.problem import cut
-from gateway.schema_errors import dotted, sentence
+from gateway.core.refusal import dotted
+from gateway.schema_errors import sentence
 from gateway.service.command_edits import DATED
 from gateway.service.command_schema import Add, End, Set
 from gateway.service.property_schema import TABLES, Entity, entities

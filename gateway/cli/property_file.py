@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.problem import Problem
-    from gateway.schema_errors import Place
+    from gateway.core.refusal import Place
     from gateway.tomlfile import Problems
 
 Named = tuple[str, str]

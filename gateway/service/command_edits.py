@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gateway.core.problem import Problem
-from gateway.schema_errors import dotted, sentence
+from gateway.core.refusal import dotted
+from gateway.schema_errors import sentence
 from gateway.service import property_schema as schema
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.control import _mistakes
-from gateway.schema_errors import CLAUSES, FORMS, UNFIT, sentence
+from gateway.core.refusal import CLAUSES, FORMS, UNFIT
+from gateway.ports.field import ModelKeeper
+from gateway.schema_errors import sentence
 from gateway.service.command_schema import COMMAND, VERBS
 from gateway.service.property_schema import TABLES
 from gateway.settings import BusTable, MeterTable, SettingsFile
@@ -40,6 +42,7 @@ def schemas() -> list[type[BaseModel]]:
     access += [drivers.find_machine(name).schema for name in drivers.names(drivers.MACHINES)]
     wiring = [schema for line in lines for schema in (line.bus_schema, line.meter_schema)]
     found: list[type[BaseModel]] = [SettingsFile, BusTable, MeterTable, ReaderTable, MachineTable, *wiring, *access]
+    found += [line.model_schema for line in lines if isinstance(line, ModelKeeper)]
     found += [*TABLES.values(), *VERBS.values()]
     for schema in found:  # it grows meanwhile
         for field in schema.model_fields.values():

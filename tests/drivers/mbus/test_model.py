@@ -141,9 +141,13 @@ def test_a_model_file_with_a_mistake_is_refused(changes: dict[str, object], text
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("protocol = ", "Invalid value"),
-        ("protocol = 'modbus'", "protocol: Input should be 'mbus'"),
-        ("\udcff", "codec can't decode"),
+        ("protocol = ", "is not TOML: Invalid value"),
+        ("protocol = 'modbus'", "protocol: \"modbus\" is not one of 'mbus'; identity: is missing"),
+        ("[identity]\nmanufacturer = 'abc'\nmedium = 999", 'manufacturer: "abc" does not fit: write three capital'),
+        ("[identity]\nmedium = 999", "identity.medium: 999 is too large; write 255 or less"),
+        ("[[register]]\nkey = 5\ncolour = 'red'", r"register\[0\].key: 5 is no text; put it into quotes"),
+        ("[[register]]\ncolour = 'red'", r"register\[0\].colour: this key is not known; remove it"),
+        ("\udcff", "is not UTF-8 text; save it as UTF-8"),
     ],
 )
 def test_a_broken_model_file_is_named_in_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
@@ -152,6 +156,7 @@ def test_a_broken_model_file_is_named_in_one_sentence(tmp_path: Path, text: str,
     with pytest.raises(ModelFileError, match=f"model file broken.toml.*{reason}") as caught:
         load_models(tmp_path, MBusModel)
     assert "\n" not in str(caught.value)
+    assert "nput should" not in str(caught.value)
 
 
 def test_a_wrong_expectation_does_not_prove_a_model() -> None:
