@@ -46,7 +46,7 @@ def move(options: Options, point: str, date: str, to: str | None) -> None:
 @click.option("--serial", help="Serial number of the new meter; with --mistaken of the one that is there.")
 @click.option("--mistaken", is_flag=True, help="The exchange of that instant never happened.")
 @click.pass_obj
-def exchange(options: Options, meter: str, at: str, **given: Any) -> None:  # noqa: ANN401 - what click hands over
+def exchange(options: Options, /, meter: str, at: str, **given: Any) -> None:  # noqa: ANN401 - what click hands over
     """Record an exchange, or take one back."""
     indexes = {key: pairs(key, _INDEX, given.pop(key)) for key in ("final", "start")}
     tell(options, carry_out(options, command(Exchange, meter=meter, at=at, **given, **indexes)))
