@@ -80,7 +80,7 @@ def entry(kind: str, value: Value) -> schema.Entity | Edit:
 
 def added(known: Known, command: Add) -> Edit:
     """The new entry, and the new point of a link, the owner of a facility."""
-    value, entries = dict(command.value), []
+    value, entries = _given(command.value), []
     if command.kind == "facility" and command.owner is None:
         text = "is missing; name the user who pays where nobody else does (--owner USER)"
         return fault("facility", str(value.get("id", "")), text, "owner")
@@ -171,7 +171,13 @@ def changed(known: Known, command: Set) -> Edit:
     for key, new in steps.items():
         inner = value.get(key)
         value[key] = {**inner, **new} if isinstance(inner, dict) and isinstance(new, dict) else new
-    return Edit.of([entry(command.kind, {key: new for key, new in value.items() if new is not None})])
+    return Edit.of([entry(command.kind, _given(value))])
+
+
+def _given(value: Mapping[str, Any]) -> Value:
+    """Without what was given empty, also in a table inside."""
+    held = {key: _given(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
+    return {key: inner for key, inner in held.items() if inner is not None}
 
 
 def _dated(value: Value, new: Mapping[str, Any], since: str | None) -> str:

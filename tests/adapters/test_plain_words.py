@@ -40,6 +40,20 @@ def test_what_is_missing_has_an_example_of_its_own(desk: Desk, entry: str, said:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("point", "add", "p", "--building", "haus-a", "--kind", "villa", "--name", ""), "point p: name: is missing"),
+        (("point", "set", "flat-1", "--name", ""), "point flat-1: name: is missing"),
+        (("rate", "set", "electricity", "--tax-rate", ""), "rate electricity: tax.rate: is missing"),
+    ],
+)
+def test_what_is_given_empty_is_missing(desk: Desk, arguments: tuple[str, ...], said: str) -> None:
+    done = desk.submeter(*arguments)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"{said}; write e.g. ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
         (("occupancy", "add", "--help"), "Add an occupancy."),
         (("owner", "set", "--help"), "Change an owner."),
         (("user", "end", "--help"), "End a user"),
