@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _REFUSED = 3
 _BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
 _MOST_METERS = 250
-_LAG_BITS = 3.0
-"""slaves answer with up to so many bit times of difference: some collisions of confirmations are whole ones"""
+_MOST_LAG_BITS = 330
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="the same meters and faults again (1)")
     parser.add_argument("--baud", type=int, choices=_BAUDS, default=2400, help="speed of the bus (2400)")
     parser.add_argument("--turnaround", type=float, metavar="SECONDS", help="until a meter answers (11 bits)")
+    parser.add_argument(
+        "--lag",
+        type=arguments.at_most(_MOST_LAG_BITS),
+        metavar="BITS",
+        default=0,
+        help="each meter answers up to so many bits later than the turnaround (0); confirmations that overlap then"
+        " spoil each other's parity, and a serial device without a parity check drops such octets",
+    )
     parser.add_argument("--echo", action="store_true", help="the converter gives back what is sent")
     parser.add_argument(
         "--noise", type=arguments.part, default=0.0, metavar="RATE", help="part of the octets that is spoilt"
@@ -79,7 +86,7 @@ def _meters(options: argparse.Namespace) -> list[Slave]:
             address=0 if options.unset else i + 1,
             captured=kinds[chosen[i % len(chosen)]],
             serial=f"{number:08}",
-            lag=chance.uniform(0, _LAG_BITS) / options.baud,
+            lag=chance.uniform(0, options.lag) / options.baud,
             chance=Chance(options.seed + i, dict(options.fault)) if options.fault else None,
         )
         for i, number in enumerate(numbers)

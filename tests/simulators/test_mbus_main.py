@@ -58,6 +58,7 @@ async def test_the_same_seed_makes_the_same_meters_behind_a_device(tmp_path: Pat
     [
         (["--port", "80000"], "'80000' is no number between 0 and 65535"),
         (["--meters", "x"], "'x' is no number between 0 and 250"),
+        (["--lag", "331"], "'331' is no number between 0 and 330"),
         (["--fault", "fire=1"], "'fire' is no fault; choose one of silence"),
         (["--fault", "late=2"], "'2' is no number between 0 and 1"),
     ],
