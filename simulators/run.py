@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import calendar
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -54,8 +53,8 @@ class Run:
         self._at = truth.midnight(truth.month)
         self._acknowledged = 0
         self._washes = self._ended = 0
-        self._lamps: list[str] = []
-        """those that were wrong, as sentences"""
+        self._taps: list[tuple[Wash, str]] = []
+        """each with the lamp that the reader showed"""
         self._news = asyncio.Event()
         self._relay: asyncio.Task[None] | None = None
 
@@ -128,8 +127,7 @@ class Run:
         await self._pass_to(wash.start)
         lamp = await self._readers[wash.machine].tap(wash.badge)
         say(f"{self._local(wash.start):%a %d %b %H:%M}  {wash.who or 'somebody'} taps at {wash.machine}: {lamp}")
-        if lamp != wash.lamp:
-            self._lamps.append(f"The reader of {wash.machine} showed {lamp} where {wash.lamp} is right.")
+        self._taps.append((wash, lamp))
         if "red" in (lamp, wash.lamp):
             return
         relay = self._field.relays[wash.machine]
@@ -161,8 +159,7 @@ class Run:
 
     def _judge(self, month: date) -> Verdict:
         start, until = self._truth.midnight(month), self._truth.midnight(following(month))
-        judged = verdict.judge(self._truth, start, until, verdict.read(self._folder / "charges.jsonl"))
-        return replace(judged, differences=(*self._lamps, *judged.differences))
+        return verdict.judge(self._truth, start, until, verdict.read(self._folder / "charges.jsonl"), self._taps)
 
     def _show(self, month: date, judged: Verdict) -> None:
         say(

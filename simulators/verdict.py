@@ -1,4 +1,4 @@
-"""The charges that a receiver has got, against the truth."""
+"""The charges that a receiver has got, and the lamps that readers have shown, against the truth."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from simulators.laundry import Wash
     from simulators.truth import Truth
 
 Sums = dict[tuple[str, str], Decimal]
@@ -49,8 +50,17 @@ class Verdict:
         return rows
 
 
-def judge(truth: Truth, start: datetime, until: datetime, received: Sequence[dict[str, Any]]) -> Verdict:
-    """Compare the month [start, until) with the charges' `data`: what counts is the sum over all revisions."""
+def judge(
+    truth: Truth,
+    start: datetime,
+    until: datetime,
+    received: Sequence[dict[str, Any]],
+    taps: Iterable[tuple[Wash, str]],
+) -> Verdict:
+    """Compare the month [start, until) with the charges' `data`: what counts is the sum over all revisions.
+
+    `taps`: the lamp that the reader showed to each who has tapped so far.
+    """
     charges = [data for data in received if start <= datetime.fromisoformat(data["period"]["from"]) < until]
     lines = pricing.month(truth, start, until)
     used = {pair: Decimal(count * truth.quantum).scaleb(-3) for pair, count in pricing.quantities(lines).items()}
@@ -58,6 +68,7 @@ def judge(truth: Truth, start: datetime, until: datetime, received: Sequence[dic
     charged_use, charged_cost = sums(charges, "quantity"), sums(charges, "amount")
     amounts = {payer: (of(payer, cost), of(payer, charged_cost)) for payer, _ in cost.keys() | charged_cost.keys()}
     differences = [
+        *_lamps(tap for tap in taps if start <= tap[0].start < until),
         *_foreign(truth, charges),
         *_quantities(truth, used, charged_use),
         *_costs(truth, amounts, cost, charged_cost),
@@ -101,6 +112,12 @@ def _unequal(expected: Sums, charged: Sums) -> Iterator[tuple[str, str, Decimal,
         pair = expected.get((payer, register), _NOTHING), charged.get((payer, register), _NOTHING)
         if pair[0] != pair[1]:
             yield payer, register, *pair
+
+
+def _lamps(taps: Iterable[tuple[Wash, str]]) -> Iterator[str]:
+    for wash, lamp in taps:
+        if lamp != wash.lamp:
+            yield f"The reader of {wash.machine} showed {lamp} where {wash.lamp} is right."
 
 
 def _foreign(truth: Truth, charges: list[dict[str, Any]]) -> Iterator[str]:

@@ -248,7 +248,7 @@ class Ordeal:
         while firsts[-1] + 34 * DAY < self.at:
             firsts.append((firsts[-1] + 31 * DAY).replace(day=1))
         for start, until in pairwise(firsts):
-            judged = verdict.judge(self.meters.truth, start, until, charges)
+            judged = verdict.judge(self.meters.truth, start, until, charges, taps=())
             assert judged.charges, f"{start:%B} was closed"
             assert not judged.differences, judged.differences
 
