@@ -18,7 +18,9 @@ from drivers.modbus.proof import failures
 from drivers.modbus.rtu import Pace, RtuLine, frame_pause
 from drivers.modbus.scan import WAYS, Place, Speed, scan
 from drivers.modbus.sunspec import SunSpecMeter
+from drivers.modbus.talk import Talk
 from drivers.modbus.tcp import CONNECT_S, TcpLine
+from drivers.modbus.trace import trace
 from drivers.model import Strict
 from drivers.wire import WireSettings
 from gateway.ports.field import ScanRefusedError
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from drivers.modbus.line import Line
     from gateway.ports.clock import Clock
-    from gateway.ports.field import MeterBus, Scanned, ScanOrder
+    from gateway.ports.field import MeterBus, Scanned, ScanOrder, Seen
 
 _PORT = 502
 _BITS = 11
@@ -159,7 +161,7 @@ class MeterSettings(Strict):
 
 
 class ModbusDriver:
-    """Satisfies `ModelKeeper` and `Scanner` of `gateway.ports.field`."""
+    """Satisfies `ModelKeeper`, `Scanner` and `Tracer` of `gateway.ports.field`."""
 
     name = "modbus"
     ways: tuple[str, ...] = WAYS
@@ -201,6 +203,15 @@ class ModbusDriver:
         wait = _SEARCH_S if serial_line and "timeout" not in line.model_fields_set else line.timeout
         models = {**meter_models(), **self._own}
         return scan(Place(open=partial(_line_at, line), wait=wait, models=models), speeds, order)
+
+    async def trace(self, bus: BaseModel, meter: BaseModel) -> Seen:
+        """The words of all registers of a meter."""
+        settings, wired = cast("BusSettings", bus), cast("MeterSettings", meter)
+        line = settings.line()
+        try:
+            return await trace(Talk(line, settings.timeout, heard=False), wired.address, wired.known)
+        finally:
+            await line.close()
 
     def decode(self, frame: bytes, key: str | None = None) -> dict[str, Any]:
         """A read request or its answer, as a frame of TCP or RTU; words as numbers, what they mean is the model's."""

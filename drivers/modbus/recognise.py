@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from drivers.modbus.model import FixedWords, ModbusRegister, RegisterMap
-    from drivers.modbus.plan import Span
+    from drivers.modbus.talk import Words
 
 Sure = Literal["certain", "likely", "possible"]
-Words = dict["Span", tuple[int, ...]]
 
 _MOST = Scaled(1, 7)
 """10 GWh, 10 TJ or 10 million m3: more than a meter of one payer counts in its life"""

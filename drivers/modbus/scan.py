@@ -7,29 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from drivers.modbus import sunspec
-from drivers.modbus.pdu import RefusedError, answered_words, read_request
-from drivers.modbus.plan import Request, split
 from drivers.modbus.recognise import Verdict, fit, verdict
 from drivers.modbus.recognise import sunspec as described
 from drivers.modbus.sunspec import SunSpecMeter
-from gateway.ports.field import (
-    Device,
-    FieldError,
-    LineDownError,
-    NoAnswerError,
-    ScanProgress,
-    ScanRefusedError,
-    ScanTrouble,
-    WrongAnswerError,
-)
+from drivers.modbus.talk import Asker, Talk
+from gateway.ports.field import Device, ScanProgress, ScanRefusedError, ScanTrouble, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from drivers.modbus.line import Line
     from drivers.modbus.model import RegisterMap
-    from drivers.modbus.plan import Limits
-    from drivers.modbus.recognise import Fit, Words
+    from drivers.modbus.recognise import Fit
+    from drivers.modbus.talk import Words
     from drivers.serial import Parity
     from gateway.ports.field import Scanned, ScanOrder
 
@@ -41,12 +31,6 @@ _DIRECT = 255
 """of a meter with a network socket of its own (Messaging on TCP/IP V1.0b, 4.4.2.6)"""
 _NOBODYS = (245, 246, 247)
 """who answers for all of these answers for every unit id"""
-_TRIES = 3
-_UNREACHED = frozenset({10, 11})
-"""exceptions of a gateway: nobody is there"""
-_LOSSES = 3
-"""a device may hang up when it is asked for another unit; so many in a row, and the line is gone"""
-_MARK = Request(function=3, address=0, count=1, spans=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +77,7 @@ async def scan(place: Place, speeds: tuple[Speed, ...], order: ScanOrder) -> Asy
     heard = False
     while going.left:
         line = place.open(going.left[0])
-        talk = _Talk(line, place.wait, heard=heard)
+        talk = Talk(line, place.wait, heard=heard)
         try:
             async for scanned in _one_speed(talk, place, going):
                 yield scanned
@@ -115,7 +99,7 @@ def _begun(speeds: tuple[Speed, ...], order: ScanOrder) -> _Going:
         raise ScanRefusedError(message) from error
 
 
-async def _one_speed(talk: _Talk, place: Place, going: _Going) -> AsyncGenerator[Scanned, None]:
+async def _one_speed(talk: Talk, place: Place, going: _Going) -> AsyncGenerator[Scanned, None]:
     speed = going.left[0]
     units = [*UNITS] if speed.baud is not None else [*UNITS, _DIRECT]
     if speed.baud is None and going.unit == UNITS.start and await _answers_for_all(talk):
@@ -137,7 +121,7 @@ async def _one_speed(talk: _Talk, place: Place, going: _Going) -> AsyncGenerator
         yield ScanProgress(place=f"unit {unit}{speed.told}", percent=percent, woken=0, rest=going.dump())
 
 
-async def _answers_for_all(talk: _Talk) -> bool:
+async def _answers_for_all(talk: Talk) -> bool:
     for unit in _NOBODYS:
         if await talk.presence(unit) != "there":
             return False
@@ -150,8 +134,8 @@ _DAMAGED = (
 )
 
 
-async def _devices(talk: _Talk, place: Place, unit: int, speed: Speed) -> AsyncGenerator[Device, None]:
-    asker = _Asker(talk, unit)
+async def _devices(talk: Talk, place: Place, unit: int, speed: Speed) -> AsyncGenerator[Device, None]:
+    asker = Asker(talk, unit)
     meters = await _sunspec_meters(asker)
     for instance, map_ in enumerate(meters, 1):
         serial = await _serial(asker, map_)
@@ -168,7 +152,7 @@ async def _devices(talk: _Talk, place: Place, unit: int, speed: Speed) -> AsyncG
     yield _device(asker, speed, judged, serial, {"address": unit, **({"model": known} if known else {})})
 
 
-def _device(asker: _Asker, speed: Speed, judged: Verdict, serial: str, wiring: Mapping[str, str | int]) -> Device:
+def _device(asker: Asker, speed: Speed, judged: Verdict, serial: str, wiring: Mapping[str, str | int]) -> Device:
     facts = {
         "unit": wiring["address"],
         "serial": serial or None,
@@ -180,22 +164,17 @@ def _device(asker: _Asker, speed: Speed, judged: Verdict, serial: str, wiring: M
     return Device(wiring=wiring, facts=facts, speed=speed.baud, raw=asker.raw)
 
 
-async def _sunspec_meters(asker: _Asker) -> list[RegisterMap]:
+async def _sunspec_meters(asker: Asker) -> list[RegisterMap]:
     """The maps of its meters in order."""
     meters: list[RegisterMap] = []
     while True:
-        walk = SunSpecMeter(instance=len(meters) + 1).walk()
         try:
-            request = next(walk)
-            while True:
-                request = walk.send(await asker.words(request))
-        except StopIteration as found:
-            meters.append(found.value)
+            meters.append(await asker.walked(SunSpecMeter(instance=len(meters) + 1)))
         except WrongAnswerError:
             return meters
 
 
-async def _fitting(asker: _Asker, name: str, map_: RegisterMap) -> Fit | None:
+async def _fitting(asker: Asker, name: str, map_: RegisterMap) -> Fit | None:
     """The model, if its identity and two reads fit; nothing more is asked once something does not."""
     first: Words = {}
     for request in (*map_.identity_requests, *map_.requests(with_serial=False)):
@@ -210,7 +189,7 @@ async def _fitting(asker: _Asker, name: str, map_: RegisterMap) -> Fit | None:
     return fit(name, map_, first, second)
 
 
-async def _serial(asker: _Asker, map_: RegisterMap) -> str:
+async def _serial(asker: Asker, map_: RegisterMap) -> str:
     if map_.serial is None:
         return ""
     words: Words = {}
@@ -221,97 +200,3 @@ async def _serial(asker: _Asker, map_: RegisterMap) -> str:
         return map_.serial_in(words)
     except WrongAnswerError:
         return ""
-
-
-class _Talk:
-    """Questions to any unit of an open line."""
-
-    def __init__(self, line: Line, wait: float, *, heard: bool) -> None:
-        self._line = line
-        self._wait = wait
-        self._losses = 0
-        self.heard = heard
-        """whether anybody has ever answered: until then a line that fails is not there"""
-
-    async def presence(self, unit: int) -> Literal["there", "silent", "damaged"]:
-        """Whether somebody answers at this unit id; a refusal is an answer."""
-        damaged = 0
-        while damaged < _TRIES:
-            try:
-                _, pdu = await self.ask(unit, _MARK)
-            except (NoAnswerError, LineDownError):
-                return "damaged" if damaged else "silent"
-            except WrongAnswerError:
-                damaged += 1
-                continue
-            refused = len(pdu) == 2 and pdu[0] & 0x80 and pdu[1] in _UNREACHED
-            return "silent" if refused else "there"
-        return "damaged"
-
-    async def ask(self, unit: int, request: Request) -> tuple[bytes, bytes]:
-        """The frames and the answer PDU; FieldError. LineDownError ends the search only where the line is gone."""
-        pdu = read_request(request.function, request.address, request.count)
-        try:
-            exchange = await self._line.ask(unit, pdu, self._wait)
-        except LineDownError as error:
-            self._losses += 1
-            if not self.heard or self._losses == _LOSSES:
-                raise _GoneError(str(error)) from error
-            raise
-        except NoAnswerError:
-            self._losses = 0
-            raise
-        self.heard, self._losses = True, 0
-        return exchange.raw, exchange.pdu
-
-
-class _GoneError(FieldError):
-    """The line itself is not there."""
-
-
-class _Asker:
-    """Questions to one unit; no register is asked for twice, unless anew."""
-
-    def __init__(self, talk: _Talk, unit: int) -> None:
-        self._talk = talk
-        self._unit = unit
-        self._known: dict[tuple[int, int, int], tuple[int, ...] | None] = {}
-        self._raw: list[bytes] = []
-
-    @property
-    def raw(self) -> bytes:
-        """The frames of all that it has answered."""
-        return b"".join(self._raw)
-
-    async def words(self, request: Request, *, anew: bool = False) -> tuple[int, ...] | None:
-        """The words; None where it does not give them."""
-        key = (request.function, request.address, request.count)
-        if anew or key not in self._known:
-            self._known[key] = await self._asked(request)
-        return self._known[key]
-
-    async def gather(self, request: Request, limits: Limits, into: Words, *, anew: bool = False) -> bool:
-        """Put the words of the spans with the others, in smaller requests where it refuses; whether all came."""
-        words = await self.words(request, anew=anew)
-        if words is not None:
-            into |= request.parts(words)
-            return True
-        if len(request.spans) == 1:
-            return False
-        for part in split(request, limits):
-            if not await self.gather(part, limits, into, anew=anew):
-                return False
-        return True
-
-    async def _asked(self, request: Request) -> tuple[int, ...] | None:
-        for _ in range(_TRIES):
-            try:
-                raw, pdu = await self._talk.ask(self._unit, request)
-                words = answered_words(request, pdu)
-            except (RefusedError, NoAnswerError, LineDownError):
-                return None
-            except WrongAnswerError:
-                continue  # damaged, or another exception
-            self._raw.append(raw)
-            return words
-        return None

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.exits import Failure, Refused, Unreachable
+from gateway.cli.watch import watched
 from gateway.cli.wiring import frame_text, load_settings
 from gateway.clock import SystemClock
 from gateway.core.problem import cut
-from gateway.ports.field import FieldError, Inspector, OrderRefusedError, Rereader, WrongAnswerError
+from gateway.ports.field import FieldError, Inspector, OrderRefusedError, Rereader, Tracer, WrongAnswerError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -40,41 +41,49 @@ class Reading:
 @click.argument("meter")
 @click.option("--bus", "line", help="METER is an address on this line of the settings, not a meter of theirs.")
 @click.option("--raw", is_flag=True, help="Also print every record, and the telegrams as they came, in hex.")
+@click.option("--watch", is_flag=True, help="Read it every second and show what has changed, until Ctrl-C.")
 @click.option(
     "--model", "file", type=click.Path(path_type=Path), help="Write a model file to complete; it is not there yet."
 )
 @click.pass_obj
-def read(options: Options, meter: str, *, line: str | None, raw: bool, file: Path | None) -> None:
+def read(options: Options, meter: str, *, line: str | None, raw: bool, watch: bool, file: Path | None) -> None:
     """Read one meter now and print its registers."""
     settings = load_settings(options)
     bus = _bus_of(settings, meter) if line is None else _bus_named(settings, line)
     if (line is not None or file is not None) and not isinstance(bus.driver, Inspector):
         message = f"the driver {bus.driver.name} reads meters of the settings only, and writes no model files"
         raise Refused(message)
-    reading = _read(bus, meter, meter if line is not None else bus.meters[meter])
+    if watch:
+        if line is not None or file is not None:
+            message = "--watch follows a meter of the settings; leave --bus and --model out"
+            raise Refused(message)
+        watched(options, bus, meter)
+    reading = _read(bus, meter, meter if line is not None else bus.meters[meter], raw=raw)
     if reading.problem is not None and not raw and file is None:
-        raise _failure(reading.problem)
+        raise failure(reading.problem)
     shown = raw or line is not None
     click.echo(json.dumps(_object(meter, reading, raw=shown)) if options.json else _text(meter, reading, raw=shown))
     if file is not None:
         _write_model(bus, meter, reading, file)
     if reading.problem is not None:
-        raise _failure(reading.problem)
+        raise failure(reading.problem)
 
 
-def _read(bus: BusSettings, meter: str, wired: BaseModel | str) -> Reading:
+def _read(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Reading:
     try:
-        return asyncio.run(_conversation(bus, meter, wired))
+        return asyncio.run(_conversation(bus, meter, wired, raw=raw))
     except OrderRefusedError as error:
         raise Refused(str(error)) from error
     except FieldError as error:
-        raise _failure(error) from error
+        raise failure(error) from error
 
 
-async def _conversation(bus: BusSettings, meter: str, wired: BaseModel | str) -> Reading:
+async def _conversation(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Reading:
     seen = await bus.driver.inspect(bus.line, wired) if isinstance(bus.driver, Inspector) else None
     if isinstance(wired, str):
         return Reading(seen=seen)
+    if raw and isinstance(bus.driver, Tracer):
+        seen = await bus.driver.trace(bus.line, wired)
     opened = bus.driver.open(bus.line, {meter: wired}, SystemClock())
     try:
         if seen is None or not isinstance(opened, Rereader):
@@ -86,7 +95,8 @@ async def _conversation(bus: BusSettings, meter: str, wired: BaseModel | str) ->
         await opened.close()
 
 
-def _failure(error: FieldError) -> Failure:
+def failure(error: FieldError) -> Failure:
+    """The exit that a device's error leads to."""
     return Failure(str(error)) if isinstance(error, WrongAnswerError) else Unreachable(str(error))
 
 

@@ -79,8 +79,15 @@ def frame_text(found: dict[str, Any]) -> str:
     """A decoded frame for a person: the header, then one record a line."""
     if not found["ok"]:
         return f"refused: {found['error']}"
-    header = ", ".join(f"{name} {value}" for name, value in found.get("header", {}).items())
+    facts = found.get("header") or {name: each for name, each in found.items() if name not in ("ok", "kind", "records")}
+    header = ", ".join(f"{name} {_fact(value)}" for name, value in facts.items())
     return "\n".join([f"{found['kind']}: {header}", *map(_record_text, found.get("records", ()))])
+
+
+def _fact(value: Any) -> str:  # noqa: ANN401 - whatever a frame holds
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_fact(each)}" for name, each in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _record_text(record: dict[str, Any]) -> str:

@@ -225,7 +225,7 @@ class Seen:
     raw: bytes
     """the checked telegrams as they came, one after the other"""
     frames: tuple[dict[str, Any], ...]
-    """what `Driver.decode` makes of each of them"""
+    """what `Driver.decode` makes of each of them, or an object of that form for each register"""
     alarm: str | None = None
     """what it reports beside them, in words; None: nothing"""
 
@@ -245,6 +245,14 @@ class Inspector(Protocol):
 
         `source` says where it was captured. OrderRefusedError where the answer tells too little.
         """
+
+
+@runtime_checkable
+class Tracer(Protocol):
+    """A driver whose answers are words that only a model gives a meaning."""
+
+    async def trace(self, bus: BaseModel, meter: BaseModel) -> Seen:
+        """The words of all registers of this meter, also of those that give no value; FieldError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
