@@ -19,7 +19,7 @@ from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
 from gateway.core.problem import Problem
 from gateway.service.command import Plan
-from gateway.service.command_execute import SealError, prepare, refused, told
+from gateway.service.command_execute import SealError, prepare, refused, told_ahead
 from gateway.service.command_schema import Import, Named
 from gateway.service.property_schema import entities
 from gateway.tomlfile import Document
@@ -68,8 +68,8 @@ def _planned(options: Options, command: Import) -> Answer:
         async with StoreView(settings.store) as view:
             current = entities(await view.property_rows(None))
             closed = await view.closed_months()
-        planned = prepare(current, command, SystemClock().now(), seal(settings.file), closed)
-        return told(planned, applied=False) if isinstance(planned, Plan) else refused(planned)
+            planned = prepare(current, command, SystemClock().now(), seal(settings.file), closed)
+            return await told_ahead(view, planned) if isinstance(planned, Plan) else refused(planned)
 
     try:
         return asyncio.run(ask())

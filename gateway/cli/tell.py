@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.cli import Options
-    from gateway.service.command_schema import Answer, ChangeTold, Value
+    from gateway.service.command_schema import Answer, ChangeTold, MonthTold, Value
     from gateway.service.property_schema import Entity
 
 _UNTOLD = ("id", "digest")
@@ -40,6 +40,8 @@ def answer_json(answer: Answer) -> str:
     changes = [change.model_dump() for change in answer.changes]
     again = list(answer.settled_again)
     told = {"ok": True, "applied": answer.applied, **counts, "changes": changes, "settled_again": again}
+    foreseen = answer.foreseen
+    told["foreseen"] = None if foreseen is None else list(map(_month, foreseen))
     told |= {"said": answer.said} if answer.said else {}
     return json.dumps(told, ensure_ascii=False)
 
@@ -48,9 +50,30 @@ def answer_text(answer: Answer) -> str:
     """A line for each change, the closed months that they touch, and their number."""
     ended = f", {answer.ended} ended" if answer.ended else ""
     summary = f"{answer.added} added, {answer.changed} changed{ended}, {answer.unchanged} unchanged"
-    again = [f"closed months settled again: {', '.join(answer.settled_again)}"] if answer.settled_again else []
+    again = list(_again(answer)) if answer.settled_again else []
     said = [answer.said] if answer.said else []
     return "\n".join([*map(change_text, answer.changes), *said, *again, summary])
+
+
+def _again(answer: Answer) -> Iterator[str]:
+    """The closed months, and what becomes of the charges of each."""
+    yield f"closed months settled again: {', '.join(answer.settled_again)}"
+    if answer.foreseen is None:
+        yield "they are settled in the background; `submeter alarm list` shows what is held then"
+    places = {one.facility for one in answer.foreseen or ()}
+    for one in answer.foreseen or ():
+        name = f"{one.facility} {one.month}" if len(places) > 1 else one.month
+        back = f"{one.taken_back} charge{'s' * (one.taken_back != 1)} taken back"
+        yield f"{name}: {back}, {one.charged} charged anew"
+        yield from (f"{name}: HELD: {each}" for each in one.held)
+
+
+def _month(one: MonthTold) -> dict[str, Any]:
+    held = [
+        {"code": each.code, "register": each.register_, "from": each.start, "until": each.until, "text": each.text}
+        for each in one.held
+    ]
+    return {**one.model_dump(), "held": held}
 
 
 def change_text(change: ChangeTold) -> str:

@@ -75,7 +75,7 @@ class Plan:
     book: Book
     """as it would be"""
     problems: tuple[Problem, ...]
-    again: tuple[str, ...] = ()
+    marks: tuple[DirtyMonth, ...] = ()
     """the closed months that are settled again because of it"""
     said: str = ""
     """what the command does, where the changes alone do not say it"""
@@ -146,12 +146,12 @@ async def record(store: PropertyStore, planned: Plan, *, by: str, at: datetime) 
     ]
     marks = _touched(planned, await store.closed_months())
     await store.record_property(changes, by, at, marks)
-    return replace(planned, again=labels(marks))
+    return replace(planned, marks=tuple(marks))
 
 
 def touching(planned: Plan, closed: Iterable[ClosedMonth]) -> Plan:
     """The plan with the closed months that it touches."""
-    return replace(planned, again=labels(_touched(planned, closed)))
+    return replace(planned, marks=tuple(_touched(planned, closed)))
 
 
 def labels(marks: Iterable[DirtyMonth]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.period import MAX
 from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
-from gateway.service.command import Plan, PropertyStore, fixed, plan, record, touching
+from gateway.service.command import Plan, PropertyStore, fixed, labels, plan, record, touching
 from gateway.service.command_edits import Edit, added, changed, ended
 from gateway.service.command_fit import misfits
 from gateway.service.command_import import taken_over
@@ -36,6 +36,8 @@ from gateway.service.command_schema import (
 )
 from gateway.service.correct import CorrectionStore, correct
 from gateway.service.dealt_with import AlarmStore, deal_with
+from gateway.service.foresee import ForeseeStore, foreseen
+from gateway.service.property import book
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +55,7 @@ class SealError(Exception):
     """An identifier cannot be sealed. The text is one sentence."""
 
 
-class CommandStore(PropertyStore, CorrectionStore, AlarmStore, Protocol):
+class CommandStore(PropertyStore, ForeseeStore, CorrectionStore, AlarmStore, Protocol):
     """What commands need of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
@@ -91,7 +93,7 @@ class Commander:
         """What would become of a change."""
         current = schema.entities(await self._store.property_rows(None))
         planned = prepare(current, command, self._clock.now(), self._seal, await self._store.closed_months())
-        return told(planned, applied=False) if isinstance(planned, Plan) else refused(planned)
+        return told(planned) if isinstance(planned, Plan) else refused(planned)
 
     async def _execute(self, command: Command, by: str) -> Answer:
         current = schema.entities(await self._store.property_rows(None))
@@ -100,7 +102,7 @@ class Commander:
         if isinstance(command, EndAlarm):
             return await deal_with(self._store, command, by, now)
         if isinstance(command, AddReading | VoidReading):
-            return await correct(self._store, by_name(current), command, by, now, past)
+            return await self._correct(current, command, by, past)
         if isinstance(command, Exchange) and command.mistaken and command.serial is None:
             command = command.model_copy(update={"serial": await self._serial_before(command.meter)})
         planned = prepare(current, command, past, self._seal, await self._store.closed_months())
@@ -110,8 +112,21 @@ class Commander:
         if wrong:
             return refused(wrong)
         if isinstance(command, Import) and command.plan:
-            return told(planned, applied=False)
-        return told(await record(self._store, planned, by=by, at=now), applied=True)
+            return await told_ahead(self._store, planned)
+        answer = await told_ahead(self._store, planned)
+        planned = await record(self._store, planned, by=by, at=now)
+        return answer.model_copy(update={"applied": True, "settled_again": labels(planned.marks)})
+
+    async def _correct(
+        self, current: Sequence[schema.Entity], command: AddReading | VoidReading, by: str, past: datetime
+    ) -> Answer:
+        known = by_name(current)
+        answer = await correct(self._store, known, command, by, self._clock.now(), past)
+        meter = known.get(("meter", command.meter))
+        if not isinstance(meter, schema.Meter) or not answer.settled_again:
+            return answer
+        months = [(meter.facility, month) for month in answer.settled_again]
+        return answer.model_copy(update={"foreseen": await foreseen(self._store, book(current), months)})
 
     async def _serial_before(self, meter: str) -> str | None:
         """The serial that the meter had before the one that it has; None where it never had another."""
@@ -194,8 +209,14 @@ def _sealed(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Pr
     return Problem(code="refused", kind="badge", id=told.id, text=text, field="identifier")
 
 
-def told(planned: Plan, *, applied: bool) -> Answer:
-    """The plan as it is answered."""
+async def told_ahead(store: ForeseeStore, planned: Plan) -> Answer:
+    """The plan as it is answered, not yet applied, with what becomes of the closed months that it touches."""
+    months = [(mark.facility, mark.month) for mark in planned.marks]
+    return told(planned).model_copy(update={"foreseen": await foreseen(store, planned.book, months)})
+
+
+def told(planned: Plan) -> Answer:
+    """The plan as it is answered, not yet applied."""
     changes = (
         ChangeTold(
             kind=change.kind,
@@ -207,10 +228,9 @@ def told(planned: Plan, *, applied: bool) -> Answer:
     )
     return Answer(
         ok=True,
-        applied=applied,
         changes=tuple(changes),
         unchanged=planned.unchanged,
-        settled_again=planned.again,
+        settled_again=labels(planned.marks),
         said=planned.said,
     )
 

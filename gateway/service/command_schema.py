@@ -184,6 +184,29 @@ class ProblemTold(Strict):
         return ": ".join(part for part in (place, self.field, self.text) if part)
 
 
+class HeldTold(Strict):
+    """What of a register cannot be charged again, and why; its instants with the offset of the facility."""
+
+    code: str
+    register_: str
+    start: str
+    until: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"register {self.register_}, {self.start} to {self.until}: {self.text}"
+
+
+class MonthTold(Strict):
+    """What becomes of the charges of a closed month."""
+
+    facility: str
+    month: str
+    taken_back: int
+    charged: int
+    held: tuple[HeldTold, ...] = Field(default=(), strict=False)
+
+
 class Answer(Strict):
     """What became of a command."""
 
@@ -193,6 +216,8 @@ class Answer(Strict):
     unchanged: int = 0
     settled_again: tuple[str, ...] = Field(default=(), strict=False)
     """the closed months that it touches: ("2026-09", "2026-10")"""
+    foreseen: tuple[MonthTold, ...] | None = Field(default=(), strict=False)
+    """what becomes of their charges; None where it takes too long to say"""
     said: str = ""
     """what was done, where the changes alone do not say it"""
     problems: tuple[ProblemTold, ...] = Field(default=(), strict=False)

@@ -153,7 +153,7 @@ def test_the_plan_is_also_json(desk: Desk) -> None:
     cottage = {"building": "haus-m", "id": "cottage", "kind": "villa", "name": "Cottage"}
     change = {"kind": "point", "id": "cottage", "before": cottage, "after": {**cottage, "name": "Lodge"}}
     counts = {"added": 0, "changed": 1, "ended": 0, "unchanged": ENTRIES - 1}
-    assert plan == {"ok": True, "applied": False, **counts, "changes": [change], "settled_again": []}
+    assert plan == {"ok": True, "applied": False, **counts, "changes": [change], "settled_again": [], "foreseen": []}
 
 
 @pytest.mark.parametrize(("name", "text"), [("e.toml", ""), ("e.toml", "# nothing yet\n"), ("e.json", '{"user": []}')])
