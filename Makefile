@@ -28,6 +28,7 @@ torture: test-tools ## kills, power cuts and failing disks by the hundred, as ro
 
 bench: test-tools ## the figures of a release in a table and build/bench.json [ONLY=rss_mb,ready_s]; the disk's wear as root
 	@scripts/get-mosquitto || true
+	@$(MAKE) .tools/bench/.done || echo "The peers of the benches cannot be installed: they are not measured." >&2
 	@$(BIN)/python -m benches
 
 check: test-tools ## lint, types, imports, fast tests
@@ -49,7 +50,8 @@ lock: .tools/uv/.done ## write requirements/*.txt again; what is locked stays un
 	compile pyproject.toml -o requirements/run.txt; \
 	compile pyproject.toml requirements/test.in -c requirements/run.txt -o requirements/test.txt; \
 	compile requirements/build.in -c requirements/test.txt -o requirements/build.txt; \
-	compile requirements/demo.in -o requirements/demo.txt
+	compile requirements/demo.in -o requirements/demo.txt; \
+	compile requirements/bench.in -o requirements/bench.txt
 
 clean: ## remove all that make has set up or built
 	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -75,6 +77,12 @@ test-tools: .venv/.project .venv/.test
 
 .venv/.project: .venv/.run pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What the benches measure beside the gateway.
+.tools/bench/.done: .venv/.made requirements/bench.txt
+	@$(BIN)/python -m venv .tools/bench
+	@.tools/bench/bin/python -m pip $(LOCKED) -r requirements/bench.txt
 	@touch $@
 
 # The demo's broker of last resort.

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benches import modbus_plant
-from benches.figure import Figure, say
+from benches import modbus_plant, modbus_thingsboard
+from benches.figure import Figure, UnmeasurableError, say
 from benches.plant import HANGS
 from benches.process import cpu_s, peak_mb, written_bytes
 from simulators import broker
-from simulators.processes import Children, python
+from simulators.processes import ChildError, Children, python
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,11 +49,21 @@ _ours: list[tuple[Cost, float]] = []
 
 
 async def measure(folder: Path) -> Figure:
-    """CPU time for 1,000 readings, durable at each second, beside a script as it is usually written."""
+    """CPU time for 1,000 readings, durable at each second.
+
+    Beside it a script as it is usually written, and thingsboard-gateway where it is installed.
+    """
     ours, _ = await _daemon(folder / "ours")
     script = await _script(folder / "script")
     peers = {"script": script.cpu_ms_per_1000, "script_bytes": script.bytes_per_reading, "readings": ours.readings}
     note = "script: pymodbus' client, one read a value, a commit for each meter, no broker"
+    try:
+        peer = await _thingsboard(folder / "thingsboard")
+    except (UnmeasurableError, ChildError) as error:
+        note += f"; thingsboard not measured: {error}"
+    else:
+        peers |= {"thingsboard": peer.cpu_ms_per_1000, "thingsboard_rss_mb": peer.rss_mb}
+        note += "; thingsboard: one read a value, SQLite with synchronous NORMAL, to a broker"
     return Figure(
         name="modbus_cpu_ms_per_1000",
         unit="ms",
@@ -134,6 +144,17 @@ async def _script(folder: Path) -> Cost:
         async with Children(folder) as children:
             port, file = str(modbus_plant.port_of(server)), str(folder / "gateway.db")
             return await _cost(folder, children, python("benches.modbus_script", port, file))
+    finally:
+        server.close()
+
+
+async def _thingsboard(folder: Path) -> modbus_thingsboard.Peer:
+    _make(folder)
+    server = await modbus_plant.listen()
+    try:
+        say("  thingsboard-gateway ...")
+        port = modbus_plant.port_of(server)
+        return await modbus_thingsboard.measure(folder, port, warm=WARM_S * PER_SECOND, seconds=_seconds())
     finally:
         server.close()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benches import modbus_thingsboard
 from benches.__main__ import INTERRUPTED, MISSED, REACHED, REFUSED, main
 from benches.catalogue import BENCHES
 from benches.figure import Figure, UnmeasurableError
@@ -95,6 +96,15 @@ def test_ctrl_c_leaves_what_was_measured(file: Path, capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert out.splitlines()[1].startswith("one")
     assert f"Interrupted: 1 of 3 figures are in {file}." in err
+
+
+async def test_a_peer_that_is_not_installed_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modbus_thingsboard, "PROGRAM", tmp_path / "thingsboard-gateway")
+    with pytest.raises(UnmeasurableError, match="thingsboard-gateway is not installed"):
+        await modbus_thingsboard.measure(tmp_path, 1, warm=1, seconds=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_figure_of_the_catalogue_is_named_as_it_is_listed() -> None:
