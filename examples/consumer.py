@@ -214,7 +214,7 @@ def connected(options: argparse.Namespace, database: Database) -> None:
     client.on_connect = on_connect
     client.on_subscribe = lambda *_: print(f"subscribed to {options.root}", flush=True)
     client.on_message = lambda _, __, message: inbox.put((consumer.connection, message))
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho does not type it
     properties.SessionExpiryInterval, properties.ReceiveMaximum = SESSION, BATCH
     host, _, port = options.broker.rpartition(":")
     client.connect_async(host, int(port), clean_start=False, properties=properties)

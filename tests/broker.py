@@ -64,6 +64,11 @@ class Broker:
             self._process.wait()
             self._process = None
 
+    def send(self, signal: int) -> None:
+        """Send the running broker a signal."""
+        assert self._process is not None, "start it first"
+        self._process.send_signal(signal)
+
     def _accepts(self) -> bool:
         with closing(socket.socket()) as probe:
             return probe.connect_ex((HOST, self.port)) == 0

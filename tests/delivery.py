@@ -109,7 +109,7 @@ class Ear:
         retain: bool = False,
     ) -> None:
         """Publish below the gateway's root; bytes go as they are."""
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho does not type it
         if reply is not None:
             properties.ResponseTopic = reply
         if correlation is not None:

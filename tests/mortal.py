@@ -75,7 +75,7 @@ class Fate:
     def _die(self, kind: str, place: str) -> None:
         os.write(sys.stderr.fileno(), f"died at {kind}: {place}\n".encode())
         if place == COMMIT:
-            time.sleep(SLOW)
+            time.sleep(SLOW)  # the slow commit itself, in a process of its own
         if self._how == "cut":
             folder = os.open(os.environ["MORTAL_FOLDER"], os.O_RDONLY)
             fcntl.ioctl(folder, SHUTDOWN, WITHOUT_FLUSH.to_bytes(4, sys.byteorder))
@@ -98,8 +98,8 @@ def watch(fate: Fate) -> None:
             fate.told()
         tell(future, result)
 
-    Client.publish = publishing  # type: ignore[method-assign]
-    Future.set_result = telling  # type: ignore[assignment,method-assign]
+    Client.publish = publishing  # type: ignore[method-assign] # the spy
+    Future.set_result = telling  # type: ignore[assignment,method-assign] # the spy
 
 
 def careless(connection: Connection) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from selectors import BaseSelector, SelectorKey
 
 
 class VirtualTime(asyncio.SelectorEventLoop):
@@ -15,13 +15,14 @@ class VirtualTime(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        select: Callable[[float | None], object] = self._selector.select  # type: ignore[attr-defined]
+        selector: BaseSelector = vars(self)["_selector"]  # asyncio has no public way to it
+        select = selector.select
 
-        def jump(timeout: float | None) -> object:
+        def jump(timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
             self._now += timeout or 0.0
             return select(0)
 
-        self._selector.select = jump  # type: ignore[attr-defined]
+        vars(selector)["select"] = jump
 
     def time(self) -> float:
         return self._now

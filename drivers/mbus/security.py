@@ -170,8 +170,11 @@ def _check_value(key: bytes, encrypted: _Encrypted) -> None:
 
 
 def _cbc(key: bytes, start: bytes, octets: bytes) -> bytes:
-    # a gateway without encrypted meters does without 10 MB
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers import (  # noqa: PLC0415 - who has no encrypted meter spares 10 MB
+        Cipher,
+        algorithms,
+        modes,
+    )
 
     decryptor = Cipher(algorithms.AES(key), modes.CBC(start)).decryptor()
     return decryptor.update(octets) + decryptor.finalize()

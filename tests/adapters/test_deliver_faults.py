@@ -46,7 +46,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch, reason: str, count: int) -> asynci
     """Set when as many attempts to connect have failed for this reason; all pass one place, and one is logged."""
     enough = asyncio.Event()
     reasons: list[str] = []
-    lost = mqtt.MqttClient._on_lost  # noqa: SLF001
+    lost = mqtt.MqttClient._on_lost  # noqa: SLF001 - the only place that every attempt passes
 
     def spy(client: mqtt.MqttClient, text: str) -> None:
         lost(client, text)
@@ -188,8 +188,7 @@ async def test_a_refused_topic_is_alarmed_and_tried_again_and_blocks_nothing_els
         assert "charges/flat-2 (Not authorized)" in outbox.alarms[0].text
         await outbox.until(lambda: outbox.done[CHARGES] == 1)
         rights.write_text(f"topic readwrite {ROOT}/#\n")
-        assert broker._process is not None  # noqa: SLF001 - only this test gives rights to a running broker
-        broker._process.send_signal(signal.SIGHUP)  # noqa: SLF001
+        broker.send(signal.SIGHUP)  # it reads the rights again
         await outbox.until(lambda: outbox.done[CHARGES] == 5)
         await outbox.until(lambda: outbox.ended[-1] == ("publish_refused", "gateway"))
         await ear.until(lambda: ear.seqs("charges/") == [1, 3, 4, 5, 2])
@@ -202,8 +201,7 @@ async def test_a_publish_in_flight_ends_with_the_connection_and_no_later(broker:
     client = mqtt.MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=())
     async with asyncio.timeout(HANGS), client.open(lambda _: connected.set(), []):
         await connected.wait()
-        assert broker._process is not None  # noqa: SLF001 - a broker that hangs before it ends
-        broker._process.send_signal(signal.SIGSTOP)  # noqa: SLF001
+        broker.send(signal.SIGSTOP)  # it hangs before it ends
         publish = asyncio.create_task(client.publish(outbox.rows[CHARGES][0], historical=False))
         asyncio.get_running_loop().call_soon(broker.kill)
         with pytest.raises(OfflineError):
@@ -309,7 +307,7 @@ def lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def held_up(client: Client, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - paho's own
         told(client, *args, **kwargs)
-        time.sleep(0.1)
+        time.sleep(0.1)  # the delay under test, in paho's thread
 
     monkeypatch.setattr(Client, "_do_on_disconnect", held_up)
 

@@ -22,7 +22,7 @@ from tests.broker import free_port
 from tests.scenarios.plant import begin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 COUNTS = PollCounts(line="mbus-1", rounds=3, missed=1, meters=(MeterCount(meter="heat-01", ok=2, failed=1, spared=4),))
@@ -49,10 +49,10 @@ def numbers(text: bytes) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def serving(text: Callable[[], object]) -> AsyncIterator[int]:
+async def serving(text: Callable[[], Awaitable[bytes]]) -> AsyncIterator[int]:
     """The port of a running server, once it listens."""
     port, alive = free_port(), asyncio.Event()
-    task = asyncio.create_task(MetricsServer(port, text, alive.set).run())  # type: ignore[arg-type]
+    task = asyncio.create_task(MetricsServer(port, text, alive.set).run())
     async with asyncio.timeout(60):
         await alive.wait()
         yield port

@@ -110,7 +110,7 @@ class OtherRelay(Relay):
 
 
 def one_of(*drivers: Any) -> Callable[[str], Any]:  # noqa: ANN401 - of any kind
-    def find(name: str) -> Any:  # noqa: ANN401
+    def find(name: str) -> Any:  # noqa: ANN401 - as above
         for driver in drivers:
             if driver.name == name:
                 return driver

@@ -103,7 +103,7 @@ class House:
         self.settler = self.new_settler(store)
 
     def new_settler(self, store: object) -> Settler:
-        return Settler(store=store, clock=self.clock, bell=None, gateway="gw", beat=lambda: None)  # type: ignore[arg-type]
+        return Settler(store=store, clock=self.clock, bell=None, gateway="gw", beat=lambda: None)  # type: ignore[arg-type] # stores' doubles; nobody waits
 
     async def told(self, tables: Mapping[str, list[dict[str, Any]]]) -> None:
         changes = [

@@ -67,7 +67,7 @@ async def test_recording_what_holds_already_adds_no_row(store_url: str) -> None:
 
 
 async def test_a_change_and_the_months_that_it_touches_are_one_transaction(store_url: str) -> None:
-    nameless = DirtyMonth(facility=None, month="2026-10", reason="move")  # type: ignore[arg-type]
+    nameless = DirtyMonth(facility=None, month="2026-10", reason="move")  # type: ignore[arg-type] # what the store refuses
     async with Store(store_url) as store:
         with pytest.raises(IntegrityError):
             await store.record_property([point("a", "1")], "meier", START, [month("2026-09"), nameless])

@@ -89,7 +89,7 @@ def content(database: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in (*rows(1), "stream", "meta")}  # noqa: S608
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in (*rows(1), "stream", "meta")}  # noqa: S608 - our schema's names
 
 
 def upgrade(database: Path, cut: int) -> subprocess.CompletedProcess[str]:

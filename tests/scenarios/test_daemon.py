@@ -40,8 +40,7 @@ async def test_sigterm_ends_with_0_and_systemd_is_told(plant: Plant) -> None:
 
 
 async def test_on_the_systems_clock_the_watchdog_is_fed_and_sigterm_ends_with_0(tmp_path: Path, broker: Broker) -> None:
-    real = {"SUBMETER_CLOCK": "", "WATCHDOG_USEC": "100000"}
-    async with running(tmp_path, (broker.host, broker.port), **real) as plant:
+    async with running(tmp_path, (broker.host, broker.port), SUBMETER_CLOCK="", WATCHDOG_USEC="100000") as plant:
         assert [await plant.told() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
         code, log = await plant.end()
         assert code == 0, log

@@ -67,6 +67,8 @@ class WildClock:
     async def until(self, instant: datetime) -> None:
         raise NotImplementedError  # the tests call each round themselves
 
+    wait = until
+
     def boot(self) -> None:
         self.error = BOOT - self.true
 
@@ -78,7 +80,7 @@ class House:
         self.store = store
         self.clock = WildClock(true)
         self.right_while_asked = False
-        self.settler = Settler(store=store, clock=self.clock, bell=None, gateway="gw", beat=lambda: None)  # type: ignore[arg-type]
+        self.settler = Settler(store=store, clock=self.clock, bell=self.clock, gateway="gw", beat=lambda: None)
         self.reboot()
 
     def reboot(self) -> None:
@@ -148,7 +150,7 @@ async def test_a_clock_that_is_set_right_while_it_is_asked_makes_1970_no_trusted
         house = House(store, OCTOBER)
         house.clock.boot()
         house.right_while_asked = True
-        await house.poller._round(OCTOBER)  # noqa: SLF001
+        await house.poller._round(OCTOBER)  # noqa: SLF001 - as in House.go
         assert house.clock.trusted()
         await house.go(OCTOBER + HOUR)
         assert min(await house.trusted()) >= OCTOBER

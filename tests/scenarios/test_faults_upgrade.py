@@ -58,7 +58,7 @@ def turn_back(database: Path) -> None:
         for (table,) in tables:
             if table != "alembic_version":
                 columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
-                connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
+                connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608 - our schema's names
         connection.commit()
     for end in ("-wal", "-shm"):
         database.with_name(database.name + end).unlink(missing_ok=True)

@@ -116,7 +116,7 @@ async def test_an_interrupted_modbus_search_goes_on_where_it_was(tmp_path: Path)
     assert first.stderr is not None
     while b"found 1" not in await first.stderr.readline():
         pass
-    while meter.asked < 3 or line.requests == meter.asked:  # unit 2 is silent for a second  # noqa: ASYNC110
+    while meter.asked < 3 or line.requests == meter.asked:  # noqa: ASYNC110 - of another process; unit 2 is silent for a second
         await asyncio.sleep(0.01)
     first.send_signal(signal.SIGINT)
     _, err = await first.communicate()

@@ -167,7 +167,7 @@ def test_where_addresses_change_or_a_second_master_asks_no_reading_is_of_another
     seed: int,
     way: str,
     moves: bool,  # noqa: FBT001 - pytest's
-    intruder: bool,  # noqa: FBT001
+    intruder: bool,  # noqa: FBT001 - as above
 ) -> None:
     """Either may leave a meter with a frame count bit that makes it repeat an answer: an old one, but its own."""
     told = read_on(seed, way, moves=moves, intruder=intruder)

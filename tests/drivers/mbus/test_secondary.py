@@ -46,7 +46,7 @@ class NoClock:
 
 def slaves(*numbers: str, **properties: float) -> list[Slave]:
     return [
-        Slave(address=at, captured=HEAT, serial=number, counts={"heat": at}, **properties)  # type: ignore[arg-type]
+        Slave(address=at, captured=HEAT, serial=number, counts={"heat": at}, **properties)  # type: ignore[arg-type] # some are whole
         for at, number in enumerate(numbers, 1)
     ]
 
@@ -143,13 +143,13 @@ class Eager(Slave):
         return Slave.hear(self, frame)
 
 
-def test_the_answer_of_a_meter_that_was_not_selected_is_refused() -> None:
+def test_the_answer_of_a_meter_that_was_not_selected_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         wanted, eager = slaves("11127667", "11127668")
         wanted.fault = "silence"
         bus = Bus([wanted, Eager(address=2, captured=HEAT, serial=eager.serial)])
         master = Master(Direct(bus), TIMING)
-        master.select = _nobody_acknowledges  # type: ignore[method-assign]
+        monkeypatch.setattr(master, "select", _nobody_acknowledges)
         with pytest.raises(WrongAnswerError, match="comes from the meter 11127668"):
             await master.read(Pattern(number="11127667"))
 

@@ -74,4 +74,4 @@ async def test_a_pymodbus_server_is_read() -> None:
         "sdm": {"import": "4321.50", "export": "0.25"},
         "em": {"import": "12345.6", "export": "7.0"},
     }
-    await server.shutdown()  # type: ignore[no-untyped-call]
+    await server.shutdown()  # type: ignore[no-untyped-call] # pymodbus does not type it
