@@ -12,6 +12,7 @@ import grp
 import logging
 import os
 import pwd
+import select
 import socket
 import struct
 from contextlib import closing, suppress
@@ -45,7 +46,10 @@ LIMIT = 4 * 1024 * 1024
 HEARING = 10.0
 """seconds in which a command must have come"""
 ANSWERING = 120.0
-"""seconds in which it must be answered: closing a month may stand before it in the store's queue"""
+"""seconds in which a badge must have been held to a reader twice"""
+QUIET, PATIENCE = 3.0, 30.0
+"""seconds after which who waits is told so, and in which any other command must be answered"""
+_UNSURE = "the change may still be made: `submeter audit` tells"
 TALKERS = 8
 """as many commands are carried out at once; the others wait"""
 MODE = 0o660
@@ -255,6 +259,7 @@ def ask(path: Path, command: Command | Enrol, say: Callable[[str], None] = lambd
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         if not _connected(connection, path):
             return None
+        connection.settimeout(ANSWERING if isinstance(command, Enrol) else PATIENCE)
         return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n", say)
 
 
@@ -304,13 +309,27 @@ def _answered(connection: socket.socket, line: bytes, say: Callable[[str], None]
     try:
         with suppress(BrokenPipeError):  # it has stopped listening, but it may have said why
             connection.sendall(line)
+        _await(connection, say)
         with connection.makefile("rb") as lines:
             while isinstance(heard := HEARD.validate_json(lines.readline(LIMIT)), Progress):
                 say(heard.progress)
             return heard
+    except TimeoutError as error:
+        message = f"the daemon has not answered in {PATIENCE:g} s: {_UNSURE}; `submeter doctor` looks at the gateway"
+        raise NoWayError(message) from error
     except (OSError, ValidationError) as error:
         message = "the daemon has not answered: `submeter audit` tells whether the change was made; try again"
         raise ControlError(message) from error
+
+
+def _await(connection: socket.socket, say: Callable[[str], None]) -> None:
+    """Return once something has come; who waits for long is told. TimeoutError."""
+    silence = select.poll()
+    silence.register(connection, select.POLLIN)
+    if not silence.poll(QUIET * 1000):
+        say(f"the daemon does not answer yet; waiting; {_UNSURE}")
+    if not silence.poll((connection.gettimeout() or PATIENCE) * 1000):
+        raise TimeoutError
 
 
 def socket_path(store: str, config: Path) -> Path:

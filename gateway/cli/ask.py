@@ -7,7 +7,10 @@ import getpass
 import os
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
+
+import click
 
 from gateway import control
 from gateway.cli.exits import Failure, Refused, Unreachable
@@ -63,7 +66,7 @@ def carry_out(options: Options, command: Command) -> Answer:
     while True:
         try:
             with _reaching():
-                answer = control.ask(path, command)
+                answer = control.ask(path, command, partial(click.echo, err=True))
             return answer or asyncio.run(_alone(settings, command))
         except StoreInUseError as error:
             if time.monotonic() > end:
