@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gateway.own_models import FOLDER, own_models
 from gateway.settings_access import (
@@ -19,7 +17,8 @@ from gateway.settings_access import (
     wrong_pairs,
     wrong_wiring,
 )
-from gateway.settings_fields import DRIVER_KEYS, STRICT, Duration, Id, duration, tables
+from gateway.settings_fields import duration, tables
+from gateway.settings_file import CREDENTIAL, SQLITE, BusTable, MeterTable, MqttTable, SettingsFile
 from gateway.tomlfile import Document, FileProblem, Lines, Loaded, in_order, read, schema_problems, validated
 
 if TYPE_CHECKING:
@@ -31,11 +30,7 @@ if TYPE_CHECKING:
     from gateway.ports.field import Driver, MachineDriver, ReaderDriver
     from gateway.tomlfile import Problems
 
-_SQLITE = "sqlite:///"
-_POSTGRESQL = {"postgresql", "postgresql+psycopg"}
 _Kind = TypeVar("_Kind")
-CREDENTIAL = "credential:"
-"""begins the name of a systemd credential, where a file can be named"""
 MQTT_PORT, MQTTS_PORT = 1883, 8883
 _MQTT_NEEDS = (
     ("cert_file", "key_file"),
@@ -43,138 +38,6 @@ _MQTT_NEEDS = (
     ("cert_file", "ca_file"),
     ("password_file", "user"),
 )
-
-
-def _store(url: str) -> str:
-    parts = urlsplit(url)
-    server = parts.scheme in _POSTGRESQL and parts.path.strip("/")
-    if not server and (not url.startswith(_SQLITE) or url == _SQLITE):
-        message = (
-            f'"{parts.scheme}:..." names neither an SQLite file nor a PostgreSQL database; '
-            'write e.g. "sqlite:////var/lib/submeter/gateway.db" or "postgresql+psycopg://gateway@host/submeter"'
-        )
-        raise ValueError(message)
-    if parts.password is not None or "password" in parse_qs(parts.query):
-        message = "a password has no place in this file; put it into the file that PGPASSFILE names"
-        raise ValueError(message)
-    return url
-
-
-def _store_from(url: str, folder: Path) -> str:
-    return f"{_SQLITE}{folder / url.removeprefix(_SQLITE)}" if url.startswith(_SQLITE) else url
-
-
-def _file(text: str) -> str:
-    name = text.removeprefix(CREDENTIAL)
-    if not text or text.endswith("/") or (name != text and not re.fullmatch(r"[A-Za-z0-9._-]{1,80}", name)):
-        message = f'"{text}" names no file; write a path, or e.g. "credential:mqtt-key"'
-        raise ValueError(message)
-    return text
-
-
-SecretFile = Annotated[str, AfterValidator(_file)]
-"""a path, relative ones beside the settings file, or credential:<name>"""
-
-
-class MeterTable(BaseModel):
-    """One meter on a line; the rest of its keys is the driver's: model, address, serial."""
-
-    model_config = DRIVER_KEYS
-    id: Id = Field(description="id of the meter; the property data and the topics use the same", examples=["heat-01"])
-
-
-class BusTable(BaseModel):
-    """One line with its meters; the rest of its keys is the driver's: host, port and the like."""
-
-    model_config = DRIVER_KEYS
-    id: Id = Field(description="id of the line", examples=["mbus-1"])
-    driver: str = Field(description="name of an installed driver", examples=["mbus"])
-    poll: Duration = Field(
-        description="every meter is read at multiples of this time since midnight UTC", examples=["15min"]
-    )
-    meter: list[MeterTable] = Field(min_length=1)
-
-
-class ConsumerTable(BaseModel):
-    """A receiver that acknowledges what it has taken over."""
-
-    model_config = STRICT
-    name: Id = Field(description="publishes its acknowledgements on ack/<name>", examples=["billing"])
-
-
-class MqttTable(BaseModel):
-    """The broker that charges and readings are delivered to."""
-
-    model_config = STRICT
-    host: str = Field(min_length=1, description="with TLS, a name in the broker's certificate", examples=["127.0.0.1"])
-    port: int | None = Field(default=None, ge=1, le=65535, description="8883 with ca_file, else 1883", examples=[1883])
-    ca_file: SecretFile | None = Field(
-        default=None, description="who signed the broker's certificate; switches TLS on", examples=["ca.pem"]
-    )
-    cert_file: SecretFile | None = Field(
-        default=None, description="the gateway's own certificate", examples=["credential:mqtt-cert"]
-    )
-    key_file: SecretFile | None = Field(
-        default=None, description="the key of cert_file, without a password", examples=["credential:mqtt-key"]
-    )
-    user: str | None = Field(default=None, min_length=1, description="name at the broker", examples=["gw-01"])
-    password_file: SecretFile | None = Field(
-        default=None,
-        description="file with the password of user; a path or credential:<name>, never the password itself",
-        examples=["credential:mqtt-password"],
-    )
-    backfill_per_second: int = Field(
-        default=200,
-        ge=1,
-        le=10_000,
-        description="events older than an hour that are sent a second, at most, after an outage",
-        examples=[200],
-    )
-    consumer: list[ConsumerTable] = []
-
-
-class MetricsTable(BaseModel):
-    """Numbers about the gateway for Prometheus: http://127.0.0.1:<port>/metrics."""
-
-    model_config = STRICT
-    port: int = Field(ge=1, le=65535, description="on this machine only", examples=[9435])
-
-
-class RetentionTable(BaseModel):
-    """How long what is kept. Charges stay for good."""
-
-    model_config = STRICT
-    raw_days: int = Field(
-        default=30, ge=1, le=3650, description="meters' answers as they came; their readings stay", examples=[30]
-    )
-    readings_months: int = Field(
-        default=36,
-        ge=14,  # receivers may ask for 400 days once more
-        le=1200,
-        description="every reading; later those around each midnight, and what each hour and day counted",
-        examples=[36],
-    )
-
-
-class SettingsFile(BaseModel):
-    """Settings of a Submeter Gateway."""
-
-    model_config = STRICT
-    site: Id = Field(description="first part of the topics", examples=["sonnenhof"])
-    gateway: Id = Field(description="second part of the topics", examples=["gw-01"])
-    store: Annotated[str, AfterValidator(_store)] = Field(
-        description="SQLAlchemy URL of the database; a relative file lies beside this one",
-        examples=["sqlite:////var/lib/submeter/gateway.db"],
-    )
-    ballast_kb: int = Field(
-        default=1000, ge=0, le=1_000_000, description="kept free on the disk of an SQLite file, for when it is full"
-    )
-    mqtt: MqttTable | None = None
-    bus: list[BusTable] = []
-    reader: list[ReaderTable] = []
-    machine: list[MachineTable] = []
-    metrics: MetricsTable | None = None
-    retention: RetentionTable = RetentionTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +158,10 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
         raw_days=file.retention.raw_days,
         readings_months=file.retention.readings_months,
     )
+
+
+def _store_from(url: str, folder: Path) -> str:
+    return f"{SQLITE}{folder / url.removeprefix(SQLITE)}" if url.startswith(SQLITE) else url
 
 
 def _mqtt(table: MqttTable, folder: Path) -> MqttSettings:

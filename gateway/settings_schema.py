@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.settings import SettingsFile
+from gateway.settings_file import SettingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,8 +16,8 @@ from gateway.ports.field import ModelKeeper
 from gateway.schema_errors import sentence
 from gateway.service.command_schema import COMMAND, VERBS
 from gateway.service.property_schema import TABLES
-from gateway.settings import BusTable, MeterTable, SettingsFile
 from gateway.settings_access import MachineTable, ReaderTable
+from gateway.settings_file import BusTable, MeterTable, SettingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
