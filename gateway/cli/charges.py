@@ -99,6 +99,7 @@ def _names(book: Book) -> Names:
         users={user.id: user.name for user in book.users.values()},
         points={point.id: f"{point.name} ({point.id})" for point in book.points.values()},
         meters={meter.id: f"{meter.name} ({meter.id})" for meter in book.meters.values()},
+        exchanges={one.id: [exchange.at for exchange in one.exchanges] for one in book.registers.values()},
     )
 
 

@@ -10,7 +10,7 @@ from gateway.core.charge import REMAINDER
 from gateway.core.units import Scaled, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from fractions import Fraction
 
@@ -50,6 +50,8 @@ class Names:
     users: Mapping[str, str] = field(default_factory=dict)
     points: Mapping[str, str] = field(default_factory=dict)
     meters: Mapping[str, str] = field(default_factory=dict)
+    exchanges: Mapping[str, Collection[datetime]] = field(default_factory=dict)
+    """register -> when its meter was exchanged"""
 
 
 def explain_charge(charge: Charge, charge_id: str, names: Names) -> list[str]:
@@ -91,13 +93,15 @@ def _segment(charge: Charge, part: Segment, names: Names) -> list[str]:
         difference += f" + {part.modulus} (the counter passed its highest number and began again at 0)"
     return [
         f"  {_named(part.meter, names.meters)}, register {part.register}{serial}:",
-        f"    at the start  {part.start.value} {charge.unit}  {_known(part.start, charge)}",
-        f"    at the end    {part.until.value} {charge.unit}  {_known(part.until, charge)}",
+        f"    at the start  {part.start.value} {charge.unit}  {_known(part.start, charge, names)}",
+        f"    at the end    {part.until.value} {charge.unit}  {_known(part.until, charge, names)}",
         f"    counted: {difference} = {part.quantity} {charge.unit}",
     ]
 
 
-def _known(index: Index, charge: Charge) -> str:
+def _known(index: Index, charge: Charge, names: Names) -> str:
+    if index.quality == "manual" and index.at in names.exchanges.get(charge.register, ()):
+        return f"entered at the exchange of {_local(index.at, charge)}"
     text = f"on {_local(index.at, charge)}, {_QUALITY[index.quality]}"
     if index.between is None:
         return text

@@ -8,7 +8,7 @@ from datetime import timedelta
 from gateway.core.building import BillingPoint, Building, Dated, Link
 from gateway.core.charge import Charge, charge_id, compare
 from gateway.core.explain import Names, explain_charge
-from gateway.core.metering import Reading
+from gateway.core.metering import Exchange, Reading
 from gateway.core.occupancy import Occupancy
 from gateway.core.period import MIN, Period
 from gateway.core.tariff import Price
@@ -72,3 +72,17 @@ def test_a_reversal_names_the_charge_that_it_takes_back_and_why() -> None:
     back = compare([], published)[0]
     assert back.kind == "reversal"
     assert f"It takes back charge {back.replaces} (link)" in _text(back)
+
+
+def test_an_index_of_an_exchange_names_it_and_another_one_read_by_hand_does_not() -> None:
+    one = _world()
+    at = START + timedelta(days=20)
+    exchange = Exchange(at=at, final=Scaled.parse("120.000"), start=Scaled.parse("5.000"))
+    book = replace(one.book, registers={"r": replace(one.book.registers["r"], exchanges=(exchange,))})
+    last = replace(one.readings[-1], index=Scaled.parse("9.000"), origin="manual")
+    charge = World(book=book, readings=(*one.readings[:-1], last)).charges()[1]
+    names = replace(NAMES, exchanges={"r": (at,)})
+    lines = explain_charge(charge, charge_id(charge), names)
+    (ends, begins) = [line.split("  ")[-1] for line in lines if "exchange" in line]
+    assert ends == begins == "entered at the exchange of 21.10.2026 00:00"
+    assert any("9.000 kWh  on 01.11.2026 00:00, read by hand" in line for line in lines)
