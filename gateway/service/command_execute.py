@@ -38,6 +38,7 @@ from gateway.service.correct import CorrectionStore, correct
 from gateway.service.dealt_with import AlarmStore, deal_with
 from gateway.service.foresee import ForeseeStore, foreseen
 from gateway.service.property import book
+from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,12 +83,18 @@ class Commander:
         """What became of the command; `by` is kept with what it changed."""
         try:
             async with self._one_at_a_time:
-                answer = await self._execute(command, by)
+                answer = await self._twice(command, by)
         except SealError as error:
             return refusal(str(error))
         if answer.applied and answer.changes:
             self._changed()
         return answer
+
+    async def _twice(self, command: Command, by: str) -> Answer:
+        try:
+            return await self._execute(command, by)
+        except StoreUnavailableError:  # its connection was lost while nobody asked: the next one may be made
+            return await self._execute(command, by)
 
     async def check(self, command: Change) -> Answer:
         """What would become of a change."""
