@@ -279,7 +279,7 @@ def lines(path: Path) -> dict[str, LineHealth] | None:
 
 def _connected(connection: socket.socket, path: Path) -> bool:
     """Whether a daemon listens; ControlError where it cannot be asked."""
-    connection.settimeout(ANSWERING)
+    connection.settimeout(PATIENCE)
     try:
         connection.connect(str(path))
     except (FileNotFoundError, ConnectionRefusedError):
