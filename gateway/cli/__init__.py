@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -236,7 +237,8 @@ class _Commands(click.Group):
 def _interruptible() -> None:
     """Ctrl-C is an exception from here on, as there may be something to undo: gateway.entry has it end the process."""
     handler = signal.getsignal(signal.SIGINT)
-    if callable(handler) and handler is not signal.default_int_handler:
+    ours = threading.current_thread() is threading.main_thread()  # only there it can be chosen
+    if ours and callable(handler) and handler is not signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
