@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import threading
 import sys
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
