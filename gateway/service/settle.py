@@ -272,10 +272,12 @@ class Settler:
             if not any(now in link.period for link in book.links_of(register.id)):
                 text = f"register {register.id} is linked to no billing point: the owner pays until it is linked"
                 wanted[UNASSIGNED, register.id] = text
-        for alarm in await self._store.open_alarms():
-            if alarm.code in HELD and (alarm.code, alarm.source) not in wanted:
-                await self._store.end_alarm(alarm.code, alarm.source, now)
+        known = {(alarm.code, alarm.source) for alarm in await self._store.open_alarms() if alarm.code in HELD}
+        for code, source in known - wanted.keys():
+            await self._store.end_alarm(code, source, now)
         for (code, source), text in wanted.items():
+            if (code, source) not in known:
+                _log.warning("%s: held: %s", source, text)
             alarm = Alarm(code=code, source=source, severity=HELD[code], since=now, text=text)
             await self._store.raise_alarm(alarm)
 
