@@ -15,7 +15,7 @@ from gateway.core.period import Period
 from gateway.core.track import track
 from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth, PropertyChange
-from gateway.service.settle import UNTRUSTED_TEXT, Settler, settled
+from gateway.service.settle import Settler, settled
 from gateway.store import Store, StoreView
 from gateway.store.charges import ChargeFilter
 from tests.adapters.stores import new_store, poll, reading
@@ -325,6 +325,15 @@ async def test_what_was_published_stays_while_a_doubtful_reading_is_not_decided(
     assert not await house.alarms()
 
 
+async def test_why_something_is_held_is_logged_once(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    await house.counted(OCTOBER, "10", "100")
+    await house.counted(NOVEMBER, None, "130")
+    for _ in range(2):
+        await house.settler.settle_due()
+    reasons = [one.getMessage() for one in caplog.records if ": held: " in one.getMessage()]
+    assert reasons == ["heat-01-heat: held: no reading on both sides yet: charged once it arrives"]
+
+
 async def test_a_month_whose_beginning_was_voided_stays_published_and_is_told(house: House) -> None:
     await house.counted(OCTOBER, "10", "100")
     await house.counted(OCTOBER + timedelta(days=10), "60")
@@ -376,36 +385,3 @@ async def test_another_unit_than_declared_is_held_and_stops_nothing_else(house: 
     await house.settler.settle_due()
     assert await house.sums() == {"own": Fraction(6)}
     assert ("unit_mismatch", "heat-01-heat") in await house.alarms()
-
-
-async def test_nothing_is_billed_while_the_clock_is_not_trusted(house: House) -> None:
-    await house.counted(OCTOBER, "10", "100")
-    await house.counted(NOVEMBER, "110", "130")
-    house.clock.right = False
-    assert await house.settler.settle_due() == CLOSED + timedelta(minutes=1)
-    assert not await house.published()
-
-
-async def test_a_clock_that_is_not_trusted_is_told_once_and_ends_once(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", logger="gateway.service.settle")
-    house.clock.right = False
-    for _ in range(3):
-        await house.settler.settle_due()
-    assert await house.alarms() == {("clock_untrusted", "gateway")}
-    assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", UNTRUSTED_TEXT)]
-    caplog.clear()
-    house.clock.right = True
-    for _ in range(3):
-        await house.settler.settle_due()
-    assert not await house.alarms()
-    assert [record.message for record in caplog.records] == ["the clock is right again: what is due is billed"]
-
-
-async def test_the_alarm_of_the_clock_ends_also_when_the_gateway_was_started_anew(house: House) -> None:
-    house.clock.right = False
-    await house.settler.settle_due()
-    house.clock.right = True
-    await house.new_settler(house.store).settle_due()
-    assert not await house.alarms()
