@@ -26,6 +26,7 @@ from gateway.service.command_execute import Commander, SealError
 from gateway.service.deliver import Deliver
 from gateway.service.enrol import Enrolment
 from gateway.service.health import show_health
+from gateway.service.judge import Judge
 from gateway.service.poll import Line, Poller
 from gateway.service.retain import Retain
 from gateway.service.settle import Settler
@@ -65,9 +66,10 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         store = Store(settings.store, boot=boot, ballast=settings.ballast)
         opened.push_async_callback(store.close)
         backlog = Backlog(store, beat)
-        readings: ReadingStore = Dated(backlog, store)
+        judge = Judge(Dated(backlog, store), store, backlog)
+        readings: ReadingStore = judge
         bells = [clock.bell(), clock.bell()]
-        concerned = [bell.ring for bell in bells]
+        concerned = [*(bell.ring for bell in bells), judge.refresh]
         pollers: list[Poller] = []
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         readers: dict[str, AccessPoint] = {}
@@ -101,7 +103,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         workers.append(Worker(name="backlog", run=backlog.run))
         workers += _box(settings, clock, store, bells[0])
         if settings.metrics_port is not None:
-            workers.append(_metrics(settings, settings.metrics_port, clock, store, pollers, delivered))
+            workers.append(_metrics(settings, settings.metrics_port, clock, store, pollers, judge, delivered))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
@@ -223,6 +225,7 @@ def _metrics(
     clock: DaemonClock,
     store: Store,
     pollers: Sequence[Poller],
+    judge: Judge,
     delivered: Mapping[str, int],
 ) -> Worker:
     from gateway.metrics import Metrics, MetricsServer  # noqa: PLC0415 - 2 MB of libraries, and most boxes want no port
@@ -232,6 +235,7 @@ def _metrics(
         holdings=Figures(store).holdings,
         counts=lambda: [poller.counts() for poller in pollers],
         stored=lambda: store.stored,
+        judged=lambda: judge.counts,
         delivered=delivered,
         clock=clock,
         disk=folder(settings.store),

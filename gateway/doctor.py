@@ -23,6 +23,7 @@ from gateway.mqtt.probe import ProbeError, probe
 from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
 from gateway.service.battery import Battery
+from gateway.service.judge import READING_IMPLAUSIBLE
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
 from gateway.store.lock import holder
@@ -49,9 +50,9 @@ class Finding:
     """How one thing is."""
 
     check: str
-    """store, daemon, disk, clock, watchdog, bus, line, broker"""
+    """store, register, daemon, disk, clock, watchdog, bus, line, broker"""
     subject: str
-    """id of the line, name of the broker; "" where there is only one"""
+    """id of the register or line, name of the broker; "" where there is only one"""
     well: bool
     text: str
     """how it is; or what is wrong, and what to do"""
@@ -68,10 +69,13 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         async with StoreView(settings.store) as view:
             patience = [time for bus in settings.buses for time in _patience(bus).values()]
             heard = await Figures(view).heard(clock.now() - max(patience, default=LATE))
+            doubted = [alarm for alarm in await view.open_alarms() if alarm.code == READING_IMPLAUSIBLE]
     except StoreError as error:
         yield Finding(check="store", subject="", well=False, text=str(error))
     else:
         yield Finding(check="store", subject="", well=True, text="there, and of this release")
+        for alarm in doubted:
+            yield Finding(check="register", subject=alarm.source, well=False, text=alarm.text)
     yield _daemon(settings, running=running)
     for finding in (*_disk(settings), _clock(clock), await _watchdog()):
         yield finding

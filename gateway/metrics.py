@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm, Event
     from gateway.service.health import Holdings
+    from gateway.service.judge import Verdict
     from gateway.service.messages import Stream
     from gateway.service.poll import PollCounts
 
@@ -66,13 +67,14 @@ class MetricsClock(Protocol):
 class Metrics:
     """Everything that is counted, asked for anew each time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that is counted
         self,
         *,
         store: MetricsStore,
         holdings: Callable[[], Awaitable[Holdings]],
         counts: Callable[[], Iterable[PollCounts]],
         stored: Callable[[], int],
+        judged: Callable[[], Mapping[tuple[str, Verdict], int]],
         delivered: Mapping[str, int],
         clock: MetricsClock,
         disk: Path | None,
@@ -82,6 +84,7 @@ class Metrics:
         self._holdings = holdings
         self._counts = counts
         self._readings = stored
+        self._judged = judged
         self._delivered = delivered
         self._clock = clock
         self._disk = disk
@@ -90,7 +93,9 @@ class Metrics:
         """All numbers in the text format 0.0.4."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(_Collected([*self._polls(), *await self._stored(), self._messages(), *self._box()]))
+        registry.register(
+            _Collected([*self._polls(), *await self._stored(), self._verdicts(), self._messages(), *self._box()])
+        )
         return generate_latest(registry)
 
     def _polls(self) -> Iterable[Metric]:
@@ -105,6 +110,13 @@ class Metrics:
                 polls.add_metric([line.line, meter.meter, "failed"], meter.failed)
                 polls.add_metric([line.line, meter.meter, "spared"], meter.spared)
         return polls, rounds, missed
+
+    def _verdicts(self) -> Metric:
+        text = "Readings that were not simply measured"
+        family = CounterMetricFamily("submeter_readings_judged", text, labels=["register", "verdict"])
+        for (register, verdict), count in sorted(self._judged().items()):
+            family.add_metric([register, verdict], count)
+        return family
 
     def _messages(self) -> Metric:
         family = CounterMetricFamily("submeter_messages", "Messages to and from the broker", labels=["result"])

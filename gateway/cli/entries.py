@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
@@ -20,7 +20,7 @@ from gateway.core.refusal import dotted
 from gateway.schema_errors import sentence
 from gateway.service.command_edits import DATED
 from gateway.service.command_schema import Add, End, Set
-from gateway.service.property_schema import TABLES, Entity, entities
+from gateway.service.property_schema import TABLES, Entity, Register, entities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from gateway.cli import Options
+    from gateway.store import StoreView
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _C = TypeVar("_C", bound=BaseModel)
+T = TypeVar("T")
 _MADE_IDS = ("link", "owner", "occupancy")
 """tables that give their entries an id where none is chosen"""
 _LISTS = ("points", "access_points")
@@ -143,7 +145,8 @@ def _show(kind: str) -> click.Command:
     @click.argument("named", metavar="ID")
     @click.pass_obj
     def show(options: Options, named: str) -> None:
-        found = next((one for one in known(options) if (one.table, one.id) == (kind, named)), None)
+        every = known(options)
+        found = next((one for one in every if (one.table, one.id) == (kind, named)), None)
         if found is None:
             message = f"{kind} {cut(named)}: there is none of this id; `submeter {kind} list` names them"
             raise Refused(message)
@@ -153,19 +156,28 @@ def _show(kind: str) -> click.Command:
         click.echo(
             "\n".join([f"{kind} {named}", *(f"  {key}: {text}" for key, text in flat(kind, found.given()).items())])
         )
+        if kind in {"meter", "register"}:
+            counted = {one.id for one in every if isinstance(one, Register) and one.meter == named}
+            for alarm in _asked(options, lambda view: view.open_alarms()):
+                if alarm.source in {named, *counted}:
+                    click.echo(f"  alarm {alarm.code} of {alarm.source}: {alarm.text}")
 
     return show
 
 
 def known(options: Options) -> Sequence[Entity]:
     """Every entry as it is now."""
+    return entities(_asked(options, lambda view: view.property_rows(None)))
+
+
+def _asked(options: Options, question: Callable[[StoreView], Awaitable[T]]) -> T:
     from gateway.store import StoreError, StoreView
 
     url = load_settings(options).store
 
-    async def ask() -> Sequence[Entity]:
+    async def ask() -> T:
         async with StoreView(url) as view:
-            return entities(await view.property_rows(None))
+            return await question(view)
 
     try:
         return asyncio.run(ask())
