@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
 from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
-from gateway.lines import observed
+from gateway.lines import observed, with_budgets
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
 from gateway.notify import READY, STOPPING, Notifier
 from gateway.places import security
 from gateway.service.accruals import Accruals
+from gateway.service.battery import budgets
 from gateway.service.command_execute import Commander, SealError
 from gateway.service.deliver import Deliver
 from gateway.service.enrol import Enrolment
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Bell, Run
     from gateway.ports.field import MeterBus
+    from gateway.ports.health import LineHealth
     from gateway.service.access import AccessPoint
     from gateway.service.poll import AlarmSink, ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
@@ -77,7 +80,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         delivered: Mapping[str, int] = {}
         workers = [
             _clocked("settle", settler.run, clock),
-            _control(settings, clock, store, concerned, readers, lines, opened),
+            _control(settings, clock, store, concerned, readers, partial(_healths, lines, pollers), opened),
         ]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
@@ -131,10 +134,19 @@ def _boot_id() -> str:
 def _poller(
     bus: BusSettings, line: MeterBus, clock: DaemonClock, readings: ReadingStore, alarms: AlarmSink, boot: str
 ) -> Poller:
-    budgets = {meter: bus.driver.reads_per_day(wiring) for meter, wiring in bus.meters.items()}
-    batteries = {meter: reads for meter, reads in budgets.items() if reads is not None}
-    meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), reads_per_day=batteries)
+    spared = budgets(bus.driver, bus.poll, bus.meters)
+    meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), budgets=spared)
     return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
+
+
+def _healths(lines: Mapping[str, MeterBus], pollers: Sequence[Poller]) -> dict[str, LineHealth]:
+    spent = {
+        each.meter: (each.today, each.bears)
+        for poller in pollers
+        for each in poller.counts().meters
+        if each.bears is not None
+    }
+    return {name: with_budgets(health, spent) for name, health in observed(lines).items()}
 
 
 def _client(settings: Settings, mqtt: MqttSettings, environment: Mapping[str, str]) -> MqttClient:
@@ -174,7 +186,7 @@ def _control(
     store: Store,
     concerned: Sequence[Callable[[], None]],
     readers: Mapping[str, AccessPoint],
-    lines: Mapping[str, MeterBus],
+    lines: Callable[[], dict[str, LineHealth]],
     opened: AsyncExitStack,
 ) -> Worker:
     """Commands of the command line; after each change everybody in `concerned` looks again."""
@@ -186,9 +198,7 @@ def _control(
     commander = Commander(store=store, clock=clock, seal=_seal(settings.file), changed=changed)
     path = socket_path(settings.store, settings.file)
     tapped = Enrolment(commander.check, readers).tapped
-    server = ControlServer(
-        path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat, lines=lambda: observed(lines)
-    )
+    server = ControlServer(path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat, lines=lines)
     try:
         server.open()
     except OSError as error:

@@ -22,7 +22,7 @@ from gateway.control import socket_path
 from gateway.mqtt.probe import ProbeError, probe
 from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
-from gateway.service.battery import Battery
+from gateway.service.battery import Battery, budgets
 from gateway.service.judge import READING_IMPLAUSIBLE
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
@@ -181,8 +181,8 @@ def _heard(bus: BusSettings, heard: Mapping[str, datetime], now: datetime) -> Fi
 
 def _patience(bus: BusSettings) -> dict[str, timedelta]:
     """How long each meter may not have been heard: one with a battery is read less often than its line."""
-    budgets = {meter: bus.driver.reads_per_day(wiring) for meter, wiring in bus.meters.items()}
-    return {meter: 2 * Battery(bus.poll, reads).every + LATE for meter, reads in budgets.items()}
+    spared = budgets(bus.driver, bus.poll, bus.meters)
+    return {meter: 2 * Battery(bus.poll, spared.get(meter)).every + LATE for meter in bus.meters}
 
 
 def _counted(settings: Settings) -> dict[str, LineHealth]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -27,6 +28,15 @@ _NAMED = 5
 def observed(lines: Mapping[str, MeterBus]) -> dict[str, LineHealth]:
     """The health of every line whose driver counts."""
     return {name: line.health() for name, line in lines.items() if isinstance(line, Observed)}
+
+
+def with_budgets(health: LineHealth, spent: Mapping[str, tuple[int, int]]) -> LineHealth:
+    """Beside it, of meters that spare a battery, the reads of this day and how many it may be."""
+    meters = (
+        replace(each, today=spent[each.meter][0], bears=spent[each.meter][1]) if each.meter in spent else each
+        for each in health.meters
+    )
+    return replace(health, meters=tuple(meters))
 
 
 def rounds(health: LineHealth) -> tuple[int, int] | None:
@@ -55,10 +65,11 @@ def troubles(health: LineHealth) -> Iterator[str]:
 
 def rows(health: LineHealth) -> Iterator[tuple[str, ...]]:
     """A table of the meters: what each costs."""
-    yield "meter", "reads", "failed", "repeats", "damaged", "late", "ms", "wire ms"
+    yield "meter", "reads", "failed", "repeats", "damaged", "late", "ms", "wire ms", "today"
     for each in health.meters:
         numbers = (each.reads, each.failed, each.repeats, each.damaged, each.unasked, each.ms, each.wire_ms)
-        yield each.meter, *("-" if number is None else str(number) for number in numbers)
+        today = "-" if each.bears is None else f"{each.today}/{each.bears}"
+        yield each.meter, *("-" if number is None else str(number) for number in numbers), today
 
 
 def _nobody(asked: Sequence[MeterHealth], baud: int) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.mqtt.security import Security
+from gateway.service.battery import Battery, waking
 from gateway.settings_fields import tables
 from gateway.store.figures import folder
 
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.core.refusal import Place
+    from gateway.service.battery import Waking
     from gateway.settings import MqttSettings, Settings
     from gateway.tomlfile import Document, FileProblem
 
+MINUTE = timedelta(minutes=1)
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """names the folder of the secrets that systemd hands over: systemd.exec(5)"""
 
@@ -42,6 +46,26 @@ def absent(document: Document) -> list[FileProblem]:
         for place, device in devices
         if isinstance(device, str) and not os.path.lexists(device)
     ]
+
+
+def wakeful(settings: Settings, document: Document) -> list[FileProblem]:
+    """Lines on which the batteries do not bear as many selections as the poll time takes."""
+    lines = ((at, bus, waking(bus.driver, bus.poll, bus.meters)) for at, bus in enumerate(settings.buses))
+    return [
+        document.lines.problem(("bus", at, "poll"), _wakes(bus.poll, found))
+        for at, bus, found in lines
+        if found is not None and found.total > found.bears
+    ]
+
+
+def _wakes(poll: timedelta, found: Waking) -> str:
+    slowest = max(Battery(poll, found.share(meter)).every for meter in found.wanted) // MINUTE
+    still = ", which is still too often" if len(found.wanted) > found.bears else ""
+    return (
+        f"{len(found.wanted)} meters by secondary address would wake every meter of the line {found.total} times a day,"
+        f" and the battery of {found.battery} bears {found.bears}: they are read less often, down to every {slowest}"
+        f" minutes{still}; give them primary addresses (submeter mbus address), or the line a longer poll"
+    )
 
 
 def security(mqtt: MqttSettings, environment: Mapping[str, str] = os.environ) -> Security:

@@ -179,7 +179,7 @@ class MeterSettings(Strict):
 
 
 class MBusDriver:
-    """Satisfies `ModelKeeper`, `Scanner`, `Inspector` and `Installer` of `gateway.ports.field`."""
+    """Satisfies `ModelKeeper`, `Selector`, `Scanner`, `Inspector` and `Installer` of `gateway.ports.field`."""
 
     name = "mbus"
     ways: tuple[str, ...] = WAYS
@@ -208,6 +208,14 @@ class MBusDriver:
         """What the meter's model file declares."""
         wired = MeterSettings.model_validate(meter)
         return wired.known.reads_per_day(selected=wired.address is None)
+
+    def selects(self, meter: BaseModel) -> bool:
+        """By its secondary address or fabrication number."""
+        return MeterSettings.model_validate(meter).address is None
+
+    def selections_per_day(self, meter: BaseModel) -> int | None:
+        """What the meter's model file declares."""
+        return MeterSettings.model_validate(meter).known.selections_per_day
 
     def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
         """Search by secondary or by primary addresses, at one baud rate after the other."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def check(options: Options, *, schema: bool) -> None:
     """Check the settings file, and that this user can use the store's folder and the broker's files it names.
 
-    All mistakes are told at once. A serial device that is not there is a warning. Nothing is opened or connected
+    All mistakes are told at once. A serial device that is not there, and a line with more
+    selections than its batteries bear, is a warning. Nothing is opened or connected
     to: lines, broker and clock are looked at by `submeter doctor`.
     """
     if schema:
@@ -37,7 +38,7 @@ def check(options: Options, *, schema: bool) -> None:
     if not isinstance(document, tomlfile.Document):  # somebody has just written it
         raise Refused.all(document)
     problems = places.wrong(loaded, document)
-    _tell(options, problems, places.absent(document))
+    _tell(options, problems, [*places.absent(document), *places.wakeful(loaded, document)])
     if problems:
         raise click.exceptions.Exit(REFUSED)
     if not options.json:

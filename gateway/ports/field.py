@@ -128,6 +128,17 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class Selector(Protocol):
+    """A driver that reaches some devices by a selection, which wakes every device on the line."""
+
+    def selects(self, meter: BaseModel) -> bool:
+        """Whether a read of a meter with these settings takes a selection."""
+
+    def selections_per_day(self, meter: BaseModel) -> int | None:
+        """How many selections a day, of whomever, the meter's battery is made for; None without a battery."""
+
+
+@runtime_checkable
 class ModelKeeper(Driver, Protocol):
     """A driver to whose models an installer's files add."""
 

@@ -25,6 +25,10 @@ class MeterHealth:
     """that the last good read has taken"""
     wire_ms: int | None
     """that the octets of that read are under way at the line's speed, with the shortest pause before each answer"""
+    today: int | None = None
+    """reads and repeats of this day; None where no battery is to be spared"""
+    bears: int | None = None
+    """of these, how many a day the batteries of the line are made for"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Reads every meter of a line when it is due and keeps what it answered.
 
 Deadlines lie on multiples of the poll time since midnight UTC. A deadline that passed while the line
-was still busy is counted and left out, never made up for in a burst; so is one that a meter's battery is not made for.
+was still busy is counted and left out, never made up for in a burst; so is one that a battery is not made for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gateway.core.event import Alarm
 from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, Rereader, UnreadableAnswerError
+from gateway.ports.health import Observed
 from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.place import Placing
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.ports.field import Answer, MeterBus, StoredValue
+    from gateway.service.battery import Budget
 
 METER_SILENT = "meter_silent"
 METER_WRONG = "meter_wrong"
@@ -86,8 +88,8 @@ class Line:
     id: str
     poll: timedelta
     meters: tuple[str, ...]
-    reads_per_day: Mapping[str, int] = field(default_factory=dict)
-    """of the meters whose battery is made for so many reads and no more"""
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    """of the meters that spare a battery"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,11 @@ class MeterCount:
     ok: int
     failed: int
     spared: int = 0
-    """deadlines left out for the meter's battery"""
+    """deadlines left out for a battery"""
+    today: int = 0
+    """reads and repeats of this day"""
+    bears: int | None = None
+    """of these, how many a day may be; None where no battery is to be spared"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,15 +144,22 @@ class Poller:
         self._placing = Placing(clock)
         self._unread = _Unread(bus)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
-        self._batteries = {meter: Battery(line.poll, line.reads_per_day.get(meter)) for meter in line.meters}
+        self._batteries = {meter: Battery(line.poll, line.budgets.get(meter)) for meter in line.meters}
         self._status = {meter: Status(meter, alarms) for meter in line.meters}
         self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
 
     def counts(self) -> PollCounts:
         """What has been done so far."""
         meters = tuple(
-            MeterCount(meter=meter, ok=health.ok, failed=health.failed, spared=self._batteries[meter].spared)
-            for meter, health in self._meters.items()
+            MeterCount(
+                meter=meter,
+                ok=health.ok,
+                failed=health.failed,
+                spared=battery.spared,
+                today=battery.today,
+                bears=battery.bears,
+            )
+            for (meter, health), battery in zip(self._meters.items(), self._batteries.values(), strict=True)
         )
         return PollCounts(line=self._line.id, rounds=self._rounds, missed=self._missed, meters=meters)
 
@@ -155,7 +168,7 @@ class Poller:
         every = self._line.poll
         for meter, battery in self._batteries.items():
             if battery.every != every:
-                _log.info("%s: read every %s instead of %s to spare its battery", meter, battery.every, every)
+                _log.info("%s: read every %s instead of %s to spare a battery", meter, battery.every, every)
         begun = self._clock.now()
         due = on_grid(begun, every)
         if begun < due:
@@ -187,6 +200,7 @@ class Poller:
             if not self._batteries[meter].spend(due):
                 continue
             self._beat()
+            before = self._repeats()
             try:
                 answer = await self._bus.read(meter)
                 trusted = self._clock.trusted()  # asked first: it may be set right between the two
@@ -201,8 +215,12 @@ class Poller:
                 losses = losses + 1 if isinstance(error, LineDownError) else 0
             else:
                 losses = 0
+            self._batteries[meter].repeated(self._repeats() - before)
             if losses == LINE_LOSSES:
                 return
+
+    def _repeats(self) -> int:
+        return sum(each.repeats for each in self._bus.health().meters) if isinstance(self._bus, Observed) else 0
 
     def _order(self, now: datetime) -> list[str]:
         """Meters that answer come first, so that those in trouble delay nobody."""

@@ -136,6 +136,33 @@ async def test_an_adapter_that_is_unplugged_is_a_warning(config: Path) -> None:
     assert [(each["line"], each["path"]) for each in told["warnings"]] == [(15, "bus[0].device")]
 
 
+def by_secondary(count: int) -> str:
+    """So many meters at the mains that are selected."""
+    meters = (
+        f'[[bus.meter]]\nid = "p{no}"\nmodel = "emu-professional-375"\nsecondary = "{no:08}"\n' for no in range(count)
+    )
+    return TEXT + "".join(meters)
+
+
+async def test_selections_that_a_battery_on_the_line_does_not_bear_are_a_warning(config: Path) -> None:
+    config.write_text(by_secondary(60), encoding="utf-8")
+    code, out, err = await checked(config)
+    assert (code, out) == (0, f"{config}: ok (lines: 1, meters: 61)\n")
+    assert err == [
+        (
+            f"{config}:14: bus[0].poll: 60 meters by secondary address would wake every meter of the line 5760 times a"
+            " day, and the battery of heat-01 bears 90: they are read less often, down to every 1440 minutes; give them"
+            " primary addresses (submeter mbus address), or the line a longer poll"
+        )
+    ]
+    config.write_text(by_secondary(91), encoding="utf-8")
+    assert "which is still too often" in (await checked(config))[2][0]
+    config.write_text(by_secondary(60).replace("itron-cf-55", "emu-professional-375"), encoding="utf-8")
+    assert (await checked(config))[2] == [], "nobody has a battery"
+    config.write_text(by_secondary(3).replace('"15min"', '"1h"'), encoding="utf-8")
+    assert (await checked(config))[2] == [], "72 selections a day"
+
+
 async def test_credentials_of_the_service_are_looked_at_only_where_systemd_gives_them(config: Path) -> None:
     config.write_text(TEXT.replace('"password"', '"credential:mqtt-password"'), encoding="utf-8")
     assert (await checked(config))[0] == 0

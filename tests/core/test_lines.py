@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.lines import TOLD, rounds, rows, troubles
+from gateway.lines import TOLD, rounds, rows, troubles, with_budgets
 from gateway.ports.health import LineHealth, MeterHealth
 
 GOOD = MeterHealth(
@@ -61,6 +61,11 @@ def test_a_line_can_be_told_by_the_daemon_and_shown_as_a_table() -> None:
     told = {"mbus-1": line(GOOD, replace(GOOD, ms=None, wire_ms=None), echo=True)}
     assert TOLD.validate_json(TOLD.dump_json(told)) == told
     head, first, second = rows(told["mbus-1"])
-    assert head == ("meter", "reads", "failed", "repeats", "damaged", "late", "ms", "wire ms")
-    assert first == ("heat-1", "100", "0", "0", "0", "0", "500", "480")
-    assert second[-2:] == ("-", "-")
+    assert head == ("meter", "reads", "failed", "repeats", "damaged", "late", "ms", "wire ms", "today")
+    assert first == ("heat-1", "100", "0", "0", "0", "0", "500", "480", "-")
+    assert second[-3:] == ("-", "-", "-")
+
+
+def test_a_meter_that_spares_a_battery_shows_its_reads_of_the_day_and_how_many_it_bears() -> None:
+    _, first, second = rows(with_budgets(line(GOOD, replace(GOOD, meter="heat-2")), {"heat-2": (7, 300)}))
+    assert (first[-1], second[-1]) == ("-", "7/300")

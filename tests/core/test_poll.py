@@ -19,6 +19,8 @@ from gateway.ports.field import (
     UnreadableAnswerError,
     WrongAnswerError,
 )
+from gateway.ports.health import LineHealth, MeterHealth
+from gateway.service.battery import Budget
 from gateway.service.poll import Line, Poll, Poller, following, on_grid
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ async def test_the_first_values_are_read_at_the_start_and_not_only_after_a_poll_
     plant: Plant,
 ) -> None:
     plant.task.cancel()
-    line = Line(id="line", poll=QUARTER, meters=("a", "battery"), reads_per_day={"battery": 96})
+    line = Line(id="line", poll=QUARTER, meters=("a", "battery"), budgets={"battery": Budget(reads=96, bears=96)})
     poller = Poller(
         line, plant.field, clock=plant.clock, store=plant.book, alarms=plant.book, boot="", beat=lambda: None
     )
@@ -248,7 +250,7 @@ async def spared(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Plant]:
     caplog.set_level(logging.INFO)
     field, book, clock = Field(), Book(), SteppedClock()
     await clock.step(at(-0.5))
-    line = Line(id="line", poll=timedelta(minutes=1), meters=("a", "b"), reads_per_day={"b": 100})
+    line = Line(id="line", poll=timedelta(minutes=1), meters=("a", "b"), budgets={"b": Budget(reads=100, bears=100)})
     poller = Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None)
 
     async def begin() -> None:
@@ -273,13 +275,56 @@ async def test_a_meter_is_read_no_more_often_than_its_battery_is_made_for(
         ("b", 96, 1440 - 96),
     ]
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["b: read every 0:15:00 instead of 0:01:00 to spare its battery"]
+    assert told == ["b: read every 0:15:00 instead of 0:01:00 to spare a battery"]
 
 
 async def test_a_meter_that_fails_spends_its_battery_all_the_same(spared: Plant) -> None:
     spared.field.errors["b"] = NoAnswerError("silent")
     await spared.clock.step(at(24 * 60 - 1))
     assert spared.field.asked.count("b") <= 96
+
+
+class Repeating(Field):
+    """A line on which every read of meter b takes two repeats."""
+
+    def health(self) -> LineHealth:
+        meters = tuple(
+            MeterHealth(
+                meter=meter, reads=0, failed=0, requests=0, repeats=repeats, damaged=0, unasked=0, ms=None, wire_ms=None
+            )
+            for meter, repeats in (("a", self.asked.count("a")), ("b", 2 * self.asked.count("b")))
+        )
+        return LineHealth(baud=2400, echo=False, meters=meters)
+
+
+async def test_repeats_count_as_reads_of_the_meter_that_needed_them() -> None:
+    field, book, clock = Repeating(), Book(), SteppedClock()
+    await clock.step(at(0))
+    line = Line(id="line", poll=QUARTER, meters=("a", "b"), budgets={"b": Budget(reads=96, bears=96)})
+    poller = Poller(line, field, clock=clock, store=book, alarms=book, boot="", beat=lambda: None)
+    task = asyncio.ensure_future(clock.enrolled(poller.run)())
+    await clock.step(at(24 * 60 - 1))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (field.asked.count("b"), poller.counts().meters[1].today) == (32, 96)
+    assert poller.counts().meters[0].bears is None
+
+
+async def test_a_gateway_that_is_started_again_and_again_reads_a_meter_with_a_battery_no_more_often(
+    spared: Plant,
+) -> None:
+    spared.task.cancel()
+    line = Line(id="line", poll=QUARTER, meters=("a", "b"), budgets={"b": Budget(reads=24, bears=24)})
+    for minute in range(0, 24 * 60, 7):
+        poller = Poller(
+            line, spared.field, clock=spared.clock, store=spared.book, alarms=spared.book, boot="", beat=lambda: None
+        )
+        task = asyncio.ensure_future(spared.clock.enrolled(poller.run)())
+        await spared.clock.step(at(minute + 6.5))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert spared.field.asked.count("b") <= 24
+    assert spared.field.asked.count("a") > 96
 
 
 class SlowLine(Field):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drivers.mbus.model import MODELS
 from gateway import pepper
 from gateway.store import StoreView
 from gateway.store.migrate import migrate
@@ -21,13 +22,15 @@ from simulators.clock import Clock
 from simulators.field import Field, build, wiring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from gateway.core.event import Kind
 
 BUILDING = Path(__file__).parents[2] / "simulators" / "buildings" / "sonnenhof"
 START = datetime(2026, 10, 1, tzinfo=UTC)
 POLL = timedelta(minutes=15)
+BATTERY = {name for name, model in MODELS.items() if model.read_budget_per_day is not None}
+"""models"""
 PROGRAM = ("-m", "gateway.cli")
 
 
@@ -96,6 +99,16 @@ class Plant:
     async def alarms(self) -> dict[tuple[str, str], bool]:
         """(code, source) of the alarms in the store, and whether each is open."""
         return {(each["code"], each["source"]): each["ended"] is None for each in await self.events("alarm")}
+
+    def due(self, minutes: Iterable[int]) -> list[tuple[str, int]]:
+        """What the store holds once all was read at these minutes: meters with a battery at full hours only."""
+        heat_and_water = {device.id for device in self.field.truth.devices if device.model in BATTERY}
+        return [
+            (meter, minute)
+            for minute in minutes
+            for meter in self.meters
+            if minute % 60 == 0 or meter not in heat_and_water
+        ]
 
     @property
     def meters(self) -> list[str]:

@@ -22,12 +22,11 @@ async def plant(tmp_path: Path, broker: Broker) -> AsyncIterator[Plant]:
         yield one
 
 
-async def test_every_meter_is_kept_at_every_quarter_hour_once_the_step_is_answered(plant: Plant) -> None:
+async def test_every_meter_is_kept_at_every_quarter_hour_or_hour_once_the_step_is_answered(plant: Plant) -> None:
     await plant.step(0)
     for minute in (15, 30, 60):
         await plant.step(minute)
-    expected = [(meter, minute) for minute in (0, 15, 30, 45, 60) for meter in plant.meters]
-    assert await plant.polls() == expected
+    assert await plant.polls() == plant.due((0, 15, 30, 45, 60))
 
 
 async def test_sigterm_ends_with_0_and_systemd_is_told(plant: Plant) -> None:
@@ -91,7 +90,7 @@ async def test_sigterm_ends_with_0_also_before_the_workers_have_begun(tmp_path: 
 
 async def test_a_silent_and_a_lying_meter_are_told_once_and_cost_the_others_nothing(plant: Plant) -> None:
     await plant.step(0)
-    silent, lying = list(plant.field.slaves)[:2]
+    silent, lying = [meter for meter, _ in plant.due((15,)) if meter in plant.field.slaves][:2]
     plant.field.slaves[silent].fault = "silence"
     plant.field.slaves[lying].fault = "bad_checksum"
     await plant.step(15)
@@ -104,20 +103,22 @@ async def test_a_silent_and_a_lying_meter_are_told_once_and_cost_the_others_noth
     for meter in (silent, lying):
         assert [line[:3] for line in log if f" {meter}: " in line or f">{meter}: " in line] == ["<4>", "<4>"], log
     others = [meter for meter in plant.meters if meter not in (silent, lying)]
-    expected = [(meter, minute) for minute in (0, 15, 30, 45) for meter in plant.meters]
+    expected = plant.due((0, 15, 30, 45))
     assert await plant.polls() == [each for each in expected if each[0] in others or each[1] in (0, 45)]
 
 
 async def test_a_line_that_goes_away_comes_back(plant: Plant) -> None:
     await plant.step(0)
-    name, line = next(iter(plant.field.lines.items()))
+    due = dict(plant.due((30,)))
+    name = next(device.line for device in plant.field.truth.devices if device.id in due)
+    line = plant.field.lines[name]
     await line.close()
     await plant.step(15)
     assert await plant.alarms() == {("line_down", name): True}
     await line.start(port=plant.ports[name])
     await plant.step(30)
     assert await plant.alarms() == {("line_down", name): False}
-    gone = {device.id for device in plant.field.truth.devices if device.line == name}
+    gone = {device.id for device in plant.field.truth.devices if device.line == name and device.id in due}
     assert {meter for meter, minute in await plant.polls() if minute == 30} >= gone
 
 

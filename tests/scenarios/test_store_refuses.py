@@ -31,7 +31,7 @@ async def test_rounds_that_cannot_be_stored_wait_and_the_daemon_goes_on(tmp_path
             other.execute("ROLLBACK")
         await said(plant.daemon, "Stored what had waited")
         await plant.step(30)
-        expected = [(meter, minute) for minute in (0, 15, 30) for meter in plant.meters]
+        expected = plant.due((0, 15, 30))
         assert await plant.polls() == expected
         code, _ = await plant.end()
         assert code == 0
@@ -47,6 +47,6 @@ async def test_a_database_server_may_go_away_and_come_back(tmp_path: Path, broke
             postgres.start()
         await said(plant.daemon, "Stored what had waited")
         await plant.step(30)
-        assert await plant.polls() == [(meter, minute) for minute in (0, 15, 30) for meter in plant.meters]
+        assert await plant.polls() == plant.due((0, 15, 30))
         code, log = await plant.end()
         assert (code, [line.endswith(": ended") for line in log]) == (0, [True]), log
