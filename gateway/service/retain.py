@@ -37,6 +37,8 @@ NOBODY = ""
 """stands for the facility of meters that no property data names"""
 BATCH = 1000
 """polls whose raw answers go in one transaction"""
+AT_A_TIME = 10
+"""meters whose day is held in memory: a day of quarter hours of a whole building takes 8 MB"""
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 ROOM = timedelta(hours=3)
@@ -93,11 +95,17 @@ class OldRows(Protocol):
     async def progress(self, facility: str) -> Progress:
         """How far the work for this facility is."""
 
-    async def roll_up(self, facility: str, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
-        """Keep the roll-ups of the meters' day in place of earlier ones, and that the facility is rolled up so far."""
+    async def roll_up(self, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
+        """Keep the roll-ups of the meters' day in place of earlier ones."""
 
-    async def thin(self, facility: str, spare: Sequence[Reading], until: datetime) -> None:
-        """Delete these readings; keep that the facility is thinned up to `until`."""
+    async def rolled_up(self, facility: str, until: datetime) -> None:
+        """Keep that every meter of the facility is rolled up to `until`."""
+
+    async def thin(self, spare: Sequence[Reading]) -> None:
+        """Delete these readings."""
+
+    async def thinned(self, facility: str, until: datetime) -> None:
+        """Keep that every meter of the facility is thinned up to `until`."""
 
     async def forget_raw(self, before: datetime, limit: int) -> int:
         """Empty the raw answers of at most `limit` polls before the instant; how many polls were looked through."""
@@ -115,6 +123,12 @@ class _Group:
     meters: frozenset[str]
     registers: Mapping[tuple[str, str], Register]
     """(meter, register key) -> what the property data says of it"""
+
+    def parts(self) -> Iterator[list[str]]:
+        """Its meters, a few at a time."""
+        meters = sorted(self.meters)
+        for start in range(0, len(meters), AT_A_TIME):
+            yield meters[start : start + AT_A_TIME]
 
 
 class Retain:
@@ -180,10 +194,13 @@ class Retain:
         progress = await self._old.progress(group.facility)
         start = max(progress.rolled_until or first, progress.thinned_until or first)  # what is thinned says too little
         for day in whole_days(start, now, group.time_zone):
-            self._beat()
-            found = await self._store.readings(group.meters, day.start, day.until)
-            rollups = await asyncio.to_thread(partial(rolled_up, found, day))
-            await self._old.roll_up(group.facility, group.meters, day, rollups)
+            for meters in group.parts():
+                self._beat()
+                found = await self._store.readings(meters, day.start, day.until)
+                rollups = await asyncio.to_thread(partial(rolled_up, found, day))
+                await self._old.roll_up(meters, day, rollups)
+                del found, rollups  # before the next ones are fetched
+            await self._old.rolled_up(group.facility, day.until)
 
     async def _thin(self, group: _Group, first: datetime, now: datetime) -> None:
         progress = await self._old.progress(group.facility)
@@ -192,10 +209,13 @@ class Retain:
         for day in whole_days(progress.thinned_until or first, horizon, group.time_zone):
             if unsettled(local_date(day.start, group.time_zone)):
                 return
-            self._beat()
-            found = await self._store.readings(group.meters, day.start - ROOM, day.until + ROOM)
-            going = await asyncio.to_thread(partial(_spare_of_all, found, group.registers, day))
-            await self._old.thin(group.facility, going, day.until)
+            for meters in group.parts():
+                self._beat()
+                found = await self._store.readings(meters, day.start - ROOM, day.until + ROOM)
+                going = await asyncio.to_thread(partial(_spare_of_all, found, group.registers, day))
+                await self._old.thin(going)
+                del found, going  # before the next ones are fetched
+            await self._old.thinned(group.facility, day.until)
 
     async def _unsettled(self, facility: str) -> Callable[[date], bool]:
         """Whether a day's month may still be settled for the first time, or is to be settled again."""

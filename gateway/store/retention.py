@@ -44,14 +44,21 @@ class Retention:
         """How far the work for this facility is."""
         return await self._reader.run(partial(_progress, facility=facility))
 
-    async def roll_up(self, facility: str, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
-        """Keep the roll-ups of the meters' day in place of earlier ones, and that the facility is rolled up so far."""
-        work = partial(_roll_up, facility=facility, meters=meters, day=day, rollups=rollups)
-        await self._writer.submit(Priority.RETAIN, work)
+    async def roll_up(self, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
+        """Keep the roll-ups of the meters' day in place of earlier ones."""
+        await self._writer.submit(Priority.RETAIN, partial(_roll_up, meters=meters, day=day, rollups=rollups))
 
-    async def thin(self, facility: str, spare: Sequence[Reading], until: datetime) -> None:
-        """Delete these readings; keep that the facility is thinned up to `until`."""
-        await self._writer.submit(Priority.RETAIN, partial(_thin, facility=facility, spare=spare, until=until))
+    async def rolled_up(self, facility: str, until: datetime) -> None:
+        """Keep that every meter of the facility is rolled up to `until`."""
+        await self._writer.submit(Priority.RETAIN, partial(_mark, key=_ROLLED + facility, value=until.isoformat()))
+
+    async def thin(self, spare: Sequence[Reading]) -> None:
+        """Delete these readings."""
+        await self._writer.submit(Priority.RETAIN, partial(_thin, spare=spare))
+
+    async def thinned(self, facility: str, until: datetime) -> None:
+        """Keep that every meter of the facility is thinned up to `until`."""
+        await self._writer.submit(Priority.RETAIN, partial(_mark, key=_THINNED + facility, value=until.isoformat()))
 
     async def forget_raw(self, before: datetime, limit: int) -> int:
         """Empty the raw answers of at most `limit` polls before the instant; how many polls were looked through."""
@@ -86,9 +93,7 @@ def _progress(connection: Connection, facility: str) -> Progress:
     )
 
 
-def _roll_up(
-    connection: Connection, facility: str, meters: Collection[str], day: Period, rollups: Sequence[Rollup]
-) -> None:
+def _roll_up(connection: Connection, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
     numbers = {channel: no for no, channel in readings.channels(connection).items()}
     own = [no for channel, no in numbers.items() if channel.meter in meters]
     for table, whole_day in ((schema.daily, True), (schema.hourly, False)):
@@ -97,7 +102,6 @@ def _roll_up(
         rows = [_row(one, numbers[readings.channel_of(one.first)]) for one in rollups if one.whole_day == whole_day]
         if rows:
             connection.execute(insert(table), rows)
-    _mark(connection, _ROLLED + facility, day.until.isoformat())
 
 
 def _row(rollup: Rollup, channel: int) -> dict[str, Any]:
@@ -114,13 +118,12 @@ def _row(rollup: Rollup, channel: int) -> dict[str, Any]:
     }
 
 
-def _thin(connection: Connection, facility: str, spare: Sequence[Reading], until: datetime) -> None:
+def _thin(connection: Connection, spare: Sequence[Reading]) -> None:
     numbers = {channel: no for no, channel in readings.channels(connection).items()}
     table = schema.reading
     for reading in spare:
         row = (table.c.at == micros(reading.at), table.c.channel == numbers[readings.channel_of(reading)])
         connection.execute(delete(table).where(*row))
-    _mark(connection, _THINNED + facility, until.isoformat())
 
 
 def _forget_raw(connection: Connection, before: datetime, limit: int) -> int:

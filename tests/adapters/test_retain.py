@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.core.period import Period
+from gateway.service import retain as service
 from gateway.service.messages import Ack
 from gateway.service.records import DirtyMonth
 from gateway.service.retain import Retain
@@ -19,9 +20,11 @@ from gateway.store.writer import Priority
 from tests.adapters.test_settle import CLOSED, NOVEMBER, OCTOBER, PROPERTY, House
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from sqlalchemy import Table
+
+    from gateway.service.retain import Rollup
 
 HOUR = timedelta(hours=1)
 DAYS = (NOVEMBER - OCTOBER) // timedelta(days=1)
@@ -41,10 +44,28 @@ async def house(store_url: str) -> AsyncIterator[House]:
         yield one
 
 
-def retain(house: House) -> Retain:
+class PowerCutError(Exception):
+    pass
+
+
+class Dying(Retention):
+    """The power goes when the second meter's day was worked out and not yet kept."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.rolled: list[list[str]] = []
+
+    async def roll_up(self, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
+        self.rolled.append(sorted(meters))
+        if len(self.rolled) > 1:
+            raise PowerCutError
+        await super().roll_up(meters, day, rollups)
+
+
+def retain(house: House, old: Retention | None = None) -> Retain:
     return Retain(
         store=house.store,
-        old=Retention(house.store),
+        old=old or Retention(house.store),
         clock=house.clock,
         bell=house.clock,  # type: ignore[arg-type]  # nobody waits
         raw_days=30,
@@ -78,6 +99,19 @@ async def test_a_day_is_rolled_up_anew_once_a_person_has_touched_it(house: House
     assert len(daily) == 2 * (DAYS + 1)
     assert max(row[-1] for row in daily) == 5
     assert len([row for row in await rows(house, schema.hourly) if row[1] == micros(late)]) == 1
+
+
+async def test_a_day_takes_a_few_meters_at_a_time_and_is_done_once_all_are(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "AT_A_TIME", 1)
+    dying = Dying(house.store)
+    with pytest.raises(PowerCutError):
+        await retain(house, dying).retain_due()
+    assert dying.rolled == [["heat-01"], ["heat-02"]]
+    assert {row.bucket for row in await rows(house, schema.daily)} == {micros(OCTOBER)}
+    await retain(house).retain_due()
+    assert len(await rows(house, schema.daily)) == 2 * (DAYS + 1)
 
 
 async def test_raw_answers_go_after_30_days_and_readings_stay(house: House) -> None:
