@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 """as often as its battery bears"""
 SPIKE = BEGIN + 2 * HOUR
+SERIAL = "44493951"
 ALARM = ("reading_implausible", "heat-1-heat")
 
 
@@ -59,3 +60,28 @@ async def test_a_spike_is_told_at_once_shown_everywhere_and_ends_when_it_is_void
     await ok(plant, *void)
     await stepped(plant, SPIKE + 2 * HOUR)
     assert not (await plant.alarms())[ALARM]
+
+
+async def test_another_meter_that_answers_holds_billing_until_the_exchange_is_entered(
+    tmp_path: Path, broker: Broker
+) -> None:
+    unnamed = DEVICES.replace(f'serial = "{SERIAL}"\n', "")  # whose settings name a serial is not believed at all
+    (tmp_path / "devices.toml").write_text(unnamed, encoding="utf-8")
+    (tmp_path / "property.toml").write_text(PROPERTY, encoding="utf-8")
+    async with running(tmp_path, (broker.host, broker.port), building=tmp_path) as plant:
+        plant.field.slaves["heat-1"].serial = SERIAL
+        await stepped(plant, BEGIN)
+        await ok(plant, "import", str(tmp_path / "property.toml"))
+        await stepped(plant, BEGIN + HOUR)
+        plant.field.slaves["heat-1"].serial = "44493952"
+        await stepped(plant, BEGIN + 2 * HOUR)
+
+        told = [each["text"] for each in await plant.events("alarm") if each["code"] == ALARM[0]]
+        assert len(told) == 1
+        assert "exchange suspected: meter 44493952 answers since 2026-10-31T20:00:00Z where 44493951 did" in told[0]
+        index = str(plant.field.slaves["heat-1"].counts["heat"])
+        at = ("--at", (BEGIN + 3 * HOUR / 2).isoformat())
+        indexes = ("--final", f"heat={index}", "--start", f"heat={index}")
+        await ok(plant, "exchange", "heat-1", *at, *indexes, "--serial", "44493952")
+        await stepped(plant, BEGIN + 3 * HOUR)
+        assert not (await plant.alarms())[ALARM]
