@@ -165,7 +165,7 @@ class Run:
         say(
             f"\n{month:%B %Y}: {judged.charges} charges received, {self._acknowledged} acknowledged since the beginning"
         )
-        if not judged.charges:
+        if not judged.closed:
             say("The month has not been closed. Allow more DEMO_SECONDS, or look into daemon.log.")
         elif judged.differences:
             say(

@@ -32,6 +32,8 @@ class Verdict:
     """charges of all months so far"""
     charges: int
     """charges of this month"""
+    closed: bool
+    """whether the month was charged; what was used with a badge is charged before, as soon as it has ended"""
     compared: int
     """how many pairs of payer and register"""
     amounts: dict[str, tuple[Decimal, Decimal]]
@@ -76,6 +78,7 @@ def judge(
     return Verdict(
         received=len(received),
         charges=len(charges),
+        closed=any(data["session"] is None for data in charges),
         compared=len(used),
         amounts=amounts,
         currency=truth.currency,

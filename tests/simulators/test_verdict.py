@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SONNENHOF = truth.load(Path(truth.__file__).parent / "buildings" / "sonnenhof")
 OCTOBER, NOVEMBER, DECEMBER = (SONNENHOF.midnight(date(2026, number, 1)) for number in (10, 11, 12))
 TAPS = [(wash, wash.lamp) for wash in SONNENHOF.washes]
+WASHED = {wash.register for wash in SONNENHOF.washes}
 OTHER = {"green": "red", "red": "green"}
 
 
@@ -38,6 +39,7 @@ def charge(line: pricing.Line) -> dict[str, Any]:
         "unit": "cycle" if cycle else units[register],
         "amount": str(Decimal(line.amount).scaleb(-2)),
         "currency": SONNENHOF.currency,
+        "session": {"id": line.start.isoformat()} if line.register.removesuffix(CYCLES) in WASHED else None,
     }
 
 
@@ -82,6 +84,13 @@ def test_a_missing_charge_a_hundredth_too_much_and_another_currency_are_told(rig
     assert [each.split(" is in ")[0] for each in differences([{**first, "currency": "EUR"}, *rest])] == [
         f"charge {first['charge_id']}"
     ]
+
+
+def test_a_month_of_which_only_washes_were_charged_is_not_closed(right: list[dict[str, Any]]) -> None:
+    washes = [each for each in right if each["session"] is not None]
+    assert washes
+    assert not verdict.judge(SONNENHOF, OCTOBER, NOVEMBER, washes, TAPS).closed
+    assert verdict.judge(SONNENHOF, OCTOBER, NOVEMBER, right, TAPS).closed
 
 
 def test_a_revision_and_what_it_takes_back_add_up(right: list[dict[str, Any]]) -> None:
