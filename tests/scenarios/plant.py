@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from drivers.mbus.model import MODELS
@@ -22,7 +23,7 @@ from simulators.clock import Clock
 from simulators.field import Field, build, wiring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from gateway.core.event import Kind
 
@@ -123,16 +124,20 @@ async def running(
     program: Sequence[str] = PROGRAM,
     store: str = "",
     building: Path = BUILDING,
+    keys: Mapping[str, Path] = MappingProxyType({}),
     **environment: str,
 ) -> AsyncIterator[Plant]:
     """The daemon; its clock waits for the first step, unless the environment says SUBMETER_CLOCK="".
 
-    Its store is the database with the URL `store`, else a file in the folder.
+    Its store is the database with the URL `store`, else a file in the folder. `keys`: key file of each meter that
+    encrypts.
     """
     field = build(truth.load(building))
     ports = await field.start()
     config = folder / "gateway.toml"
     settings = wiring(field.truth, ports, broker=broker, poll=POLL)
+    for meter, file in keys.items():
+        settings = settings.replace(f'id = "{meter}"\n', f'id = "{meter}"\nkey = "{file}"\n')
     config.write_text(settings.replace("sqlite:///gateway.db", store or "sqlite:///gateway.db"), encoding="utf-8")
     store = store or f"sqlite:///{folder}/gateway.db"
     migrate(store)
