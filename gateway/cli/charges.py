@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import click
@@ -16,17 +18,20 @@ from gateway.cli.wiring import load_settings
 from gateway.core.charge import REMAINDER, parse
 from gateway.core.explain import Names, explain_charge
 from gateway.core.problem import cut
+from gateway.service.meter_status import words
 from gateway.service.property import book_of
 from gateway.store import StoreError, StoreView
 from gateway.store.charges import ChargeFilter, KeptCharge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from gateway.cli import Options
     from gateway.core.book import Book
+    from gateway.core.charge import Charge
 
 _ID = re.compile(r"[0-9a-f]{4,40}")
+T = TypeVar("T")
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
@@ -44,7 +49,9 @@ def explain(options: Options, charge: str) -> None:
         message = f"{several} with {charge}; `submeter charges` lists them"
         raise Refused(message)
     data = json.loads(found[0].data)
-    lines = explain_charge(parse(data), found[0].charge_id, _names(book))
+    published = parse(data)
+    names = replace(_names(book), statuses=_asked(options, partial(_statuses, published)))
+    lines = explain_charge(published, found[0].charge_id, names)
     if options.json:
         click.echo(json.dumps({"charge": data, "explanation": lines}, ensure_ascii=False))
         return
@@ -83,13 +90,34 @@ def _there(kind: str, named: str | None, known: Collection[str]) -> None:
 
 
 def _published(options: Options, wanted: ChargeFilter) -> tuple[Sequence[KeptCharge], Book]:
-    async def ask() -> tuple[Sequence[KeptCharge], Book]:
+    async def found(view: StoreView) -> tuple[Sequence[KeptCharge], Book]:
+        return await view.all_charges(wanted), book_of(await view.property_rows(None))
+
+    return _asked(options, found)
+
+
+async def _statuses(charge: Charge, view: StoreView) -> dict[tuple[str, datetime], str]:
+    """What meters reported with the readings that the charge counts between; the charge itself does not carry it."""
+    found = {}
+    for part in charge.segments:
+        points = [each.at for index in (part.start, part.until) for each in (index, *(index.between or ()))]
+        for at in points:
+            for reading in (await view.readings([part.meter], at, at, [part.register])).get(
+                (part.meter, part.register), ()
+            ):
+                if reading.at == at and (said := words(reading.status)):
+                    found[part.meter, at] = ", ".join(said)
+    return found
+
+
+def _asked(options: Options, ask: Callable[[StoreView], Awaitable[T]]) -> T:
+    async def asked() -> T:
         async with StoreView(url) as view:
-            return await view.all_charges(wanted), book_of(await view.property_rows(None))
+            return await ask(view)
 
     url = load_settings(options).store
     try:
-        return asyncio.run(ask())
+        return asyncio.run(asked())
     except StoreError as error:
         raise Refused(str(error)) from error
 

@@ -16,6 +16,7 @@ from gateway.cli.wiring import frame_text, load_settings
 from gateway.clock import SystemClock
 from gateway.core.problem import cut
 from gateway.ports.field import FieldError, Inspector, OrderRefusedError, Rereader, Tracer, WrongAnswerError
+from gateway.service.meter_status import words
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -123,7 +124,7 @@ def _object(meter: str, reading: Reading, *, raw: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"meter": meter}
     answer, seen = reading.answer, reading.seen
     if answer is not None:
-        found |= {"serial": answer.serial, "status": answer.status}
+        found |= {"serial": answer.serial, "status": answer.status, "status_words": words(answer.status)}
         found["registers"] = [
             {"register": each.register, "obis": each.obis, "index": str(each.index), "unit": each.unit}
             for each in answer.values
@@ -140,7 +141,9 @@ def _object(meter: str, reading: Reading, *, raw: bool) -> dict[str, Any]:
 def _text(meter: str, reading: Reading, *, raw: bool) -> str:
     lines, answer, seen = [meter], reading.answer, reading.seen
     if answer is not None:
-        lines = [f"{meter}: serial {answer.serial or 'not told'}, status {answer.status}"]
+        said = ", ".join(words(answer.status))
+        status = f"{answer.status} ({said})" if said else answer.status
+        lines = [f"{meter}: serial {answer.serial or 'not told'}, status {status}"]
         lines += [f"  {each.register}: {each.index} {each.unit}  ({each.obis})" for each in answer.values]
     if seen is not None and seen.alarm is not None:
         lines.append(f"  {seen.alarm}")

@@ -52,6 +52,8 @@ class Names:
     meters: Mapping[str, str] = field(default_factory=dict)
     exchanges: Mapping[str, Collection[datetime]] = field(default_factory=dict)
     """register -> when its meter was exchanged"""
+    statuses: Mapping[tuple[str, datetime], str] = field(default_factory=dict)
+    """(meter, instant) -> what it reported of itself with the reading of that instant"""
 
 
 def explain_charge(charge: Charge, charge_id: str, names: Names) -> list[str]:
@@ -93,20 +95,28 @@ def _segment(charge: Charge, part: Segment, names: Names) -> list[str]:
         difference += f" + {part.modulus} (the counter passed its highest number and began again at 0)"
     return [
         f"  {_named(part.meter, names.meters)}, register {part.register}{serial}:",
-        f"    at the start  {part.start.value} {charge.unit}  {_known(part.start, charge, names)}",
-        f"    at the end    {part.until.value} {charge.unit}  {_known(part.until, charge, names)}",
+        f"    at the start  {part.start.value} {charge.unit}  {_known(part.start, part.meter, charge, names)}",
+        f"    at the end    {part.until.value} {charge.unit}  {_known(part.until, part.meter, charge, names)}",
         f"    counted: {difference} = {part.quantity} {charge.unit}",
     ]
 
 
-def _known(index: Index, charge: Charge, names: Names) -> str:
+def _known(index: Index, meter: str, charge: Charge, names: Names) -> str:
     if index.quality == "manual" and index.at in names.exchanges.get(charge.register, ()):
         return f"entered at the exchange of {_local(index.at, charge)}"
-    text = f"on {_local(index.at, charge)}, {_QUALITY[index.quality]}"
+    reported = names.statuses.get((meter, index.at))
+    text = f"on {_local(index.at, charge)}, {_QUALITY[index.quality]}{_reporting(reported)}"
     if index.between is None:
         return text
-    first, second = index.between
-    return f"{text}: {first.value} on {_local(first.at, charge)} and {second.value} on {_local(second.at, charge)}"
+    points = (
+        f"{each.value} on {_local(each.at, charge)}{_reporting(names.statuses.get((meter, each.at)))}"
+        for each in index.between
+    )
+    return f"{text}: {' and '.join(points)}"
+
+
+def _reporting(status: str | None) -> str:
+    return "" if status is None else f" (the meter reported {status})"
 
 
 def _shared(charge: Charge, rule: Allocation, names: Names) -> list[str]:

@@ -176,6 +176,11 @@ async def test_a_meter_is_read_now(tmp_path: Path, heat: tuple[Slave, str]) -> N
     code, out, _ = await submeter("--config", config, "read", "heat-01")
     assert out.splitlines()[0] == f"heat-01: serial {SERIAL}, status 0"
     assert any(line.startswith("  heat: ") for line in out.splitlines())
+    heat[0].status = 0x14
+    code, out, _ = await submeter("--config", config, "read", "heat-01")
+    assert out.splitlines()[0] == f"heat-01: serial {SERIAL}, status 20 (power low, temporary error)"
+    code, out, _ = await submeter("--config", config, "--json", "read", "heat-01")
+    assert json.loads(out)["status_words"] == ["power low", "temporary error"]
 
 
 async def test_a_silent_meter_ends_with_4_and_one_sentence(tmp_path: Path, heat: tuple[Slave, str]) -> None:

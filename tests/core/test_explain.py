@@ -53,6 +53,14 @@ def test_a_share_is_explained_from_the_indexes_to_the_amount() -> None:
     assert "What is left for the owner: 40 m2; building b: 60 m2." in _text(rest)
 
 
+def test_what_a_meter_reported_of_itself_with_a_reading_stands_beside_that_reading() -> None:
+    charge = _world().charges()[0]
+    said = replace(NAMES, statuses={("m", MONTH.start): "power low"})
+    (line,) = [each for each in explain_charge(charge, charge_id(charge), said) if "power low" in each]
+    assert line.startswith("    at the start  100.000 kWh  on ")
+    assert line.endswith(", read from the meter (the meter reported power low)")
+
+
 def test_a_share_that_takes_no_finite_decimals_is_marked_and_its_rounding_explained() -> None:
     vacant = _world().charges()[0]
     text = _text(vacant)

@@ -75,6 +75,7 @@ async def test_a_meter_that_nobody_knows_is_read_once_its_model_file_is_complete
         "meter": "heat-1",
         "serial": "12345678",
         "status": 0,
+        "status_words": [],
         "registers": [
             {"register": "volume", "obis": "8-0:1.0.0", "index": "1.000", "unit": "m3"},
             {"register": "import", "obis": "1-0:1.8.0", "index": "7", "unit": "kWh"},

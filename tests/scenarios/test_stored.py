@@ -134,6 +134,7 @@ async def plant(tmp_path: Path, broker: Broker) -> AsyncIterator[Plant]:
     (tmp_path / "devices.toml").write_text(DEVICES, encoding="utf-8")
     (tmp_path / "property.toml").write_text(PROPERTY, encoding="utf-8")
     async with running(tmp_path, (broker.host, broker.port), building=tmp_path) as one:
+        one.field.slaves["heat-1"].status = 0x04
         await stepped(one, BEGIN)
         await ok(one, "import", str(tmp_path / "property.toml"))
         at = BEGIN
@@ -176,5 +177,6 @@ async def test_the_month_ends_at_what_the_meter_kept_costs_what_was_used_and_is_
     code, out, err = await submeter("--config", plant.config, "explain", charge["charge_id"])
     assert code == 0, err
     assert "kept by the meter itself for that date" in out
+    assert out.count("(the meter reported power low)") == 2
     qualities = {one["quality"] for event in await plant.events("reading") for one in event["registers"]}
     assert qualities == {"measured"}
