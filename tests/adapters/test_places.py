@@ -163,6 +163,18 @@ async def test_selections_that_a_battery_on_the_line_does_not_bear_are_a_warning
     assert (await checked(config))[2] == [], "72 selections a day"
 
 
+async def test_a_baud_rate_that_no_meter_has_is_refused_in_one_sentence(config: Path) -> None:
+    config.write_text(TEXT.replace('device = "/dev/null"', 'device = "/dev/null"\nbaud = 2401'), encoding="utf-8")
+    code, out, err = await checked(config)
+    assert (code, out) == (3, "")
+    assert err == [
+        (
+            f"{config}:16: bus[0].baud: 2401 is no baud rate of the M-Bus; write one of 300, 600, 1200, 2400, 4800,"
+            " 9600, 19200, 38400"
+        )
+    ]
+
+
 async def test_credentials_of_the_service_are_looked_at_only_where_systemd_gives_them(config: Path) -> None:
     config.write_text(TEXT.replace('"password"', '"credential:mqtt-password"'), encoding="utf-8")
     assert (await checked(config))[0] == 0
