@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from simulators import arguments
 from simulators.mbus import FAULTS, Chance, Line, Slave, captured_telegrams, telegrams_of_models
+from simulators.mbus.telegrams import captured, with_checksum
 from simulators.pty import MBusWire, Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from simulators.mbus import Bus, Captured
 
@@ -23,6 +24,10 @@ _REFUSED = 3
 _BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
 _MOST_METERS = 250
 _MOST_LAG_BITS = 330
+_RECORDS = 19
+"""where they begin behind the long header"""
+_MORE_FOLLOWS = frozenset({"abb-delta", "berg-dz-plus", "sensus-pollutherm"})
+"""kinds whose captured telegram announces another one"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,12 +90,22 @@ def _meters(options: argparse.Namespace) -> list[Slave]:
         Slave(
             address=0 if options.unset else i + 1,
             captured=kinds[chosen[i % len(chosen)]],
+            more=_rest(chosen[i % len(chosen)], kinds),
             serial=f"{number:08}",
+            baud=options.baud if options.pty else None,
             lag=chance.uniform(0, options.lag) / options.baud,
             chance=Chance(options.seed + i, dict(options.fault)) if options.fault else None,
         )
         for i, number in enumerate(numbers)
     ]
+
+
+def _rest(kind: str, kinds: Mapping[str, Captured]) -> tuple[Captured, ...]:
+    """The last telegram of a meter of which only the first was captured: nothing but its header."""
+    if kind not in _MORE_FOLLOWS:
+        return ()
+    octets = kinds[kind].raw[4:_RECORDS] + b"\x0f"
+    return (captured(with_checksum(bytearray([0x68, len(octets), len(octets), 0x68, *octets, 0, 0x16]))),)
 
 
 def _set_up(bus: Bus, options: argparse.Namespace) -> None:

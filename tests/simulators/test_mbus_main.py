@@ -38,6 +38,24 @@ async def test_it_says_where_it_listens_answers_there_and_ends_with_ctrl_c() -> 
     writer.close()
 
 
+@pytest.mark.parametrize("kind", ["abb-delta", "berg-dz-plus", "sensus-pollutherm"])
+async def test_a_meter_of_which_only_the_first_telegram_was_captured_comes_to_an_end(kind: str) -> None:
+    process = await begin("--meters", "1", "--baud", "38400", "--kind", kind)
+    assert process.stdout is not None
+    where = (await process.stdout.readline()).decode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(where.split()[3].strip(",").split(":")[1]))
+    answers = []
+    for control in (0x7B, 0x5B):
+        writer.write(short_frame(control, 1))
+        head = await reader.readexactly(4)
+        answers.append(head + await reader.readexactly(head[1] + 2))
+    assert 0x1F in answers[0][19:]
+    assert answers[1][19:-2] == b"\x0f"
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    writer.close()
+
+
 async def test_the_same_seed_makes_the_same_meters_behind_a_device(tmp_path: Path) -> None:
     told = []
     for _ in range(2):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import sys
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import meterbus
@@ -20,7 +23,6 @@ from simulators.pty import MBusWire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 BAUD = 9600
 CONFIRM = b"\xe5"
@@ -196,6 +198,10 @@ def with_own_data(frame: bytes) -> list[bytes]:
     return [record.octets for record in found] + [rest] * bool(rest)
 
 
+ELSEWHERE = os.pathsep.join(
+    folder for folder in os.get_exec_path() if Path(folder).resolve() != Path(sys.executable).parent.resolve()
+)
+"""pyMeterBus brings programs of the same names"""
 LIBMBUS = {
     name: found
     for name, found in {
@@ -203,7 +209,7 @@ LIBMBUS = {
         "mbus-serial-request-data-multi-reply": ("3", "11120003"),
         "mbus-serial-scan-secondary": ("1002FFFFFFFFFFFF", "10020380"),
     }.items()
-    if shutil.which(name)
+    if shutil.which(name, path=ELSEWHERE)
 }
 """its clients that this machine has: what they are asked for, and the number that they must tell"""
 
@@ -214,7 +220,12 @@ if LIBMBUS:
         asked, number = LIBMBUS[client]
         wire.plug()
         process = await asyncio.create_subprocess_exec(
-            client, "-b", str(BAUD), str(wire.link), asked, stdout=asyncio.subprocess.PIPE
+            str(shutil.which(client, path=ELSEWHERE)),
+            "-b",
+            str(BAUD),
+            str(wire.link),
+            asked,
+            stdout=asyncio.subprocess.PIPE,
         )
         told, _ = await process.communicate()
         wire.unplug()
