@@ -33,6 +33,7 @@ UNIT = PROJECT / "systemd" / "submeter.service"
 CONSUMER = PROJECT / "examples" / "consumer.py"
 NAME = "demo"
 QUARTER = timedelta(minutes=15)
+_WITH_BATTERIES = ("sensus-pollustat", "itron-bm-plus-m")
 HANGS = 120
 """seconds after which something that is waited for does not come"""
 
@@ -125,6 +126,7 @@ async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path
         try:
             settings = wiring(meters.truth, await meters.start(), broker=plant.broker, poll=poll, readers=readers)
             settings = settings.replace("sqlite:///gateway.db", plant.url)
+            settings = _on_mains(folder, settings)
             # what is sent late must not be throttled: how fast it can go is what is measured
             settings = settings.replace("[mqtt]\n", "[mqtt]\nbackfill_per_second = 10000\n")
             plant.config.write_text(settings, encoding="utf-8")
@@ -138,6 +140,18 @@ async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path
             for reader in readers.values():
                 reader.unplug()
             await meters.close()
+
+
+def _on_mains(folder: Path, settings: str) -> str:
+    """The settings with the same meters without their batteries, which would be read hourly at most."""
+    models = folder / "models"
+    models.mkdir()
+    for name in _WITH_BATTERIES:
+        lines = (PROJECT / "drivers" / "mbus" / "models" / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if not line.startswith(("read_budget_per_day", "selections_per_day"))]
+        (models / f"{name}-mains.toml").write_text("\n".join(kept), encoding="utf-8")
+        settings = settings.replace(f'"{name}"', f'"{name}-mains"')
+    return settings
 
 
 def _compile() -> None:
