@@ -24,14 +24,17 @@ from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
 from gateway.service.battery import Battery, budgets
 from gateway.service.judge import READING_IMPLAUSIBLE
+from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG
+from gateway.service.settle import HELD
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
 from gateway.store.lock import holder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from gateway.core.event import Alarm
     from gateway.ports.field import MeterBus
     from gateway.ports.health import LineHealth
     from gateway.settings import BusSettings, MqttSettings, Settings
@@ -43,6 +46,8 @@ LATE = timedelta(minutes=20)
 """as long may a round take"""
 NAMED = 5
 """meters named in a sentence"""
+QUOTED = 3
+"""holds told in full"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +55,9 @@ class Finding:
     """How one thing is."""
 
     check: str
-    """store, register, daemon, disk, clock, watchdog, bus, line, broker"""
+    """store, register, hold, daemon, disk, clock, watchdog, bus, meter, line, broker"""
     subject: str
-    """id of the register or line, name of the broker; "" where there is only one"""
+    """id of the register, meter or line, name of the broker; "" where there is only one"""
     well: bool
     text: str
     """how it is; or what is wrong, and what to do"""
@@ -64,31 +69,45 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other as they are made."""
     running = _listening(socket_path(settings.store, settings.file))
     heard: Mapping[str, datetime] = {}
+    alarms: Sequence[Alarm] = ()
     clock = SystemClock()
     try:
         async with StoreView(settings.store) as view:
             patience = [time for bus in settings.buses for time in _patience(bus).values()]
             heard = await Figures(view).heard(clock.now() - max(patience, default=LATE))
-            doubted = [alarm for alarm in await view.open_alarms() if alarm.code == READING_IMPLAUSIBLE]
+            alarms = await view.open_alarms()
     except StoreError as error:
         yield Finding(check="store", subject="", well=False, text=str(error))
     else:
         yield Finding(check="store", subject="", well=True, text="there, and of this release")
-        for alarm in doubted:
-            yield Finding(check="register", subject=alarm.source, well=False, text=alarm.text)
+        for finding in _billing(alarms):
+            yield finding
     yield _daemon(settings, running=running)
     for finding in (*_disk(settings), _clock(clock), await _watchdog()):
         yield finding
     healths = await asyncio.to_thread(_counted, settings) if running else {}
     for bus in settings.buses:
         if running:
-            yield _heard(bus, heard, clock.now())
+            for finding in _heard(bus, heard, alarms, clock.now()):
+                yield finding
         else:
             yield await _opened(bus, clock, healths)
         if bus.id in healths:
             yield _conversations(bus, healths[bus.id])
     if settings.mqtt is not None:
         yield await asyncio.to_thread(_broker, settings.mqtt)
+
+
+def _billing(alarms: Iterable[Alarm]) -> Iterator[Finding]:
+    """Readings that cannot be, and what settling holds or warns of."""
+    for alarm in alarms:
+        if alarm.code == READING_IMPLAUSIBLE:
+            yield Finding(check="register", subject=alarm.source, well=False, text=alarm.text)
+    held = [alarm.text for alarm in alarms if alarm.code in HELD]
+    if held:
+        more = f"; and {len(held) - QUOTED} more: see submeter alarm list" if len(held) > QUOTED else ""
+        text = f"{len(held)} open in settling: {'; '.join(held[:QUOTED])}{more}"
+        yield Finding(check="hold", subject="", well=False, text=text)
 
 
 def _listening(path: Path) -> bool:
@@ -169,14 +188,22 @@ async def _shown() -> dict[str, str]:
     return dict(line.split("=", 1) for line in out.decode().splitlines() if "=" in line)
 
 
-def _heard(bus: BusSettings, heard: Mapping[str, datetime], now: datetime) -> Finding:
-    """Judged by the last two times that each meter was to be read."""
-    silent = [meter for meter, time in _patience(bus).items() if meter not in heard or heard[meter] < now - time]
-    text = f"{len(bus.meters) - len(silent)} of {len(bus.meters)} meters answered in the last two rounds"
-    if silent:
-        more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
-        text += f"; look at the cable, address and settings of {', '.join(silent[:NAMED])}{more}"
-    return Finding(check="bus", subject=bus.id, well=not silent, text=text)
+def _heard(
+    bus: BusSettings, heard: Mapping[str, datetime], alarms: Sequence[Alarm], now: datetime
+) -> Iterator[Finding]:
+    """Judged by the last two times that each meter was to be read; an open alarm knows better, and why."""
+    own = [alarm for alarm in alarms if alarm.source in bus.meters and alarm.code not in {*HELD, READING_IMPLAUSIBLE}]
+    failing = {alarm.source for alarm in own if alarm.code in {METER_SILENT, METER_WRONG}}
+    late = {meter for meter, time in _patience(bus).items() if meter not in heard or heard[meter] < now - time}
+    down = [alarm.text for alarm in alarms if (alarm.code, alarm.source) == (LINE_DOWN, bus.id)]
+    silent = [] if down else [meter for meter in bus.meters if meter in late - failing]
+    text = f"{len(bus.meters) - len(late | failing)} of {len(bus.meters)} meters answered in the last two rounds"
+    more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+    look = f"look at the cable, address and settings of {', '.join(silent[:NAMED])}{more}" if silent else ""
+    text = "; ".join(filter(None, (text, *down, look)))
+    yield Finding(check="bus", subject=bus.id, well=not (late or failing or down), text=text)
+    for alarm in sorted(own, key=lambda alarm: list(bus.meters).index(alarm.source)):
+        yield Finding(check="meter", subject=alarm.source, well=False, text=alarm.text)
 
 
 def _patience(bus: BusSettings) -> dict[str, timedelta]:
@@ -213,9 +240,9 @@ async def _opened(bus: BusSettings, clock: SystemClock, healths: dict[str, LineH
     if not failed:
         named = ", ".join(_spared(bus)[:NAMED]) + (" and others answer" if len(_spared(bus)) > NAMED else " answers")
         return Finding(check="bus", subject=bus.id, well=True, text=f"can be opened, {named}")
-    meter, error = next(iter(failed.items()))
-    down = isinstance(error, LineDownError)
-    text = str(error) if down else f"can be opened, but {meter} is not understood: {error}"
+    first = next(iter(failed.values()))
+    reasons = "; ".join(f"{meter} is not understood: {error}" for meter, error in failed.items())
+    text = str(first) if isinstance(first, LineDownError) else f"can be opened, but {reasons}"
     return Finding(check="bus", subject=bus.id, well=False, text=text)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from gateway import doctor, drivers
 from gateway.clock import SystemClock
+from gateway.core.event import Alarm
 from gateway.mqtt.probe import ProbeError, probe
 from gateway.mqtt.security import Security
 from gateway.settings import Settings, load
@@ -74,13 +75,13 @@ class Box:
         return process.returncode or 0, {each["check"]: (each["ok"], each["text"]) for each in told["findings"]}
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """The daemon, once the meter has been read."""
+    async def running(self, told: str = "readings/") -> AsyncIterator[asyncio.subprocess.Process]:
+        """The daemon, once the meter has been read, or something else has been told."""
         asked = ("-c", SYNCHRONISED, "--config", str(self.config), "run")
         async with listening(self.broker.host, self.broker.port) as ear:
             daemon = await begin(*asked, program=(), SUBMETER_CLOCK="")
             try:
-                await ear.until(lambda: bool(ear.events("readings/")))  # told once it is kept
+                await ear.until(lambda: bool(ear.events(told)))  # told once it is kept
             except TimeoutError:
                 daemon.kill()
                 raise
@@ -135,6 +136,70 @@ async def test_a_meter_that_the_running_gateway_does_not_hear_is_named(box: Box)
         False,
         "1 of 2 meters answered in the last two rounds; look at the cable, address and settings of power-02",
     )
+
+
+OTHER = "itron-cf-55"
+ALARMS = (
+    ("heat-01", "meter_wrong", "address 1: the key does not fit (security mode 5)"),
+    ("heat-02", "meter_wrong", "address 2 repeats a telegram instead of sending the next; its answer is not used"),
+    ("heat-03", "meter_status", "the meter reports power low; see its manual. What it counts is still billed"),
+)
+
+
+async def test_a_running_gateway_that_meets_another_makers_meter_says_so(box: Box) -> None:
+    other = Slave(address=2, captured=captured_telegrams()[OTHER], serial="11127662", counts={})
+    line = Line([box.slave, other])
+    port = re.sub(r"\nport = \d+\nbaud", f"\nport = {await line.start()}\nbaud", box.text)
+    box.config.write_text(f'{port}[[bus.meter]]\nid = "power-02"\nmodel = "{MODEL}"\naddress = 2\n', encoding="utf-8")
+    async with box.running("alarms/"):
+        code, found = await box.examined()
+    await line.close()
+    assert (code, found["bus"]) == (1, (False, "1 of 2 meters answered in the last two rounds"))
+    async with StoreView(box.url) as view:
+        (alarm,) = await view.open_alarms()
+    assert (alarm.code, alarm.source) == ("meter_wrong", "power-02")
+    assert found["meter"] == (False, alarm.text)
+
+
+async def heard(box: Box, alarms: tuple[tuple[str, str, str], ...], *others: str) -> list[doctor.Finding]:
+    """What is found of a gateway that has just heard its meters and has these alarms open."""
+    meters = (f'[[bus.meter]]\nid = "{each}"\nmodel = "{MODEL}"\naddress = {at}\n' for at, each in enumerate(others, 2))
+    box.config.write_text(box.text + "".join(meters), encoding="utf-8")
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    now = SystemClock().now()
+    async with Store(box.url) as store:
+        await store.keep([poll(replace(reading(now), meter=each)) for each in ("power-01", *others)])
+        for at, (source, code, text) in enumerate(alarms):
+            since = now - timedelta(hours=len(alarms) - at)
+            await store.raise_alarm(Alarm(code=code, source=source, severity="error", since=since, text=text))
+    return [each async for each in doctor.examine(loaded)]
+
+
+async def test_a_meter_that_answers_and_has_an_alarm_of_its_own_is_not_well(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    found = await heard(box, ALARMS, *(source for source, _, _ in ALARMS))
+    (bus,) = [each for each in found if each.check == "bus"]
+    assert (bus.well, bus.text) == (False, "2 of 4 meters answered in the last two rounds")
+    told = [(each.subject, each.well, each.text) for each in found if each.check == "meter"]
+    assert told == [(source, False, text) for source, _, text in ALARMS]
+
+
+async def test_a_line_that_is_down_is_told_with_its_reason(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    lost = "127.0.0.1:10001 closed the connection; check the converter"
+    found = await heard(box, (("mbus-1", "line_down", lost),))
+    (bus,) = [each for each in found if each.check == "bus"]
+    assert (bus.well, bus.text) == (False, f"1 of 1 meters answered in the last two rounds; {lost}")
+
+
+async def test_what_settling_holds_is_counted_and_the_first_three_are_told(box: Box) -> None:
+    held = tuple((f"register-{at}", "index_decrease", f"register-{at} counts backwards") for at in range(5))
+    (hold,) = [each for each in await heard(box, held) if each.check == "hold"]
+    first = "; ".join(text for _, _, text in held[:3])
+    assert (hold.well, hold.text) == (False, f"5 open in settling: {first}; and 2 more: see submeter alarm list")
 
 
 async def test_a_meter_that_is_read_seldom_for_its_battery_is_not_called_silent(
