@@ -24,7 +24,7 @@ from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
 from gateway.service.battery import Battery, budgets
 from gateway.service.judge import READING_IMPLAUSIBLE
-from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG
+from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG, on_grid
 from gateway.service.settle import HELD
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
@@ -68,6 +68,7 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other as they are made."""
     running = _listening(socket_path(settings.store, settings.file))
+    healths = await asyncio.to_thread(_counted, settings) if running else {}
     heard: Mapping[str, datetime] = {}
     alarms: Sequence[Alarm] = ()
     clock = SystemClock()
@@ -85,15 +86,16 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield _daemon(settings, running=running)
     for finding in (*_disk(settings), _clock(clock), await _watchdog()):
         yield finding
-    healths = await asyncio.to_thread(_counted, settings) if running else {}
     for bus in settings.buses:
         if running:
-            for finding in _heard(bus, heard, alarms, clock.now()):
+            due = _not_read_yet(bus, heard, alarms, healths.get(bus.id), clock.now())
+            for finding in _heard(bus, heard, alarms, due, clock.now()):
                 yield finding
         else:
             yield await _opened(bus, clock, healths)
         if bus.id in healths:
-            yield _conversations(bus, healths[bus.id])
+            down = any((alarm.code, alarm.source) == (LINE_DOWN, bus.id) for alarm in alarms)
+            yield _conversations(bus, healths[bus.id], down=running and down)
     if settings.mqtt is not None:
         yield await asyncio.to_thread(_broker, settings.mqtt)
 
@@ -188,22 +190,46 @@ async def _shown() -> dict[str, str]:
     return dict(line.split("=", 1) for line in out.decode().splitlines() if "=" in line)
 
 
+def _not_read_yet(
+    bus: BusSettings,
+    heard: Mapping[str, datetime],
+    alarms: Sequence[Alarm],
+    health: LineHealth | None,
+    now: datetime,
+) -> dict[str, datetime]:
+    """Meter that spares a battery and whose first read is still to come -> when it is due."""
+    tried = {alarm.source for alarm in alarms if alarm.code in {METER_SILENT, METER_WRONG}} | heard.keys()
+    for each in () if health is None else health.meters:
+        tried |= {each.meter} if each.reads or each.failed else set()
+    spared = budgets(bus.driver, bus.poll, bus.meters)
+    awaited = {meter: Battery(bus.poll, budget).every for meter, budget in spared.items() if meter not in tried}
+    return {meter: on_grid(now, every) for meter, every in awaited.items()}
+
+
 def _heard(
-    bus: BusSettings, heard: Mapping[str, datetime], alarms: Sequence[Alarm], now: datetime
+    bus: BusSettings,
+    heard: Mapping[str, datetime],
+    alarms: Sequence[Alarm],
+    due: Mapping[str, datetime],
+    now: datetime,
 ) -> Iterator[Finding]:
     """Judged by the last two times that each meter was to be read; an open alarm knows better, and why."""
     own = [alarm for alarm in alarms if alarm.source in bus.meters and alarm.code not in {*HELD, READING_IMPLAUSIBLE}]
     failing = {alarm.source for alarm in own if alarm.code in {METER_SILENT, METER_WRONG}}
     late = {meter for meter, time in _patience(bus).items() if meter not in heard or heard[meter] < now - time}
+    waiting = _some([f"{meter}: due at {at:%H:%M} UTC" for meter, at in due.items()])
     down = [alarm.text for alarm in alarms if (alarm.code, alarm.source) == (LINE_DOWN, bus.id)]
-    silent = [] if down else [meter for meter in bus.meters if meter in late - failing]
+    silent = [] if down else [meter for meter in bus.meters if meter in late - failing - due.keys()]
     text = f"{len(bus.meters) - len(late | failing)} of {len(bus.meters)} meters answered in the last two rounds"
-    more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
-    look = f"look at the cable, address and settings of {', '.join(silent[:NAMED])}{more}" if silent else ""
-    text = "; ".join(filter(None, (text, *down, look)))
-    yield Finding(check="bus", subject=bus.id, well=not (late or failing or down), text=text)
+    look = f"look at the cable, address and settings of {_some(silent)}" if silent else ""
+    text = "; ".join(filter(None, (text, *down, look, f"not read yet: {waiting}" if waiting else "")))
+    yield Finding(check="bus", subject=bus.id, well=not (late - due.keys() or failing or down), text=text)
     for alarm in sorted(own, key=lambda alarm: list(bus.meters).index(alarm.source)):
         yield Finding(check="meter", subject=alarm.source, well=False, text=alarm.text)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _patience(bus: BusSettings) -> dict[str, timedelta]:
@@ -219,9 +245,9 @@ def _counted(settings: Settings) -> dict[str, LineHealth]:
         return {}
 
 
-def _conversations(bus: BusSettings, health: LineHealth) -> Finding:
-    """What is to be done on the line, else how long a round takes."""
-    found, known = list(lines.troubles(health)), lines.rounds(health)
+def _conversations(bus: BusSettings, health: LineHealth, *, down: bool) -> Finding:
+    """What is to be done on the line, else how long a round takes. Where it is down, nothing is guessed of wires."""
+    found, known = [] if down else list(lines.troubles(health)), lines.rounds(health)
     took = "" if known is None else f"a round takes {known[1] / 1000:.1f} s, the wire needs {known[0] / 1000:.1f} s"
     echo = "the converter gives back what is sent, which does no harm" if health.echo else ""
     text = "; ".join(filter(None, (*found, took, echo))) or "no meter has been read yet"

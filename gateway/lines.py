@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -47,7 +48,7 @@ def rounds(health: LineHealth) -> tuple[int, int] | None:
 
 def troubles(health: LineHealth) -> Iterator[str]:
     """What is wrong on the line, each with what to do; nothing where all is well."""
-    asked = [each for each in health.meters if each.requests]
+    asked = [each for each in health.meters if each.requests or each.failed]
     heard = [each for each in asked if each.reads]
     if asked and not heard:
         yield _nobody(asked, health.baud)
@@ -74,8 +75,17 @@ def rows(health: LineHealth) -> Iterator[tuple[str, ...]]:
 
 def _nobody(asked: Sequence[MeterHealth], baud: int) -> str:
     requests, damaged = sum(each.requests for each in asked), sum(each.damaged for each in asked)
+    refused = requests < sum(each.failed for each in asked)  # reads that ended before they could ask
+    if refused or 2 * sum(each.unasked for each in asked) > requests:  # another baud rate spoils answers, adds none
+        return (
+            "no meter can be asked: the line never falls silent, or the converter closes the connection; look for a"
+            " second master, a device that sends unasked, or a short circuit"
+        )
     if 2 * damaged < requests:
-        return "no meter answers: look at the power of the converter, the two wires, and the addresses"
+        return (
+            "no meter answers: look at the power of the converter, the two wires, the addresses, and the baud rate"
+            f" ({baud}): `submeter scan` with --baud finds another"
+        )
     return (
         f"whatever answers is garbage: the meters or the converter have another baud rate than {baud}, another parity,"
         " or A and B are swapped; `submeter scan` with --baud finds the rate"
@@ -83,13 +93,14 @@ def _nobody(asked: Sequence[MeterHealth], baud: int) -> str:
 
 
 def _slow(health: LineHealth) -> str:
-    known = rounds(health)
-    if known is None or known[1] <= _SLOW * known[0]:
+    """A converter is slow with every meter; one that is asked twice or is disturbed takes longer for that alone."""
+    calm = [each for each in health.meters if max(each.repeats, each.damaged, each.unasked) <= _OFTEN * each.requests]
+    known = [(each.wire_ms, each.ms) for each in calm if each.ms is not None and each.wire_ms is not None]
+    if not known or median(ms - _SLOW * wire for wire, ms in known) <= 0:
         return ""
-    reads = sum(each.ms is not None for each in health.meters)
     return (
-        f"{(known[1] - known[0]) // reads} ms more than the wire needs for each read: shorten the time that the"
-        " converter gathers octets for (packing time, latency timer)"
+        f"{median(ms - wire for wire, ms in known):.0f} ms more than the wire needs for each read: shorten the time"
+        " that the converter gathers octets for (packing time, latency timer)"
     )
 
 

@@ -38,12 +38,23 @@ def test_a_round_is_predicted_and_measured_of_those_that_have_answered() -> None
         ([replace(GOOD, ms=900)], "420 ms more than the wire needs for each read: shorten the time that the"),
         ([replace(GOOD, reads=0, requests=9, damaged=9)], "garbage: the meters or the converter have another baud"),
         ([replace(GOOD, reads=0, requests=9)], "no meter answers: look at the power"),
+        ([replace(GOOD, reads=0, requests=9)], "and the baud rate (2400)"),
+        ([replace(GOOD, reads=0, requests=9, damaged=9, unasked=8)], "the line never falls silent, or the converter"),
+        ([replace(GOOD, reads=0, requests=0, failed=3)], "look for a second master, a device that sends unasked"),
     ],
-    ids=["repeats", "late", "slow converter", "garbage", "silence"],
+    ids=["repeats", "late", "slow converter", "garbage", "silence", "baud of silence", "babbling", "always busy"],
 )
 def test_what_is_wrong_is_named_with_what_to_do(meters: list[MeterHealth], text: str) -> None:
     (told,) = troubles(line(*meters))
     assert text in told
+
+
+@pytest.mark.parametrize("disturbed", [{"repeats": 6}, {"damaged": 6}, {"unasked": 6}])
+def test_what_repeats_and_noise_cost_is_not_laid_to_the_converter(disturbed: dict[str, int]) -> None:
+    slow = replace(GOOD, meter="heat-2", ms=2900, **disturbed)
+    assert not any("packing time" in each for each in troubles(line(slow)))
+    repeated_now = replace(GOOD, meter="heat-2", ms=2900, repeats=1)
+    assert list(troubles(line(GOOD, repeated_now, GOOD))) == []
 
 
 def test_one_dead_meter_among_others_makes_no_dead_line() -> None:

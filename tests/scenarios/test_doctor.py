@@ -18,6 +18,7 @@ from gateway.clock import SystemClock
 from gateway.core.event import Alarm
 from gateway.mqtt.probe import ProbeError, probe
 from gateway.mqtt.security import Security
+from gateway.ports.health import LineHealth, MeterHealth
 from gateway.settings import Settings, load
 from gateway.store import Store, StoreView
 from gateway.store.lock import Lock, holder
@@ -190,8 +191,13 @@ async def test_a_meter_that_answers_and_has_an_alarm_of_its_own_is_not_well(
 async def test_a_line_that_is_down_is_told_with_its_reason(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_listening", lambda _: True)
     lost = "127.0.0.1:10001 closed the connection; check the converter"
+    meter = MeterHealth(
+        meter="power-01", reads=0, failed=3, requests=3, repeats=0, damaged=0, unasked=0, ms=None, wire_ms=None
+    )
+    monkeypatch.setattr(doctor, "_counted", lambda _: {"mbus-1": LineHealth(baud=2400, echo=False, meters=(meter,))})
     found = await heard(box, (("mbus-1", "line_down", lost),))
     (bus,) = [each for each in found if each.check == "bus"]
+    assert [each.text for each in found if each.check == "line"] == ["no meter has been read yet"], "no wires guessed"
     assert (bus.well, bus.text) == (False, f"1 of 1 meters answered in the last two rounds; {lost}")
 
 
@@ -220,6 +226,28 @@ async def test_a_meter_that_is_read_seldom_for_its_battery_is_not_called_silent(
     (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
     assert found.text.startswith("1 of 2 meters answered in the last two rounds; ")
     assert found.text.endswith("settings of power-01")
+
+
+async def test_a_battery_meter_before_its_first_read_is_no_failure(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = f'[[bus.meter]]\nid = "heat-01"\nmodel = "{MODEL}"\naddress = 2\n'
+    box.config.write_text(box.text + meter, encoding="utf-8")
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    bus = loaded.buses[0]
+    monkeypatch.setattr(
+        type(bus.driver), "reads_per_day", lambda _, wiring: 1 if wiring == bus.meters["heat-01"] else None
+    )
+    async with Store(box.url) as store:
+        await store.keep([poll(replace(reading(SystemClock().now()), meter="power-01"))])
+    (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
+    told = "1 of 2 meters answered in the last two rounds; not read yet: heat-01: due at 00:00 UTC"
+    assert (found.well, found.text) == (True, told)
+    silent = Alarm(code="meter_silent", source="heat-01", severity="warning", since=SystemClock().now(), text="silent")
+    async with Store(box.url) as store:
+        await store.raise_alarm(silent)
+    (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
+    assert (found.well, found.text) == (False, "1 of 2 meters answered in the last two rounds")
 
 
 async def test_a_store_in_postgresql_is_looked_at_too(box: Box, postgres: Postgres) -> None:

@@ -97,6 +97,12 @@ def test_an_echo_is_seen_and_no_damage() -> None:
     assert [each.damaged for each in told.meters] == [0, 0]
 
 
+def test_a_line_that_never_falls_silent_is_not_laid_to_the_baud_rate() -> None:
+    (told,) = troubles(health(meters(1), ["babble"] * 4))
+    assert "never falls silent" in told
+    assert "baud" not in told
+
+
 def test_another_baud_rate_is_suspected_where_whatever_answers_is_garbage() -> None:
     bus = meters(1)
     bus.noise = lambda octets: bytes(octet ^ 0x5A for octet in octets) if len(octets) > 5 else b"\xff"
