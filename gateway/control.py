@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from gateway.core.refusal import dotted
-from gateway.lines import TOLD
+from gateway.lines import TOLD, Told
 from gateway.schema_errors import sentence
 from gateway.service.command_schema import COMMAND, HEARD, VERBS, Answer, Enrol, Lines, Progress, refusal
 from gateway.service.property_fields import Strict
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from gateway.ports.health import LineHealth
     from gateway.service.command_schema import Add, Command
 
     Tapped = Callable[[Enrol, Callable[[str], None]], Awaitable[Add | Answer]]
@@ -86,12 +85,12 @@ class ControlServer:
         tapped: Tapped,
         busy: Callable[[], AbstractContextManager[None]],
         beat: Callable[[], None],
-        lines: Callable[[], dict[str, LineHealth]] = dict,
+        lines: Callable[[], Told] = Told,
     ) -> None:
         """`busy` surrounds each command, `beat` is called at every sign of life.
 
         `tapped` makes a badge's entry of what is held to a reader meanwhile, and says what the person is to do;
-        `lines` tells how the lines are doing.
+        `lines` tells how the lines are doing, and the clock.
         """
         self._lines = lines
         self._tapped = tapped
@@ -263,8 +262,8 @@ def ask(path: Path, command: Command | Enrol, say: Callable[[str], None] = lambd
         return _answered(connection, command.model_dump_json(by_alias=True).encode() + b"\n", say)
 
 
-def lines(path: Path) -> dict[str, LineHealth] | None:
-    """What the daemon has counted on its lines; None where no daemon listens. ControlError where it cannot be asked."""
+def lines(path: Path) -> Told | None:
+    """How its lines and clock are doing; None where no daemon listens. ControlError where it cannot be asked."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         if not _connected(connection, path):
             return None

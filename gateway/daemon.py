@@ -16,7 +16,7 @@ from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
 from gateway.core.access import digest
 from gateway.lifetime import Worker, beat, live
-from gateway.lines import observed, with_budgets
+from gateway.lines import Told, observed, with_budgets
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.state import schemas
 from gateway.mqtt.topics import Gateway
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from gateway.clock import Bell, Run
     from gateway.ports.field import MeterBus
-    from gateway.ports.health import LineHealth
     from gateway.service.access import AccessPoint
     from gateway.service.poll import AlarmSink, ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
@@ -80,7 +79,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         delivered: Mapping[str, int] = {}
         workers = [
             _clocked("settle", settler.run, clock),
-            _control(settings, clock, store, concerned, readers, partial(_healths, lines, pollers), opened),
+            _control(settings, clock, store, concerned, readers, partial(_told, lines, pollers, clock), opened),
         ]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
@@ -139,14 +138,15 @@ def _poller(
     return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
 
 
-def _healths(lines: Mapping[str, MeterBus], pollers: Sequence[Poller]) -> dict[str, LineHealth]:
+def _told(lines: Mapping[str, MeterBus], pollers: Sequence[Poller], clock: DaemonClock) -> Told:
     spent = {
         each.meter: (each.today, each.bears)
         for poller in pollers
         for each in poller.counts().meters
         if each.bears is not None
     }
-    return {name: with_budgets(health, spent) for name, health in observed(lines).items()}
+    healths = {name: with_budgets(health, spent) for name, health in observed(lines).items()}
+    return Told(lines=healths, clock_trusted=clock.trusted(), now=clock.now())
 
 
 def _client(settings: Settings, mqtt: MqttSettings, environment: Mapping[str, str]) -> MqttClient:
@@ -186,7 +186,7 @@ def _control(
     store: Store,
     concerned: Sequence[Callable[[], None]],
     readers: Mapping[str, AccessPoint],
-    lines: Callable[[], dict[str, LineHealth]],
+    lines: Callable[[], Told],
     opened: AsyncExitStack,
 ) -> Worker:
     """Commands of the command line; after each change everybody in `concerned` looks again."""

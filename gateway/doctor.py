@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.event import Alarm
+    from gateway.lines import Told
     from gateway.ports.field import MeterBus
     from gateway.ports.health import LineHealth
     from gateway.settings import BusSettings, MqttSettings, Settings
@@ -68,14 +69,16 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other as they are made."""
     running = _listening(socket_path(settings.store, settings.file))
-    healths = await asyncio.to_thread(_counted, settings) if running else {}
+    told = await asyncio.to_thread(_told, settings) if running else None
+    healths = {} if told is None else told.lines
     heard: Mapping[str, datetime] = {}
     alarms: Sequence[Alarm] = ()
     clock = SystemClock()
+    now = clock.now() if told is None or told.now is None else told.now
     try:
         async with StoreView(settings.store) as view:
             patience = [time for bus in settings.buses for time in _patience(bus).values()]
-            heard = await Figures(view).heard(clock.now() - max(patience, default=LATE))
+            heard = await Figures(view).heard(now - max(patience, default=LATE))
             alarms = await view.open_alarms()
     except StoreError as error:
         yield Finding(check="store", subject="", well=False, text=str(error))
@@ -84,12 +87,12 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         for finding in _billing(alarms):
             yield finding
     yield _daemon(settings, running=running)
-    for finding in (*_disk(settings), _clock(clock), await _watchdog()):
+    for finding in (*_disk(settings), _clock(clock) if told is None else _own_clock(told, now), await _watchdog()):
         yield finding
     for bus in settings.buses:
         if running:
-            due = _not_read_yet(bus, heard, alarms, healths.get(bus.id), clock.now())
-            for finding in _heard(bus, heard, alarms, due, clock.now()):
+            due = _not_read_yet(bus, heard, alarms, healths.get(bus.id), now)
+            for finding in _heard(bus, heard, alarms, due, now):
                 yield finding
         else:
             yield await _opened(bus, clock, healths)
@@ -161,6 +164,17 @@ def _clock(clock: SystemClock) -> Finding:
     if clock.trusted():
         return Finding(check="clock", subject="", well=True, text=f"synchronised, {clock.now():%Y-%m-%d %H:%M} UTC")
     text = f"not synchronised ({clock.now():%Y-%m-%d %H:%M} UTC), so nothing is billed: see timedatectl and the network"
+    return Finding(check="clock", subject="", well=False, text=text)
+
+
+def _own_clock(told: Told, now: datetime) -> Finding:
+    """Only the daemon knows whether its clock has jumped, or is stepped by a simulation."""
+    if told.clock_trusted:
+        return Finding(check="clock", subject="", well=True, text=f"the gateway trusts it, {now:%Y-%m-%d %H:%M} UTC")
+    text = (
+        f"the gateway does not trust it ({now:%Y-%m-%d %H:%M} UTC), so nothing is billed: see timedatectl and the"
+        " network; where it jumped to the right time, restart the gateway"
+    )
     return Finding(check="clock", subject="", well=False, text=text)
 
 
@@ -238,11 +252,11 @@ def _patience(bus: BusSettings) -> dict[str, timedelta]:
     return {meter: 2 * Battery(bus.poll, spared.get(meter)).every + LATE for meter in bus.meters}
 
 
-def _counted(settings: Settings) -> dict[str, LineHealth]:
+def _told(settings: Settings) -> Told | None:
     try:
-        return control.lines(socket_path(settings.store, settings.file)) or {}
+        return control.lines(socket_path(settings.store, settings.file))
     except control.ControlError:  # not for this user, or not any more: the other findings stand
-        return {}
+        return None
 
 
 def _conversations(bus: BusSettings, health: LineHealth, *, down: bool) -> Finding:

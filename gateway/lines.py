@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime  # noqa: TC003 - pydantic reads the type
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,19 @@ if TYPE_CHECKING:
     from gateway.ports.field import MeterBus
     from gateway.ports.health import MeterHealth
 
-TOLD: TypeAdapter[dict[str, LineHealth]] = TypeAdapter(dict[str, LineHealth])
-"""line id -> its health, as the daemon tells it"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the running daemon tells of itself."""
+
+    lines: dict[str, LineHealth] = field(default_factory=dict)
+    """line id -> its health"""
+    clock_trusted: bool = False
+    now: datetime | None = None
+    """by the daemon's clock, in UTC"""
+
+
+TOLD: TypeAdapter[Told] = TypeAdapter(Told)
 _ENOUGH = 5
 """requests from which on a share says something"""
 _OFTEN = 0.05

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from gateway.lines import TOLD, rounds, rows, troubles, with_budgets
+from gateway.lines import TOLD, Told, rounds, rows, troubles, with_budgets
 from gateway.ports.health import LineHealth, MeterHealth
 
 GOOD = MeterHealth(
@@ -69,9 +70,10 @@ def test_the_worst_come_first_and_no_more_than_five_are_named() -> None:
 
 
 def test_a_line_can_be_told_by_the_daemon_and_shown_as_a_table() -> None:
-    told = {"mbus-1": line(GOOD, replace(GOOD, ms=None, wire_ms=None), echo=True)}
+    lines = {"mbus-1": line(GOOD, replace(GOOD, ms=None, wire_ms=None), echo=True)}
+    told = Told(lines=lines, clock_trusted=True, now=datetime(2026, 11, 1, 12, tzinfo=UTC))
     assert TOLD.validate_json(TOLD.dump_json(told)) == told
-    head, first, second = rows(told["mbus-1"])
+    head, first, second = rows(lines["mbus-1"])
     assert head == ("meter", "reads", "failed", "repeats", "damaged", "late", "ms", "wire ms", "today")
     assert first == ("heat-1", "100", "0", "0", "0", "0", "500", "480", "-")
     assert second[-3:] == ("-", "-", "-")

@@ -8,7 +8,7 @@ import re
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from gateway import doctor, drivers
 from gateway.clock import SystemClock
 from gateway.core.event import Alarm
+from gateway.lines import Told
 from gateway.mqtt.probe import ProbeError, probe
 from gateway.mqtt.security import Security
 from gateway.ports.health import LineHealth, MeterHealth
@@ -107,6 +108,7 @@ async def test_where_all_is_well_everything_is_green_and_nobody_is_disturbed(box
         assert [check for check, (well, _) in found.items() if not well] == []
         assert (code, set(found)) == (0, {"store", "daemon", "disk", "clock", "watchdog", "bus", "line", "broker"})
         assert found["daemon"][1] == f"runs as process {daemon.pid}, which holds the store's lock"
+        assert found["clock"][1].startswith("the gateway trusts it, ")
         assert found["bus"][1].startswith("1 of 1 meters answered")
         assert re.fullmatch(r"a round takes \d\.\d s, the wire needs 0\.3 s", found["line"][1])
         assert found["broker"][1] == "speaks MQTT 5 and lets the gateway in"
@@ -194,7 +196,8 @@ async def test_a_line_that_is_down_is_told_with_its_reason(box: Box, monkeypatch
     meter = MeterHealth(
         meter="power-01", reads=0, failed=3, requests=3, repeats=0, damaged=0, unasked=0, ms=None, wire_ms=None
     )
-    monkeypatch.setattr(doctor, "_counted", lambda _: {"mbus-1": LineHealth(baud=2400, echo=False, meters=(meter,))})
+    told = Told(lines={"mbus-1": LineHealth(baud=2400, echo=False, meters=(meter,))})
+    monkeypatch.setattr(doctor, "_told", lambda _: told)
     found = await heard(box, (("mbus-1", "line_down", lost),))
     (bus,) = [each for each in found if each.check == "bus"]
     assert [each.text for each in found if each.check == "line"] == ["no meter has been read yet"], "no wires guessed"
@@ -343,6 +346,26 @@ async def test_a_clock_that_is_not_synchronised_is_told(box: Box, monkeypatch: p
     texts = {each.check: each async for each in doctor.examine(loaded)}
     assert not texts["clock"].well
     assert "timedatectl" in texts["clock"].text
+
+
+@pytest.mark.parametrize(
+    ("trusted", "text"), [(True, "the gateway trusts it, 2031-05-01 12:00 UTC"), (False, "jumped")]
+)
+async def test_where_the_gateway_runs_its_own_clock_counts(
+    box: Box, monkeypatch: pytest.MonkeyPatch, *, trusted: bool, text: str
+) -> None:
+    stepped = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr("gateway.clock.SystemClock.trusted", lambda _: not trusted)
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    monkeypatch.setattr(doctor, "_told", lambda _: Told(clock_trusted=trusted, now=stepped))
+    async with Store(box.url) as store:
+        await store.keep([poll(replace(reading(stepped - timedelta(minutes=1)), meter="power-01"))])
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    found = {each.check: each async for each in doctor.examine(loaded)}
+    assert found["clock"].well is trusted
+    assert text in found["clock"].text
+    assert found["bus"].well, "judged by the same clock"
 
 
 async def test_people_get_a_line_for_each_and_exit_code_1(box: Box) -> None:
