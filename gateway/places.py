@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.mqtt.security import Security
 from gateway.service.battery import Battery, waking
 from gateway.settings_fields import tables
+from gateway.settings_file import CREDENTIAL
 from gateway.store.figures import folder
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 def wrong(settings: Settings, document: Document, environment: Mapping[str, str] = os.environ) -> list[FileProblem]:
-    """What keeps this user from running the gateway: the folder of the store, the files for the broker.
+    """What keeps this user from running the gateway: the store's folder, the broker's files, the keys of meters.
 
     `document` is the file that the settings were read from: it knows the lines.
     """
@@ -34,7 +36,18 @@ def wrong(settings: Settings, document: Document, environment: Mapping[str, str]
     if settings.mqtt is not None:
         clauses = [text.partition(" ") for text in security(settings.mqtt, environment).faults()]
         found += [(("mqtt", key), text) for key, _, text in clauses]
+    found += [(place, text) for place, file in _keys(settings, environment) for text in _unreadable(file)]
     return [document.lines.problem(place, text) for place, text in found]
+
+
+def exposed(settings: Settings, document: Document, environment: Mapping[str, str] = os.environ) -> list[FileProblem]:
+    """Key files of meters that every user of this machine can read."""
+    text = "{0} can be read by every user of this machine; take that away: chmod o-r {0}"
+    return [
+        document.lines.problem(place, text.format(file))
+        for place, file in _keys(settings, environment)
+        if os.access(file, os.R_OK) and file.stat().st_mode & stat.S_IROTH
+    ]
 
 
 def absent(document: Document) -> list[FileProblem]:
@@ -78,6 +91,23 @@ def security(mqtt: MqttSettings, environment: Mapping[str, str] = os.environ) ->
         password_file=mqtt.password_file,
         credentials=environment.get(CREDENTIALS),
     )
+
+
+def _keys(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[Place, Path]]:
+    """The key files of meters; credentials that systemd has not laid out for this process are left aside."""
+    folder = environment.get(CREDENTIALS)
+    for index, bus in enumerate(settings.buses):
+        for at, meter in enumerate(bus.meters.values()):
+            named = getattr(meter, "key", None)
+            if isinstance(named, str) and (folder is not None or not named.startswith(CREDENTIAL)):
+                yield ("bus", index, "meter", at, "key"), Path(folder or "", named.removeprefix(CREDENTIAL))
+
+
+def _unreadable(file: Path) -> Iterator[str]:
+    if not file.is_file():
+        yield f"{file} is not there or no file; put the key file there, readable for the gateway's user only"
+    elif not os.access(file, os.R_OK):
+        yield f"{file} cannot be read by this user; check as the gateway's user, or give it the file"
 
 
 def _wired(table: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:

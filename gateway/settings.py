@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gateway.own_models import FOLDER, own_models
+from gateway.ports.field import Distinguisher
 from gateway.settings_access import (
     MachineSettings,
     MachineTable,
@@ -205,8 +206,7 @@ class _Wiring:
         self._once(meters, "id")
         self._once(tables(("mqtt",), table.get("mqtt"), "consumer"), "name")
         for place, bus in buses:
-            for key in ("address", "secondary", "fabrication"):
-                self._once(tables(place, bus, "meter"), key)
+            self._once(tables(place, bus, "meter"), "address")
             self._bus(place, bus)
         self._lines_once()
         self._access(table)
@@ -227,6 +227,8 @@ class _Wiring:
         self._part(place, bus, driver.bus_schema, BusTable)
         for inner, meter in tables(place, bus, "meter"):
             self._part(inner, meter, driver.meter_schema, MeterTable)
+        if isinstance(driver, Distinguisher):
+            self._devices_once(driver, [inner for inner, _ in tables(place, bus, "meter") if inner in self.parts])
 
     def _access(self, table: dict[str, Any]) -> None:
         readers, machines = tables((), table, "reader"), tables((), table, "machine")
@@ -272,6 +274,16 @@ class _Wiring:
             if isinstance(value, str | int) and first.setdefault(value, place) != place:
                 line = self._lines.line((*first[value], key))
                 text = f"{value} is already used in line {line}; give each its own"
+                self.problems.append(self._lines.problem((*place, key), text))
+
+    def _devices_once(self, driver: Distinguisher, meters: list[Place]) -> None:
+        """One device under two ids would be billed twice."""
+        for at, place in enumerate(meters):
+            found = ((first, driver.same_device(self.parts[first], self.parts[place])) for first in meters[:at])
+            first, same = next((each for each in found if each[1] is not None), (place, None))
+            if same is not None:
+                key, why = same
+                text = f"this may be the meter in line {self._lines.line(first)} once more: {why}"
                 self.problems.append(self._lines.problem((*place, key), text))
 
     def _lines_once(self) -> None:

@@ -139,15 +139,27 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
         values=values,
         raw=b"".join(one.octets for one in taken),
         stored=stored,
+        device=_device(taken),
     )
+
+
+def _device(taken: tuple[Taken, ...]) -> str:
+    """Manufacturer, number, version, medium and, where it is carried, fabrication number."""
+    header = taken[0].telegram.header
+    fabrication = "".join(f", fabrication number {each}" for each in sorted(set(_fabrications(taken))))
+    who = f"{header.manufacturer} {header.id}, version {header.version}, medium {header.medium}{fabrication}"
+    return "" if header.id is None else who
+
+
+def _fabrications(taken: tuple[Taken, ...]) -> list[str]:
+    records = [record for one in taken for record in one.telegram.records]
+    return [each.data[::-1].hex() for each in records if each.meaning.dib_vib == FABRICATION]
 
 
 def _check_fabrication(asked: Asked, taken: tuple[Taken, ...]) -> None:
     """The header does not carry the fabrication number: a record must."""
     if isinstance(asked, int) or asked.fabrication is None:
         return
-    records = [record for one in taken for record in one.telegram.records]
-    carried = [each.data[::-1].hex() for each in records if each.meaning.dib_vib == FABRICATION]
-    if asked.fabrication not in carried:
+    if asked.fabrication not in _fabrications(taken):
         message = f"the answer carries no fabrication number {asked.fabrication}; give another address of this meter"
         raise WrongAnswerError(message)

@@ -6,7 +6,15 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from drivers import serial
 from drivers.mbus import candidate, orders, secondary
@@ -20,6 +28,7 @@ from drivers.mbus.orders import BAUD_RATES, Target, spoken_to
 from drivers.mbus.report import describe
 from drivers.mbus.scan import WAYS, Speed, scan
 from drivers.mbus.telegram import decode
+from drivers.mbus.twice import same_device
 from drivers.model import Strict, mismatches, stored_mismatches
 from drivers.network import tcp
 from drivers.wire import WireSettings
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
     from gateway.ports.field import Done, MeterBus, Scanned, ScanOrder, Seen
 
 _CONNECT_SECONDS = 5.0
+_FULL_LINE = 60
+"""devices on the line for which makers say how often a day each of them may be read by secondary address"""
 _TCP_LATENCY, _SERIAL_LATENCY = 0.1, 0.02
 _FIXED_BAUD = "the baud rate behind {} is the level converter's own; set it there and in the settings"
 
@@ -90,6 +101,9 @@ class BusSettings(WireSettings):
 
 def _secondary_address(text: str) -> str:
     secondary.parse(text)
+    if "f" in text[:8].lower():
+        message = f'"{text}" has digits F, which fit many meters; write all 8 digits of the number'
+        raise ValueError(message)
     return text
 
 
@@ -151,6 +165,15 @@ class MeterSettings(Strict):
             raise ValueError(message)
         return name
 
+    @field_validator("serial")
+    @classmethod
+    def _is_of_the_secondary_address(cls, serial: str | None, info: ValidationInfo) -> str | None:
+        text = info.data.get("secondary")
+        if serial is not None and text is not None and serial.zfill(8) != text[:8].lower():
+            message = f"{serial} is not the number in secondary ({text[:8]}); correct one, or leave serial out"
+            raise ValueError(message)
+        return serial
+
     @property
     def known(self) -> MBusModel:
         """What its model says."""
@@ -179,7 +202,7 @@ class MeterSettings(Strict):
 
 
 class MBusDriver:
-    """Satisfies `ModelKeeper`, `Selector`, `Scanner`, `Inspector` and `Installer` of `gateway.ports.field`."""
+    """Satisfies `ModelKeeper`, `Selector`, `Distinguisher`, `Scanner`, `Inspector` and `Installer` of the port."""
 
     name = "mbus"
     ways: tuple[str, ...] = WAYS
@@ -213,9 +236,14 @@ class MBusDriver:
         """By its secondary address or fabrication number."""
         return MeterSettings.model_validate(meter).address is None
 
+    def same_device(self, one: BaseModel, other: BaseModel) -> tuple[str, str] | None:
+        """By address, number and model."""
+        return same_device(MeterSettings.model_validate(one), MeterSettings.model_validate(other))
+
     def selections_per_day(self, meter: BaseModel) -> int | None:
-        """What the meter's model file declares."""
-        return MeterSettings.model_validate(meter).known.selections_per_day
+        """What the model file declares is said of a full line: the neighbours' selections are in the maker's figure."""
+        rounds = MeterSettings.model_validate(meter).known.selections_per_day
+        return None if rounds is None else rounds * _FULL_LINE
 
     def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
         """Search by secondary or by primary addresses, at one baud rate after the other."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the settings file, for editors.")
 @click.pass_obj
 def check(options: Options, *, schema: bool) -> None:
-    """Check the settings file, and that this user can use the store's folder and the broker's files it names.
+    """Check the settings file, and that this user can use the files that it names.
 
-    All mistakes are told at once. A serial device that is not there, and a line with more
-    selections than its batteries bear, is a warning. Nothing is opened or connected
+    All mistakes are told at once. A serial device that is not there, a key file that all
+    can read, and a line with more selections than its batteries bear, is a warning. Nothing is opened or connected
     to: lines, broker and clock are looked at by `submeter doctor`.
     """
     if schema:
@@ -38,7 +38,8 @@ def check(options: Options, *, schema: bool) -> None:
     if not isinstance(document, tomlfile.Document):  # somebody has just written it
         raise Refused.all(document)
     problems = places.wrong(loaded, document)
-    _tell(options, problems, [*places.absent(document), *places.wakeful(loaded, document)])
+    warnings = [*places.absent(document), *places.exposed(loaded, document), *places.wakeful(loaded, document)]
+    _tell(options, problems, warnings)
     if problems:
         raise click.exceptions.Exit(REFUSED)
     if not options.json:

@@ -50,6 +50,8 @@ KEPT_EVERY = 2.0
 class Result:
     """What a search has found so far, and from where it can go on."""
 
+    asked: str
+    """the options that say how it searches"""
     devices: list[Device] = field(default_factory=list)
     troubles: list[ScanTrouble] = field(default_factory=list)
     rest: str = ""
@@ -96,7 +98,8 @@ def scan(  # noqa: PLR0913 - one for each option
     if line.batteries and way in ("", driver.ways[0]):
         click.echo(_warning(line.batteries, driver.ways[1:]), err=True)
     file = _file(options, protocol, bus)
-    result = _kept(file) if go_on else Result()
+    asked = _asked(way, speeds, parities)
+    result = _kept(file, asked) if go_on else Result(asked=asked)
     order = ScanOrder(way=way, speeds=speeds, parities=parities, rest=result.rest)
     _searched(driver, line.settings, order, result, file)
     with suppress(OSError):
@@ -222,9 +225,19 @@ def _file(options: Options, protocol: str, bus: str) -> Path:
     return Path(home, "submeter", f"scan-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json")
 
 
+def _asked(way: str, speeds: tuple[int, ...], parities: tuple[str, ...]) -> str:
+    by = [f"--by {way}"] if way else []
+    return " ".join([*by, *(f"--baud {each}" for each in speeds), *(f"--parity {each}" for each in parities)])
+
+
 def _keep(result: Result, file: Path) -> None:
     """Write down from where to go on, whole or not at all; OSError."""
-    kept = {"rest": result.rest, "devices": [], "troubles": [asdict(each) for each in result.troubles]}
+    kept = {
+        "asked": result.asked,
+        "rest": result.rest,
+        "devices": [],
+        "troubles": [asdict(each) for each in result.troubles],
+    }
     kept["devices"] = [{**asdict(replace(each, raw=b"")), "raw": each.raw.hex()} for each in result.devices]
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
@@ -240,12 +253,24 @@ def _goes_on(result: Result, file: Path) -> str:
     return f"{len(result.devices)} found; the same command with --continue goes on from there"
 
 
-def _kept(file: Path) -> Result:
+def _kept(file: Path, asked: str) -> Result:
+    """The interrupted search of this line; Refused where there is none, or it was one with other options."""
+    result = _interrupted(file)
+    if result.asked != asked:
+        message = (
+            f"the interrupted search was one with {result.asked or 'neither --by, --baud nor --parity'}: it goes on"
+            " with the same options only; write them, or search without --continue"
+        )
+        raise Refused(message)
+    return result
+
+
+def _interrupted(file: Path) -> Result:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         devices = [Device(**{**each, "raw": bytes.fromhex(each["raw"])}) for each in kept["devices"]]
         troubles = [ScanTrouble(**each) for each in kept["troubles"]]
-        return Result(devices=devices, troubles=troubles, rest=kept["rest"])
+        return Result(asked=kept["asked"], devices=devices, troubles=troubles, rest=kept["rest"])
     except FileNotFoundError as error:
         message = "no interrupted search of this line is kept; search without --continue"
         raise Refused(message) from error

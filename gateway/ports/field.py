@@ -82,6 +82,8 @@ class Answer:
     """the checked telegrams as they came, one after the other"""
     stored: tuple[StoredValue, ...] = ()
     """what the meter kept itself for dates gone by"""
+    device: str = ""
+    """all by which the answer tells its device from others on the line; "" where the protocol has nothing such"""
 
 
 class MeterBus(Protocol):
@@ -136,6 +138,17 @@ class Selector(Protocol):
 
     def selections_per_day(self, meter: BaseModel) -> int | None:
         """How many selections a day, of whomever, the meter's battery is made for; None without a battery."""
+
+
+@runtime_checkable
+class Distinguisher(Protocol):
+    """A driver whose devices can be named in several ways."""
+
+    def same_device(self, one: BaseModel, other: BaseModel) -> tuple[str, str] | None:
+        """Where two meters of one line may be one device: a key of the other's settings, and a clause with the remedy.
+
+        None where they are two.
+        """
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ from gateway.ports.health import Observed
 from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.place import Placing
+from gateway.service.twice import Twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,6 +144,7 @@ class Poller:
         self._missed = 0
         self._placing = Placing(clock)
         self._unread = _Unread(bus)
+        self._twice = Twice(line.id, alarms)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
         self._batteries = {meter: Battery(line.poll, line.budgets.get(meter)) for meter in line.meters}
         self._status = {meter: Status(meter, alarms) for meter in line.meters}
@@ -207,6 +209,7 @@ class Poller:
                 heard.append(polled(answer, self._clock.now(), self._boot, trusted=trusted))
                 self._placing.note(heard[-1])
                 self._unread.try_again(meter)
+                self._twice.note(answer)
             except FieldError as error:
                 failed[meter] = error
                 if isinstance(error, UnreadableAnswerError):  # kept as it came: with the right key it can still be read
@@ -234,6 +237,7 @@ class Poller:
             return
         if heard or failed:
             await self._whole.well(now)
+        await self._twice.tell(now)
         for poll in heard:
             await self._status[poll.meter].note(poll.status, poll.at)
             if poll.meter not in failed:

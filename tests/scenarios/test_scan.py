@@ -144,6 +144,13 @@ async def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> Non
     assert first.returncode == 130
     assert re.search(rb"interrupted at \d+ %; 1 found; the same command with --continue goes on from there", err)
     asked = line.slaves[1].heard["selection"]
+    for other in (("--baud", "9600"), ("--by", "primary")):
+        code, _, err_text = await submeter(*arguments, *other, "--continue", XDG_STATE_HOME=str(tmp_path))
+        assert (code, line.slaves[1].heard["selection"]) == (3, asked)
+        assert err_text == (
+            "the interrupted search was one with neither --by, --baud nor --parity: it goes on with the same options"
+            " only; write them, or search without --continue\n"
+        )
     code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
     assert code == 0
     assert [each["secondary"][:8] for each in json.loads(out)["found"]] == ["11127667"]
