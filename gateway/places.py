@@ -73,11 +73,10 @@ def wakeful(settings: Settings, document: Document) -> list[FileProblem]:
 
 def _wakes(poll: timedelta, found: Waking) -> str:
     slowest = max(Battery(poll, found.share(meter)).every for meter in found.wanted) // MINUTE
-    still = ", which is still too often" if len(found.wanted) > found.bears else ""
     return (
         f"{len(found.wanted)} meters by secondary address would wake every meter of the line {found.total} times a day,"
         f" and the battery of {found.battery} bears {found.bears}: they are read less often, down to every {slowest}"
-        f" minutes{still}; give them primary addresses (submeter mbus address), or the line a longer poll"
+        f" minutes; give them primary addresses (submeter mbus address), or the line a longer poll"
     )
 
 

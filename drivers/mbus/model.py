@@ -68,7 +68,7 @@ class MBusModel(MeterModel[MBusRegister]):
     protocol: Literal["mbus"]
     identity: Identity
     selections_per_day: Annotated[int, Field(ge=1)] | None = None
-    """like `read_budget_per_day`, by secondary address: a selection wakes every meter of the line"""
+    """like `read_budget_per_day`, by secondary address, on a line of 60: a selection wakes every meter of the line"""
     storage: Annotated[tuple[Storage, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
