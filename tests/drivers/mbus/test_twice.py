@@ -121,4 +121,4 @@ async def test_an_answer_tells_one_device_from_another_however_it_is_asked(tmp_p
         await bus.close()
         wire.unplug()
     assert heard["first"] == heard["again"] == "ACW 11127667, version 11, medium 12, fabrication number 11127667"
-    assert heard["other"] == "ACW 11127668, version 11, medium 12, fabrication number 11127667"
+    assert heard["other"] == "ACW 11127668, version 11, medium 12, fabrication number 11127668"
