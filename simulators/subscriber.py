@@ -157,6 +157,7 @@ class Receiver:
             CallbackAPIVersion.VERSION2, client_id=f"subscriber-{self._name}", userdata=answers, protocol=protocol
         )
         client.on_connect = self._on_connect
+        client.on_subscribe = lambda _, answers, *__: answers.put("")  # only now nothing can be missed
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         return client
@@ -167,7 +168,8 @@ class Receiver:
         if not reason.is_failure:
             topics = [f"{self._root}/{kind}/#" for kind in EVENTS] + [f"{self._root}/{state}" for state in STATES]
             client.subscribe([(topic, _QOS) for topic in topics])
-        answers.put(str(reason) if reason.is_failure else "")
+        else:
+            answers.put(str(reason))
 
     def _on_disconnect(
         self, _: mqtt.Client, answers: Answers, __: object, reason: ReasonCode, ___: Properties | None

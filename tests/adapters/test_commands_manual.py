@@ -17,6 +17,7 @@ ELSEWHERE = {
     "decode",
     "explain",
     "import",
+    "mbus",
     "migrate",
     "read",
     "run",

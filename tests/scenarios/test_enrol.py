@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from simulators.badges import Reader
 from tests.ordeal import ordeal
-from tests.scenarios.plant import PROGRAM, submeter
+from tests.scenarios.plant import PROGRAM, begin
 
 if TYPE_CHECKING:
     from tests.broker import Broker
@@ -30,11 +30,13 @@ async def test_a_badge_is_enrolled_at_the_daemons_reader_and_opens_the_machine_a
         ):
             assert await one.step(daemon, clock)
             words = ("--config", one.config, "--json", *ENTRY, "--reader", "reader-washer-1")
-            asking = asyncio.create_task(submeter(*words))
+            asking = await begin(*words)
+            assert asking.stderr is not None
+            assert b"hold the badge" in await asking.stderr.readline()
             for _ in range(2):
-                await green(reader)  # the window opens in a moment
-            code, out, err = await asking
-            assert code == 0, err
+                await green(reader)
+            out, err = await asking.communicate()
+            assert asking.returncode == 0, err
             assert [change["id"] for change in json.loads(out)["changes"]] == ["blumer-9"]
             await green(reader)
             relay = one.meters.relays["washer-1"]

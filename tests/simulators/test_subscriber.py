@@ -4,6 +4,7 @@ import json
 import queue
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt
@@ -119,13 +120,18 @@ def gateway(broker: Broker) -> Iterator[Gateway]:
     one.close()
 
 
-def subscriber(broker: Broker, folder: Path) -> subprocess.Popen[str]:
-    """The receiver as a process of its own, connected."""
+@contextmanager
+def subscriber(broker: Broker, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The receiver as a process of its own, subscribed; it does not outlive a test that fails."""
     address = f"{broker.host}:{broker.port}"
     command = [sys.executable, "-m", "simulators.subscriber", address, ROOT, "demo", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert "speaks MQTT 5" in told(process)
-    return process
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert "speaks MQTT 5" in told(process)
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def told(process: subprocess.Popen[str]) -> str:
