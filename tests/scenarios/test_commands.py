@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.broker import Broker
 
 BEGIN = datetime(2026, 10, 31, 18, tzinfo=UTC)
-NOVEMBER = datetime(2026, 10, 31, 23, 30, tzinfo=UTC)
-"""half an hour after the end of October in Zurich"""
+NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
+"""an hour after the end of October in Zurich: meters with a battery have been read again"""
 FIRST, LAST = ((instant - START) // timedelta(minutes=1) for instant in (BEGIN, NOVEMBER))
 
 Charges = dict[str, list[dict[str, Any]]]
@@ -90,7 +90,7 @@ async def test_a_closed_month_is_revised_after_each_command_through_the_socket(p
     voided = await standing(plant)
     (before,), (after,) = dearer["heat-3-heat"], voided["heat-3-heat"]
     assert before["evidence"]["segments"][-1]["until"]["quality"] == "measured"
-    assert after["evidence"]["segments"][-1]["until"]["quality"] == "bracketed"
+    assert after["evidence"]["segments"][-1]["until"]["quality"] == "interpolated"
     assert after["revision"] == before["revision"] + 1
 
     segment = voided["heat-4-heat"][0]["evidence"]["segments"][0]
@@ -108,7 +108,7 @@ async def test_what_the_daemon_was_told_is_audited_with_its_time_and_the_kernels
     await ok(plant, "meter", "set", "heat-1", "--name", "Heat, cellar")
     (*_, last) = await ok(plant, "audit", "--kind", "meter", "--id", "heat-1")
     assert (last["before"]["name"], last["after"]["name"]) == ("Heat flat 1", "Heat, cellar")
-    assert (last["at"], last["by"]) == ("2026-10-31T23:30:00Z", pwd.getpwuid(os.getuid()).pw_name)
+    assert (last["at"], last["by"]) == ("2026-11-01T00:00:00Z", pwd.getpwuid(os.getuid()).pw_name)
     _, log = await plant.end()
     assert [line.partition(": ")[2] for line in log if ": set: " in line] == ["set: 1 changed"]
 
