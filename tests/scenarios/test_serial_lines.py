@@ -41,11 +41,11 @@ latency = 0.5
 poll = "15min"
 [[bus.meter]]
 id = "heat-1"
-model = "itron-cf-55"
+model = "emu-professional-375"
 address = 1
 [[bus.meter]]
 id = "heat-2"
-model = "itron-cf-55"
+model = "emu-professional-375"
 address = 2
 [[bus]]
 id = "mbus-2"
@@ -56,11 +56,11 @@ latency = 0.5
 poll = "15min"
 [[bus.meter]]
 id = "heat-3"
-model = "itron-cf-55"
+model = "emu-professional-375"
 address = 1
 [[bus.meter]]
 id = "heat-4"
-model = "itron-cf-55"
+model = "emu-professional-375"
 address = 2
 [[bus]]
 id = "rtu-1"
@@ -99,9 +99,9 @@ class Lines:
     tcp: modbus.Line = field(init=False)
 
     async def start(self) -> None:
-        captured, layouts = mbus.captured_telegrams()["itron-cf-55"], modbus.layouts()
+        captured, layouts = mbus.captured_telegrams()["emu-professional-375"], modbus.layouts()
         slaves = [
-            mbus.Slave(address=1 + number % 2, captured=captured, serial=f"{number:08}", counts={"heat": number})
+            mbus.Slave(address=1 + number % 2, captured=captured, serial=f"{number:08}", counts={"import": number})
             for number in range(4)
         ]
         meter = modbus.Unit(address=1, layout=layouts["eastron-sdm630"], counts={"import": 4})
