@@ -119,7 +119,7 @@ async def test_accruals_are_what_the_open_month_has_cost_whoever_is_there_now(pl
     assert (one["month"], one["payer"]["id"], one["from"]) == ("2026-11", "weber", "2026-10-31T23:00:00Z")
     totals = {total["energy_source"]: total for total in one["totals"]}
     assert totals.keys() == {"heating", "electricity", "cold_water"}
-    assert {total["until"] for total in one["totals"]} == {"2026-10-31T23:30:00Z"}
+    assert {total["until"] for total in one["totals"]} == {"2026-11-01T00:00:00Z"}
     assert Fraction(totals["electricity"]["amount"]) > 0
 
 
