@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 from gateway.clock import SteppedClock
 from gateway.core.units import Scaled
 from gateway.ports.field import Answer, FieldError, RegisterValue, WrongAnswerError
@@ -108,3 +110,11 @@ async def polling(line: Line, field: Field | None = None) -> AsyncIterator[Plant
     yield Plant(wired, book, clock, poller, task)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def plant(request: pytest.FixtureRequest) -> AsyncIterator[Plant]:
+    """Three meters, polled each quarter of an hour or as the test's parameter says."""
+    every: timedelta = getattr(request, "param", QUARTER)
+    async with polling(Line(id="line", poll=every, meters=("a", "b", "c"))) as plant:
+        yield plant

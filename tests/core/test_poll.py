@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,16 +11,9 @@ from gateway.core.units import Scaled
 from gateway.ports.field import Answer, NoAnswerError
 from gateway.service.battery import Budget
 from gateway.service.poll import Line, Poller, following, on_grid
-from tests.core.polling import QUARTER, Book, Field, Plant, at, polling
+from tests.core.polling import QUARTER, Book, Field, Plant, at, plant
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def plant() -> AsyncIterator[Plant]:
-    async with polling(Line(id="line", poll=QUARTER, meters=("a", "b", "c"))) as plant:
-        yield plant
+__all__ = ["plant"]
 
 
 async def test_every_meter_is_read_at_multiples_of_the_poll_time_and_kept_as_one_round(plant: Plant) -> None:

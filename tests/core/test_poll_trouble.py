@@ -5,23 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.ports.field import LineDownError, NoAnswerError, WrongAnswerError
-from gateway.service.poll import Line
-from tests.core.polling import QUARTER, Plant, at, polling
+from tests.core.polling import Plant, at, plant
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def plant(request: pytest.FixtureRequest) -> AsyncIterator[Plant]:
-    every: timedelta = getattr(request, "param", QUARTER)
-    async with polling(Line(id="line", poll=every, meters=("a", "b", "c"))) as plant:
-        yield plant
+__all__ = ["plant"]
 
 
 async def test_a_dead_meter_is_told_once_and_recovers_once(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from gateway.core.units import Scaled
 from gateway.ports.field import UnreadableAnswerError
-from gateway.service.poll import Line
-from tests.core.polling import QUARTER, Plant, at, polling
+from tests.core.polling import Plant, at, plant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import pytest
 
-
-@pytest.fixture
-async def plant() -> AsyncIterator[Plant]:
-    async with polling(Line(id="line", poll=QUARTER, meters=("a", "b", "c"))) as plant:
-        yield plant
+__all__ = ["plant"]
 
 
 async def test_an_answer_that_needs_another_key_is_kept_as_it_came(plant: Plant) -> None:

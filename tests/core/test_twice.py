@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from gateway.ports.field import Answer
 from gateway.service.twice import Twice
-from tests.core.test_poll import Book, Field, Plant, at, plant
+from tests.core.polling import Book, Field, Plant, at, plant
 
 if TYPE_CHECKING:
     import pytest

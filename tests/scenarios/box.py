@@ -6,6 +6,8 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from simulators.mbus import Line, Slave, captured_telegrams
 from tests.adapters.stores import new_store
 from tests.delivery import GATEWAY, listening
@@ -77,9 +79,9 @@ class Box:
             _, self.log = await daemon.communicate()
 
 
-@asynccontextmanager
-async def boxed(folder: Path, broker: Broker) -> AsyncIterator[Box]:
+@pytest.fixture
+async def box(tmp_path: Path, broker: Broker) -> AsyncIterator[Box]:
     slave = Slave(address=1, captured=captured_telegrams()[MODEL], serial=SERIAL, counts={})
     line = Line([slave])
-    yield Box(folder, slave, await line.start(), broker)
+    yield Box(tmp_path, slave, await line.start(), broker)
     await line.close()

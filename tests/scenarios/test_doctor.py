@@ -17,21 +17,13 @@ from gateway.settings import Settings, load
 from gateway.store import Store, StoreView
 from tests.adapters.stores import poll, reading
 from tests.broker import free_port
-from tests.scenarios.box import Box, boxed
+from tests.scenarios.box import Box, box
 from tests.scenarios.plant import submeter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.broker import Broker
     from tests.postgres import Postgres
 
-
-@pytest.fixture
-async def box(tmp_path: Path, broker: Broker) -> AsyncIterator[Box]:
-    async with boxed(tmp_path, broker) as box:
-        yield box
+__all__ = ["box"]
 
 
 async def test_where_all_is_well_everything_is_green_and_nobody_is_disturbed(box: Box) -> None:

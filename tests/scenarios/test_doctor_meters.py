@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from gateway import doctor, drivers
 from gateway.clock import SystemClock
 from gateway.core.event import Alarm
@@ -19,27 +17,19 @@ from gateway.settings import Settings, load
 from gateway.store import Store, StoreView
 from simulators.mbus import Line, Slave, captured_telegrams
 from tests.adapters.stores import poll, reading
-from tests.scenarios.box import MODEL, Box, boxed
+from tests.scenarios.box import MODEL, Box, box
 from tests.scenarios.plant import submeter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    import pytest
 
-    from tests.broker import Broker
-
+__all__ = ["box"]
 OTHER = "itron-cf-55"
 ALARMS = (
     ("heat-01", "meter_wrong", "address 1: the key does not fit (security mode 5)"),
     ("heat-02", "meter_wrong", "address 2 repeats a telegram instead of sending the next; its answer is not used"),
     ("heat-03", "meter_status", "the meter reports power low; see its manual. What it counts is still billed"),
 )
-
-
-@pytest.fixture
-async def box(tmp_path: Path, broker: Broker) -> AsyncIterator[Box]:
-    async with boxed(tmp_path, broker) as box:
-        yield box
 
 
 async def test_the_running_gateway_tells_what_its_lines_have_counted(box: Box) -> None:
