@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tests.washing import WASHING, badge
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,12 +66,12 @@ spread = 0
 [[place]]
 id = "laundry"
 [[meter]]
-id = "power-washer"
+id = "power"
 line = "modbus-1"
 model = "eastron-sdm630"
 address = 1
 [[meter.counters]]
-register = "power-washer-import"
+register = "power-import"
 key = "import"
 source = "electricity"
 start = "812.40"
@@ -80,50 +82,7 @@ id = "washer"
 access_point = "washer"
 line = "modbus-1"
 relay = 2
-meter = "power-washer"
-"""
-_LAUNDRY_TOLD = """\
-[[point]]
-id = "laundry"
-building = "a"
-name = "Laundry"
-kind = "laundry"
-[[meter]]
-id = "power-washer"
-facility = "house"
-name = "Electricity of the washing machine"
-[[register]]
-id = "power-washer-import"
-meter = "power-washer"
-key = "import"
-energy_source = "electricity"
-unit = "kWh"
-resolution = "0.01"
-max_per_day = "60"
-[[link]]
-id = "power-washer-laundry"
-register = "power-washer-import"
-point = "laundry"
-[[rate]]
-id = "wash"
-facility = "house"
-energy_source = "electricity"
-title = "Wash"
-component = "cycle"
-unit = "cycle"
-points = ["laundry"]
-prices = [{ price = "1.20" }]
-tax = { category = "S", rate = "8.1", included = true }
-[[rate]]
-id = "wash-power"
-facility = "house"
-energy_source = "electricity"
-title = "Electricity of the washing machine"
-component = "energy"
-unit = "kWh"
-points = ["laundry"]
-prices = [{ price = "0.30" }]
-tax = { category = "S", rate = "8.1", included = true }
+meter = "power"
 """
 _SOURCES = {
     "heating": ("heat", "heat", "sensus-pollustat", "kWh", "energy"),
@@ -140,7 +99,7 @@ def write(folder: Path, *, laundry: bool = False) -> Path:
     told = [_TOLD, *map(_rate, _SOURCES), *map(_flat, numbers), *map(_meter, numbers)]
     if laundry:
         truth.append(_LAUNDRY_TRUTH)
-        told += [_LAUNDRY_TOLD, *map(_badge, range(len(BADGES)))]
+        told += [WASHING, *map(_badge, range(len(BADGES)))]
     (folder / "devices.toml").write_text("".join(truth), encoding="utf-8")
     (folder / "property.toml").write_text("".join(told), encoding="utf-8")
     return folder
@@ -240,11 +199,4 @@ tax = {{ category = "S", rate = "8.1", included = true }}
 
 
 def _badge(number: int) -> str:
-    return f"""\
-[[badge]]
-id = "badge-{number}"
-user = "user-{number}"
-point = "flat-{number}"
-identifier = "{BADGES[number]}"
-access_points = ["{MACHINE}"]
-"""
+    return badge(f"badge-{number}", f"user-{number}", f"flat-{number}", BADGES[number])

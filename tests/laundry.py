@@ -24,6 +24,7 @@ from gateway.store.migrate import migrate
 from simulators import modbus as wire
 from simulators.badges import Reader
 from simulators.relay import Relay
+from tests.washing import WASHING, badge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,78 +35,29 @@ if TYPE_CHECKING:
 
 PEPPER = b"p" * 32
 ANNA, BLOCKED, EXPIRED, CARETAKER = "04A1B2C3D4E5F6", "04000000000001", "04000000000002", "04000000000003"
-HOUSE = """\
-facility = [{ id = "f", name = "F", time_zone = "Europe/Zurich", currency = "CHF" }]
-building = [{ id = "a", facility = "f", name = "A" }]
-point = [
-  { id = "flat-1", building = "a", name = "Flat", kind = "apartment" },
-  { id = "laundry", building = "a", name = "Laundry", kind = "laundry" },
-]
+HOUSE = f"""\
+facility = [{{ id = "house", name = "House", time_zone = "Europe/Zurich", currency = "CHF" }}]
+building = [{{ id = "a", facility = "house", name = "A" }}]
 user = [
-  { id = "blumer", kind = "natural", first_name = "Anna", last_name = "Blumer", address = "Sonnenweg 1" },
-  { id = "rossi", kind = "natural", first_name = "Marco", last_name = "Rossi", address = "Sonnenweg 1" },
-  { id = "ag", kind = "legal", company = "AG", registration = "1", address = "Sonnenweg 1" },
+  {{ id = "blumer", kind = "natural", first_name = "Anna", last_name = "Blumer", address = "Sonnenweg 1" }},
+  {{ id = "rossi", kind = "natural", first_name = "Marco", last_name = "Rossi", address = "Sonnenweg 1" }},
+  {{ id = "ag", kind = "legal", company = "AG", registration = "1", address = "Sonnenweg 1" }},
 ]
-owner = [{ id = "o", user = "ag", facility = "f" }]
+owner = [{{ id = "o", user = "ag", facility = "house" }}]
 occupancy = [
-  { id = "rossi", point = "flat-1", user = "rossi", entry = 2020-01-01, exit = 2020-12-31 },
-  { id = "blumer", point = "flat-1", user = "blumer", entry = 2021-01-01 },
+  {{ id = "rossi", point = "flat-1", user = "rossi", entry = 2020-01-01, exit = 2020-12-31 }},
+  {{ id = "blumer", point = "flat-1", user = "blumer", entry = 2021-01-01 }},
 ]
-meter = [{ id = "power", facility = "f", name = "Washer" }]
-link = [{ id = "l", register = "power-import", point = "laundry" }]
-[[badge]]
-id = "b-anna"
-user = "blumer"
-point = "flat-1"
-identifier = "04A1B2C3D4E5F6"
-access_points = ["washer"]
-[[badge]]
-id = "b-expired"
-user = "rossi"
-point = "flat-1"
-identifier = "04000000000002"
-access_points = ["washer"]
-[[badge]]
-id = "b-caretaker"
-user = "ag"
-point = "laundry"
-identifier = "04000000000003"
-access_points = ["washer"]
-[[badge]]
-id = "b-blocked"
-user = "blumer"
-point = "flat-1"
-identifier = "04000000000001"
-access_points = ["washer"]
-state = "blocked"
-[[register]]
-id = "power-import"
-meter = "power"
-key = "import"
-energy_source = "electricity"
-unit = "kWh"
-resolution = "0.01"
-max_per_day = "100"
-[[rate]]
-id = "wash"
-facility = "f"
-energy_source = "electricity"
-title = "Wash"
-component = "cycle"
-unit = "cycle"
-points = ["laundry"]
-prices = [{ price = "1.20" }]
-tax = { category = "S", rate = "8.1", included = true }
-[[rate]]
-id = "wash-power"
-facility = "f"
-energy_source = "electricity"
-title = "Electricity of the washer"
-component = "energy"
-unit = "kWh"
-points = ["laundry"]
-prices = [{ price = "0.28" }]
-tax = { category = "S", rate = "8.1", included = true }
+[[point]]
+id = "flat-1"
+building = "a"
+name = "Flat"
+kind = "apartment"
+{WASHING}
+{badge("b-anna", "blumer", "flat-1", ANNA)}
+{badge("b-expired", "rossi", "flat-1", EXPIRED)}
+{badge("b-caretaker", "ag", "laundry", CARETAKER)}
+{badge("b-blocked", "blumer", "flat-1", BLOCKED)}state = "blocked"
 """
 WIRING = Wiring(
     access_point="washer",

@@ -69,7 +69,7 @@ async def test_the_register_passes_through_the_indexes_of_the_session(here: Laun
     await here.wash(ANNA, 85)
     (session,) = await here.ended()
     (kept,) = chargeable(
-        await here.store.sessions("f", here.parts.clock.now() - timedelta(days=1), here.parts.clock.now())
+        await here.store.sessions("house", here.parts.clock.now() - timedelta(days=1), here.parts.clock.now())
     )
     readings = (await here.store.readings({"power"}, kept.start.at, kept.end.at))["power", "import"]
     assert [(one.at, str(one.index)) for one in readings] == [
@@ -362,4 +362,4 @@ async def energy_of(here: Laundry) -> dict[str, str]:
 async def close_month_of(here: Laundry) -> None:
     """As the settler does, some months later."""
     await settle(here, timedelta(days=70))
-    assert await here.store.closed_months("f")
+    assert await here.store.closed_months("house")
