@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,7 @@ async def test_without_a_key_the_answer_is_handed_over_as_it_came() -> None:
         pytest.param(b"00" * 15, "holds no key: the key is 32 hex digits", id="too short"),
         pytest.param(b"xy" * 16, "holds no key: the key is 32 hex digits", id="no hex"),
         pytest.param(b"\xff" * 16, "holds no key: the key is 32 hex digits", id="no text"),
+        pytest.param(KEY.encode() + b" " * 4000, "holds no key: the key is 32 hex digits", id="too large"),
     ],
 )
 async def test_a_key_file_that_holds_no_key_is_told_at_the_read(
@@ -106,6 +108,16 @@ async def test_a_key_file_that_holds_no_key_is_told_at_the_read(
     async with wired(file) as bus:
         with pytest.raises(WrongAnswerError, match=text):
             await bus.read("water")
+
+
+@pytest.mark.parametrize("named", ["/dev/zero", "pipe", "folder", "link"])
+def test_a_key_file_that_has_no_end_is_refused_at_once(tmp_path: Path, named: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/dev/tty")
+    reason = "Is a directory" if named == "folder" else "it is a device or a pipe, no file"
+    with pytest.raises(WrongAnswerError, match=rf"^key {tmp_path / named} cannot be read \({reason}\); put it there"):
+        read_key(str(tmp_path / named), {})
 
 
 def test_a_credential_is_read_where_systemd_lays_it(tmp_path: Path) -> None:
