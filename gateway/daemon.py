@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,19 @@ class StartError(Exception):
     """The daemon cannot start. The text is one sentence."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counting:
+    """The parts that count what they do."""
+
+    clock: DaemonClock
+    store: Store
+    backlog: Backlog
+    judge: Judge
+    lines: Mapping[str, MeterBus]
+    """line id -> the open line"""
+    pollers: Sequence[Poller]
+
+
 async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -> int:
     """Run until told to end; the exit code. StoreError or StartError where it cannot begin."""
     notifier = Notifier(environment)
@@ -76,10 +90,11 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         readers: dict[str, AccessPoint] = {}
         lines: dict[str, MeterBus] = {}
+        counting = _Counting(clock=clock, store=store, backlog=backlog, judge=judge, lines=lines, pollers=pollers)
         delivered: Mapping[str, int] = {}
         workers = [
             _clocked("settle", settler.run, clock),
-            _control(settings, clock, store, concerned, readers, partial(_told, lines, pollers, clock), opened),
+            _control(settings, clock, store, concerned, readers, partial(_told, counting), opened),
         ]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
@@ -105,7 +120,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         workers.append(Worker(name="backlog", run=backlog.run))
         workers += _box(settings, clock, store, bells[0])
         if settings.metrics_port is not None:
-            workers.append(_metrics(settings, settings.metrics_port, clock, store, pollers, judge, delivered))
+            workers.append(_metrics(settings, settings.metrics_port, counting, delivered))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
@@ -138,15 +153,21 @@ def _poller(
     return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
 
 
-def _told(lines: Mapping[str, MeterBus], pollers: Sequence[Poller], clock: DaemonClock) -> Told:
+def _told(counting: _Counting) -> Told:
     spent = {
         each.meter: (each.today, each.bears)
-        for poller in pollers
+        for poller in counting.pollers
         for each in poller.counts().meters
         if each.bears is not None
     }
-    healths = {name: with_budgets(health, spent) for name, health in observed(lines).items()}
-    return Told(lines=healths, clock_trusted=clock.trusted(), now=clock.now())
+    healths = {name: with_budgets(health, spent) for name, health in observed(counting.lines).items()}
+    return Told(
+        lines=healths,
+        clock_trusted=counting.clock.trusted(),
+        now=counting.clock.now(),
+        waiting=len(counting.backlog),
+        given_up=counting.backlog.given_up,
+    )
 
 
 def _client(settings: Settings, mqtt: MqttSettings, environment: Mapping[str, str]) -> MqttClient:
@@ -229,28 +250,21 @@ def _box(settings: Settings, clock: DaemonClock, store: Store, settling: Bell) -
     return workers
 
 
-def _metrics(
-    settings: Settings,
-    port: int,
-    clock: DaemonClock,
-    store: Store,
-    pollers: Sequence[Poller],
-    judge: Judge,
-    delivered: Mapping[str, int],
-) -> Worker:
+def _metrics(settings: Settings, port: int, counting: _Counting, delivered: Mapping[str, int]) -> Worker:
     from gateway.metrics import Metrics, MetricsServer  # noqa: PLC0415 - 2 MB of libraries, and most boxes want no port
 
     metrics = Metrics(
-        store=store,
-        holdings=Figures(store).holdings,
-        counts=lambda: [poller.counts() for poller in pollers],
-        stored=lambda: store.stored,
-        judged=lambda: judge.counts,
+        store=counting.store,
+        holdings=Figures(counting.store).holdings,
+        counts=lambda: [poller.counts() for poller in counting.pollers],
+        stored=lambda: counting.store.stored,
+        backlog=counting.backlog,
+        judged=lambda: counting.judge.counts,
         delivered=delivered,
-        clock=clock,
+        clock=counting.clock,
         disk=folder(settings.store),
     )
-    return Worker(name="metrics", run=_once_started(MetricsServer(port, metrics.text, beat).run, clock))
+    return Worker(name="metrics", run=_once_started(MetricsServer(port, metrics.text, beat).run, counting.clock))
 
 
 def _access_points(settings: Settings, joints: Joints, opened: AsyncExitStack) -> list[AccessPoint]:

@@ -56,7 +56,7 @@ class Finding:
     """How one thing is."""
 
     check: str
-    """store, register, hold, daemon, disk, clock, watchdog, bus, meter, line, broker"""
+    """store, backlog, register, hold, daemon, disk, clock, watchdog, bus, meter, line, broker"""
     subject: str
     """id of the register, meter or line, name of the broker; "" where there is only one"""
     well: bool
@@ -86,8 +86,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(check="store", subject="", well=True, text="there, and of this release")
         for finding in _billing(alarms):
             yield finding
-    yield _daemon(settings, running=running)
-    for finding in (*_disk(settings), _clock(clock) if told is None else _own_clock(told, now), await _watchdog()):
+    own = _clock(clock) if told is None else _own_clock(told, now)
+    for finding in (*_unstored(told), _daemon(settings, running=running), *_disk(settings), own, await _watchdog()):
         yield finding
     for bus in settings.buses:
         if running:
@@ -113,6 +113,20 @@ def _billing(alarms: Iterable[Alarm]) -> Iterator[Finding]:
         more = f"; and {len(held) - QUOTED} more: see submeter alarm list" if len(held) > QUOTED else ""
         text = f"{len(held)} open in settling: {'; '.join(held[:QUOTED])}{more}"
         yield Finding(check="hold", subject="", well=False, text=text)
+
+
+def _unstored(told: Told | None) -> Iterator[Finding]:
+    """What the store of the running gateway has not taken, if anything."""
+    if told is None or not (told.waiting or told.given_up):
+        return
+    parts = (
+        f"{told.given_up} rounds of readings or alarms could not be stored since the start and are lost"
+        if told.given_up
+        else "",
+        f"{told.waiting} wait in memory until the store takes them" if told.waiting else "",
+    )
+    why = "look at the disk; journalctl -u submeter says what the store refused"
+    yield Finding(check="backlog", subject="", well=False, text=f"{'; '.join(filter(None, parts))}: {why}")
 
 
 def _listening(path: Path) -> bool:

@@ -27,6 +27,10 @@ class Told:
     clock_trusted: bool = False
     now: datetime | None = None
     """by the daemon's clock, in UTC"""
+    waiting: int = 0
+    """rounds of readings, and alarms, that wait in memory for the store"""
+    given_up: int = 0
+    """of these, lost since the start because too many waited"""
 
 
 TOLD: TypeAdapter[Told] = TypeAdapter(Told)

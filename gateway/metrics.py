@@ -54,6 +54,16 @@ class MetricsStore(Protocol):
         """The alarms that have not ended."""
 
 
+class Waiting(Protocol):
+    """What the store could not keep so far."""
+
+    given_up: int
+    """writes that were lost"""
+
+    def __len__(self) -> int:
+        """How many writes wait."""
+
+
 class MetricsClock(Protocol):
     """The gateway's clock."""
 
@@ -74,6 +84,7 @@ class Metrics:
         holdings: Callable[[], Awaitable[Holdings]],
         counts: Callable[[], Iterable[PollCounts]],
         stored: Callable[[], int],
+        backlog: Waiting,
         judged: Callable[[], Mapping[tuple[str, Verdict], int]],
         delivered: Mapping[str, int],
         clock: MetricsClock,
@@ -84,6 +95,7 @@ class Metrics:
         self._holdings = holdings
         self._counts = counts
         self._readings = stored
+        self._backlog = backlog
         self._judged = judged
         self._delivered = delivered
         self._clock = clock
@@ -134,7 +146,14 @@ class Metrics:
         kept = CounterMetricFamily("submeter_readings_stored", "Readings stored since the start", self._readings())
         charges = CounterMetricFamily("submeter_charges", "Charges and reversals in the store", holdings.charges)
         conflicts = GaugeMetricFamily("submeter_conflicts", "Readings that contradict another", holdings.conflicts)
-        return depth, oldest, kept, charges, conflicts, *self._alarms(await self._store.open_alarms())
+        alarms = self._alarms(await self._store.open_alarms())
+        return depth, oldest, kept, *self._unstored(), charges, conflicts, *alarms
+
+    def _unstored(self) -> Iterable[Metric]:
+        text = "Rounds of readings, and alarms, that wait in memory for the store"
+        yield GaugeMetricFamily("submeter_writes_waiting", text, len(self._backlog))
+        lost = "Of these, lost since the start because too many waited"
+        yield CounterMetricFamily("submeter_writes_given_up", lost, self._backlog.given_up)
 
     async def _age(self, stream: Stream) -> float:
         first = await self._store.events(stream.name, stream.finished, 1)

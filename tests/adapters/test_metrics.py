@@ -14,10 +14,12 @@ from gateway import metrics
 from gateway.core.event import Alarm
 from gateway.metrics import AT_ONCE, MAX_HEAD, Metrics, MetricsServer
 from gateway.service.poll import MeterCount, PollCounts
+from gateway.service.storing import ROUNDS, Backlog
 from gateway.store import Store
 from gateway.store.figures import Figures, folder
 from tests.adapters.stores import QUARTER, START, charge, new_store, poll, reading
 from tests.adapters.test_settle import HandClock
+from tests.adapters.test_store_disk import Disk, hand_over
 from tests.broker import free_port
 from tests.scenarios.plant import begin
 
@@ -61,6 +63,15 @@ async def serving(text: Callable[[], Awaitable[bytes]]) -> AsyncIterator[int]:
         await task
 
 
+async def overfull() -> Backlog:
+    """A hundred writes wait for a full disk, two more were given up."""
+    disk = Disk()
+    disk.full = True
+    backlog = Backlog(disk, lambda: None)
+    await hand_over(backlog, 0, ROUNDS + 2)
+    return backlog
+
+
 async def short() -> bytes:
     return b"one 1\n"
 
@@ -68,6 +79,7 @@ async def short() -> bytes:
 async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path: Path) -> None:
     url = new_store(tmp_path)
     clock = HandClock(START + timedelta(hours=2))
+    backlog = await overfull()
     async with Store(url) as store:
         await store.keep([poll(reading(), reading(register="volume")), poll(reading(START + QUARTER, "2.000"))])
         await store.keep([poll(reading(index="1.500"))])
@@ -82,6 +94,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
                 holdings=Figures(store).holdings,
                 counts=lambda: [COUNTS],
                 stored=lambda: store.stored,
+                backlog=backlog,
                 judged=lambda: {("heat-01-heat", "garbage"): 2},
                 delivered={"published": 7, "command_dropped": 2},
                 clock=clock,
@@ -101,6 +114,8 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
         "submeter_readings_judged_total,register=heat-01-heat,verdict=garbage": 2,
         "submeter_messages_total,result=published": 7,
         "submeter_messages_total,result=command_dropped": 2,
+        "submeter_writes_waiting": 100,
+        "submeter_writes_given_up_total": 2,
         "submeter_conflicts": 1,
         "submeter_charges_total": 3,
         "submeter_outbox_events,kind=charge": 2,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import doctor, drivers
+from gateway.clock import SystemClock
 from gateway.lines import Told
 from gateway.settings import Settings, load
 from gateway.store import Store, StoreView
@@ -155,6 +156,18 @@ async def test_where_the_gateway_runs_its_own_clock_counts(
     assert found["clock"].well is trusted
     assert text in found["clock"].text
     assert found["bus"].well, "judged by the same clock"
+
+
+async def test_what_was_lost_because_the_store_refused_it_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    monkeypatch.setattr(doctor, "_told", lambda _: Told(clock_trusted=True, now=SystemClock().now(), given_up=3))
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    (found,) = [each async for each in doctor.examine(loaded) if each.check == "backlog"]
+    assert not found.well
+    assert found.text.startswith(
+        "3 rounds of readings or alarms could not be stored since the start and are lost: look"
+    )
 
 
 async def test_people_get_a_line_for_each_and_exit_code_1(box: Box) -> None:

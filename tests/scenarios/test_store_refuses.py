@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tests.scenarios.plant import running
+from tests.scenarios.plant import running, submeter
 
 if TYPE_CHECKING:
     import asyncio
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from tests.broker import Broker
     from tests.postgres import Postgres
+    from tests.scenarios.plant import Plant
 
 
 async def said(daemon: asyncio.subprocess.Process, words: str) -> None:
@@ -21,6 +24,12 @@ async def said(daemon: asyncio.subprocess.Process, words: str) -> None:
         assert line, "the daemon has ended"
 
 
+async def backlog_told(plant: Plant) -> list[str]:
+    """What the doctor says of what the store has not taken."""
+    _, out, _ = await submeter("--config", plant.config, "--json", "doctor")
+    return [each["text"] for each in json.loads(out)["findings"] if each["check"] == "backlog" and not each["ok"]]
+
+
 async def test_rounds_that_cannot_be_stored_wait_and_the_daemon_goes_on(tmp_path: Path, broker: Broker) -> None:
     async with running(tmp_path, (broker.host, broker.port)) as plant:
         await plant.step(0)
@@ -28,8 +37,11 @@ async def test_rounds_that_cannot_be_stored_wait_and_the_daemon_goes_on(tmp_path
             other.execute("BEGIN IMMEDIATE")
             await plant.step(15)
             assert {minute for _, minute in await plant.polls()} == {0}
+            (text,) = await backlog_told(plant)
+            assert re.match(r"\d+ wait in memory until the store takes them: look at the disk; journalctl", text)
             other.execute("ROLLBACK")
         await said(plant.daemon, "Stored what had waited")
+        assert await backlog_told(plant) == []
         await plant.step(30)
         expected = plant.due((0, 15, 30))
         assert await plant.polls() == expected
