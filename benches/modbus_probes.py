@@ -47,7 +47,7 @@ EACH = 10_000
 """of each fault, mixed with as many reads that nothing happens to"""
 TIMEOUT = 0.3
 MODEL = "carlo-gavazzi-em340"
-FUNCTION, IMPORT, EXPORT = 3, 0x34, 0x4E
+FUNCTION, IMPORT, EXPORT, SERIAL = 3, 0x34, 0x4E, 0x5000
 EXPORT_OFFSET = 1_000_000_000
 _UNIT = 1
 _USUAL_S, _LATER_S = (0.005, 0.05), (0.001, 0.25)
@@ -84,7 +84,10 @@ class Wire(asyncio.Transport):
         counts = int(asyncio.get_running_loop().time() * 1000) + EXPORT_OFFSET * (address == EXPORT)
         if fault == "wrong function":  # holds other numbers there
             function, counts = function ^ 7, counts ^ 0xFFFF
-        words = struct.pack(">HH", counts & 0xFFFF, counts >> 16)[: 2 if fault == "short count" else 2 * count]
+        words = struct.pack(">HH", counts & 0xFFFF, counts >> 16)
+        if address == SERIAL:
+            words = "274123S".encode("utf-16-be")
+        words = words[: 2 if fault == "short count" else 2 * count]
         return bytes([function, len(words)]) + words
 
     def _framed(self, request: bytes, pdu: bytes) -> bytes:

@@ -14,10 +14,13 @@ from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from drivers.modbus.line import Exchange, Line
     from gateway.ports.clock import Clock
 
+IDENTITY_S = 60.0
+"""after so long a meter is asked again who it is; in between its answers carry what it said then"""
 LEAST_WAIT_S = 0.1
 PATIENCE = 4
 """an answer may take so many times the usual latency before it is asked for again"""
@@ -33,7 +36,7 @@ class WiredMeter:
     model: RegisterMap | SunSpecMeter
     """its registers, or the meter to find in a device that tells where they are"""
     serial: str = ""
-    """what the meter's serial number register must hold; "" to read none"""
+    """what the meter's serial number register must hold at each read; "" for any number, or none"""
     is_swapped: bool = False
     """its export is import, and the other way: it was connected the other way round"""
 
@@ -44,6 +47,17 @@ def swapped(key: str) -> str:
     return "-".join([{"import": "export", "export": "import"}.get(first, first), *rest])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identity:
+    """Who a meter has said it is, and when."""
+
+    serial: str
+    """"" where it gives no number; where the settings name one it is read with the values instead"""
+    map: RegisterMap
+    since_s: float
+    at: datetime
+
+
 class _Partner:
     """What the bus has learned about one meter."""
 
@@ -52,8 +66,9 @@ class _Partner:
         self.latency_s: float | None = None
         self.map = RegisterMap()
         self.requests: tuple[Request, ...] = ()
-        self.met = False
-        """whether it is known to be the meter of the settings; each failure ends that: it may have been exchanged"""
+        self.turn = asyncio.Lock()
+        self.identity: _Identity | None = None
+        """None before the first read and after each failure: it may have been exchanged"""
         if isinstance(wired.model, RegisterMap):
             self.take(wired.model)
 
@@ -99,24 +114,20 @@ class ModbusBus:
         self._closed = False
 
     async def read(self, meter: str) -> Answer:
-        """See `MeterBus.read`. NoAnswerError, WrongAnswerError or LineDownError."""
+        """See `MeterBus.read`. NoAnswerError, WrongAnswerError or LineDownError.
+
+        Who the meter is, by the words and the serial number of its model, is asked first: before the first read, after
+        each failure, and after a minute. So values never are those of another meter than the answer's serial says.
+        """
         partner = self._partners[meter]
-        wired = partner.wired
         try:
-            met = await self._meet(partner)
-            words, raw = await self._fetch(partner)
-            serial = self._identified(partner, words)
-            values = partner.map.values(words)
-            if wired.is_swapped:
-                values = tuple(replace(value, register=swapped(value.register)) for value in values)
+            async with partner.turn:
+                return await self._read(partner)
         except LineDownError:
-            partner.met = False
             raise
         except FieldError as error:
-            partner.met = False
-            message = f"unit {wired.unit} {error}"
+            message = f"unit {partner.wired.unit} {error}"
             raise type(error)(message) from error
-        return Answer(meter=meter, serial=serial, status=0, values=values, raw=met + raw)
 
     async def ask(self, unit: int, pdu: bytes) -> bytes:
         """The answer PDU of a unit that is no meter, such as a relay; FieldError otherwise."""
@@ -131,13 +142,34 @@ class ModbusBus:
             await asyncio.wait({self._question})
         await self._line.close()
 
-    async def _meet(self, partner: _Partner) -> bytes:
-        """See, before the first read and after each failure, that this is the meter of the settings: the frames."""
-        if partner.met:
-            return b""
-        raw: list[bytes] = []
+    async def _read(self, partner: _Partner) -> Answer:
+        wired, raw = partner.wired, list[bytes]()
+        known, partner.identity = partner.identity, None  # until all has come, also where the reader is cancelled
+        identity = await self._identity(partner, known, raw)
+        words = await self._fetch(partner, raw)
+        serial = self._as_named(partner, words) if wired.serial else identity.serial
+        values = partner.map.values(words)
+        if wired.is_swapped:
+            values = tuple(replace(value, register=swapped(value.register)) for value in values)
+        partner.identity = identity
+        return Answer(meter=wired.id, serial=serial, status=0, values=values, raw=b"".join(raw))
+
+    async def _identity(self, partner: _Partner, known: _Identity | None, raw: list[bytes]) -> _Identity:
+        """Who the meter is: as it has said within the last minute, or as it says now."""
+        since_s, at = self._clock.monotonic(), self._clock.now()
+        if known is not None and max(since_s - known.since_s, (at - known.at).total_seconds()) <= IDENTITY_S:
+            return known  # by either clock: a simulation steps the one of the day
         if isinstance(partner.wired.model, SunSpecMeter):
             await self._find(partner, partner.wired.model, raw)
+        await self._compare(partner, raw)
+        if known is not None and not known.serial and known.map is partner.map:
+            serial = ""  # it gives none, or the values bring it: the settings name it
+        else:
+            serial = await self._serial(partner, raw)
+        return _Identity(serial=serial, map=partner.map, since_s=since_s, at=at)
+
+    async def _compare(self, partner: _Partner, raw: list[bytes]) -> None:
+        """See that the words which tell its model from others are the model's."""
         words: dict[Span, tuple[int, ...]] = {}
         for request in partner.map.identity_requests:
             try:
@@ -146,8 +178,19 @@ class ModbusBus:
                 message = f"{error} at register {request.address}, which tells its model from others; correct the model"
                 raise WrongAnswerError(message) from error
         partner.map.check_identity(words)
-        partner.met = True
-        return b"".join(raw)
+
+    async def _serial(self, partner: _Partner, raw: list[bytes]) -> str:
+        """The serial number; "" where the settings name one, and where its firmware has none."""
+        words: dict[Span, tuple[int, ...]] = {}
+        for request in () if partner.wired.serial else partner.map.serial_requests:
+            try:
+                words |= request.parts(await self._words(partner, request, raw))
+            except RefusedError:
+                return ""
+        try:
+            return partner.map.serial_in(words)
+        except WrongAnswerError:  # words that are no text
+            return ""
 
     async def _find(self, partner: _Partner, meter: SunSpecMeter, raw: list[bytes]) -> None:
         walk = meter.walk()
@@ -169,9 +212,8 @@ class ModbusBus:
         raw.append(exchange.raw)
         return words
 
-    async def _fetch(self, partner: _Partner) -> tuple[dict[Span, tuple[int, ...]], bytes]:
+    async def _fetch(self, partner: _Partner, raw: list[bytes]) -> dict[Span, tuple[int, ...]]:
         words: dict[Span, tuple[int, ...]] = {}
-        raw: list[bytes] = []
         done: list[Request] = []
         open_ = list(partner.requests)
         while open_:
@@ -185,7 +227,7 @@ class ModbusBus:
                 partner.requests = (*done, *open_)
             else:
                 done.append(request)
-        return words, b"".join(raw)
+        return words
 
     async def _ask(self, partner: _Partner, pdu: bytes) -> Exchange:
         numbered = self._line.numbered
@@ -226,9 +268,10 @@ class ModbusBus:
             question.exception()  # a reader that was cancelled fetches no error
 
     @staticmethod
-    def _identified(partner: _Partner, words: Mapping[Span, tuple[int, ...]]) -> str:
+    def _as_named(partner: _Partner, words: Mapping[Span, tuple[int, ...]]) -> str:
+        """The serial number, where the map has one that of the settings; WrongAnswerError for another."""
         wired, serial = partner.wired, partner.map.serial_in(words)
-        if wired.serial and partner.map.serial is not None and serial != wired.serial:
+        if partner.map.serial is not None and serial != wired.serial:
             found = serial or "(no number)"
             message = f"is meter {found}, the settings say {wired.serial}; correct the serial or the address"
             raise WrongAnswerError(message)

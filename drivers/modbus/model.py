@@ -156,7 +156,9 @@ class SerialNumber(Strict):
         return Span(function=self.function, address=self.address, words=self.words)
 
     def read(self, words: tuple[int, ...]) -> str:
-        """The serial number; RegisterError where the words are no text."""
+        """The serial number; "" where all bits are 0 or 1, RegisterError where the words are no text."""
+        if set(words) in ({0}, {0xFFFF}):
+            return ""
         match self.form:
             case "letters":
                 return letters(words)
@@ -242,6 +244,11 @@ class RegisterMap(Strict):
     def identity_requests(self) -> tuple[Request, ...]:
         """The requests that bring the words to identify the meter by."""
         return plan([fixed.span for fixed in self.identify], self.limits)
+
+    @cached_property
+    def serial_requests(self) -> tuple[Request, ...]:
+        """The request that brings the serial number alone; none where the map has none."""
+        return () if self.serial is None else plan([self.serial.span], self.limits)
 
     def values(self, words: Mapping[Span, tuple[int, ...]]) -> tuple[RegisterValue, ...]:
         """Every register's value; WrongAnswerError naming the first that has none."""

@@ -71,6 +71,7 @@ async def test_both_models_are_read_over_the_wire(peer: Peer, bus: MeterBus) -> 
     assert indexes(await bus.read("em")) == {"import": "12345.6", "export": "7.0"}
     assert [(a.unit, a.function, a.address, a.count) for a in peer.asked] == [
         (SDM, 4, 72, 4),
+        (EM, 3, 0x5000, 7),
         (EM, 3, 0x34, 2),
         (EM, 3, 0x4E, 2),
     ]
@@ -104,7 +105,6 @@ async def test_the_serial_number_is_read_and_compared_when_the_settings_name_it(
     peer.put(EM, 3, 0x5000, *bytes(7))
     with pytest.raises(WrongAnswerError, match=r"unit 7 is meter \(no number\), the settings say 274123S"):
         await bus.read("em-known")
-    assert (await bus.read("em")).serial == ""
 
 
 async def test_a_late_answer_is_never_taken_for_another_ones(peer: Peer, bus: MeterBus) -> None:
@@ -146,7 +146,7 @@ async def test_a_cancelled_read_leaves_the_next_ones_right(peer: Peer, bus: Mete
 async def test_readers_at_the_same_time_take_turns(peer: Peer, bus: MeterBus) -> None:
     answers = await asyncio.gather(*(bus.read(meter) for meter in ("sdm", "last", "em", "sdm", "last")))
     assert [indexes(answer)["import"] for answer in answers] == ["100.00", "200.00", "12345.6", "100.00", "200.00"]
-    assert len(peer.asked) == 6
+    assert len(peer.asked) == 7
 
 
 LIES: Mapping[str, tuple[Callable[[Asked], bytes], str]] = {

@@ -208,6 +208,8 @@ def test_the_silence_between_frames_is_three_and_a_half_characters_or_the_fixed_
 
 async def test_the_line_is_silent_for_so_long_before_each_request(peer: Peer) -> None:
     bus = open_bus(peer, baud=1200)
+    await bus.read("em")
+    peer.asked = []
     said: list[float] = []
 
     def at_once(right: bytes) -> bytes:

@@ -30,6 +30,7 @@ WAYS = {
 }
 """settings of the line, and the most seconds between two pieces of an answer"""
 EXPORT_ADDRESS, EXPORT_OFFSET = 0x4E, 100_000_000
+SERIAL_ADDRESS, SERIALS = 0x5000, {"a": "000001S", "b": "000002S"}
 
 
 class LoopClock:
@@ -61,9 +62,11 @@ class FaultyPort:
         loop = asyncio.get_running_loop()
         counts = int(loop.time() * 1000) + EXPORT_OFFSET * (octets[2:4] == EXPORT_ADDRESS.to_bytes(2, "big"))
         words = (counts & 0xFFFF).to_bytes(2, "big") + (counts >> 16).to_bytes(2, "big")
+        if octets[2:4] == SERIAL_ADDRESS.to_bytes(2, "big"):
+            words = f"00000{octets[0]}S".encode("utf-16-be")
         late = self._chance.random() < self._faults / 2
         at = self._chance.uniform(TIMEOUT, TIMEOUT + max(TIMEOUT, LATE_S)) if late else self._chance.uniform(0, TIMEOUT)
-        for piece in self._pieces(self._spoilt(with_crc(octets[:2] + b"\x04" + words), octets)):
+        for piece in self._pieces(self._spoilt(with_crc(octets[:2] + bytes([len(words)]) + words), octets)):
             loop.call_later(at, self._arrive, piece)
             at += self._chance.uniform(0, self._spread)
 
@@ -171,6 +174,7 @@ async def read_once(bus: MeterBus, meter: str, patience: float | None) -> str:
         return "refused"
     except TimeoutError:
         return "cancelled"
+    assert answer.serial == SERIALS[meter]
     for key, count in counts(answer).items():
         shown = count - EXPORT_OFFSET * (key == "export")
         assert int(began * 1000) <= shown <= loop.time() * 1000, (meter, key)

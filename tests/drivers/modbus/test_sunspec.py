@@ -279,7 +279,7 @@ async def test_what_a_sunspec_device_refused_is_remembered_when_it_is_found_wher
 async def test_it_is_told_apart_once_and_again_after_each_failure(peer: Peer, bus: MeterBus) -> None:
     await bus.read("em24")
     await bus.read("em24")
-    assert [each.address for each in peer.asked] == [0x0B, 0xA000, 0x34, 0x4E, 0x34, 0x4E]
+    assert [each.address for each in peer.asked] == [0x0B, 0xA000, 0x5000, 0x34, 0x4E, 0x34, 0x4E]
 
     peer.put(4, 3, 0xA000, 1)  # exchanged, or set to another application, while it could not be reached
     peer.script = [close]

@@ -1,0 +1,254 @@
+"""Who a meter is: asked with the first read, after each failure and after a minute, whether or not it is in settings.
+
+A Carlo Gavazzi EM340 tells its serial number at 0x5000, an EM24 its model at 0x0B and 0xA000 beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from drivers.modbus import driver
+from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.model import SerialNumber
+from gateway.ports.field import FieldError, LineDownError, WrongAnswerError
+from tests.drivers.modbus.peer import Asked, Peer
+from tests.drivers.modbus.test_sunspec import END, common, integer, inverter, marker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.ports.field import Answer, MeterBus
+
+EM, EM24, SUN = 7, 4, 3
+OLD, NEW = b"274123S", b"999999X"
+SERIAL, IMPORT, EXPORT, MODEL, APPLICATION = 0x5000, 0x34, 0x4E, 0x0B, 0xA000
+METERS = {
+    "em": MeterSettings(model="carlo-gavazzi-em340", address=EM),
+    "named": MeterSettings(model="carlo-gavazzi-em340", address=EM, serial=OLD.decode()),
+    "em24": MeterSettings(model="carlo-gavazzi-em24-e1", address=EM24),
+    "sun": MeterSettings(model="sunspec", address=SUN),
+}
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.day = datetime(2026, 10, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.day
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def go(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.day += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    peer = Peer()
+    await peer.start()
+    wire_em340(peer, OLD, 123456)
+    for address, words in {MODEL: [1648], APPLICATION: [7], IMPORT: [1, 0], EXPORT: [2, 0]}.items():
+        peer.put(EM24, 3, address, *words)
+    peer.put(SUN, 3, 40000, *marker(), *common(b"SN-1"), *integer(203, 5000, 250, 0), *END)
+    yield peer
+    await peer.stop()
+
+
+@pytest.fixture
+async def bus(peer: Peer, clock: HandClock) -> AsyncIterator[MeterBus]:
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.5), METERS, clock)
+    yield bus
+    await bus.close()
+
+
+def wire_em340(peer: Peer, serial: bytes, tenths: int) -> None:
+    """The meter that answers from now on."""
+    peer.put(EM, 3, SERIAL, *serial)
+    peer.put(EM, 3, IMPORT, tenths & 0xFFFF, tenths >> 16)
+    peer.put(EM, 3, EXPORT, 0, 0)
+
+
+def lost(_: Asked) -> None:
+    """Not answered: the connection ends."""
+
+
+def addresses(peer: Peer) -> list[int]:
+    """What was asked since the last look."""
+    asked, peer.asked = [each.address for each in peer.asked], []
+    return asked
+
+
+def said(answer: Answer) -> tuple[str, str]:
+    return answer.serial, str(answer.values[0].index)
+
+
+async def failing(bus: MeterBus, peer: Peer, meter: str) -> None:
+    peer.script = [lost]
+    with pytest.raises(LineDownError):
+        await bus.read(meter)
+    peer.asked = []
+
+
+async def test_the_serial_number_is_read_first_and_carried_for_a_minute(
+    peer: Peer, bus: MeterBus, clock: HandClock
+) -> None:
+    assert said(await bus.read("em")) == ("274123S", "12345.6")
+    assert addresses(peer) == [SERIAL, IMPORT, EXPORT]
+    for _ in range(60):
+        clock.go(1)
+        assert said(await bus.read("em")) == ("274123S", "12345.6")
+    assert addresses(peer) == [IMPORT, EXPORT] * 60
+    clock.go(1)
+    assert said(await bus.read("em")) == ("274123S", "12345.6")
+    assert addresses(peer) == [SERIAL, IMPORT, EXPORT]
+    clock.go(60)
+    await bus.read("em")
+    assert addresses(peer) == [IMPORT, EXPORT]
+
+
+@pytest.mark.parametrize("hand", ["monotonic", "day"])
+async def test_a_minute_by_either_clock_is_one(peer: Peer, bus: MeterBus, clock: HandClock, hand: str) -> None:
+    """A simulation steps the clock of the day alone; a clock that is set back must not stretch the minute."""
+    await bus.read("em")
+    if hand == "day":
+        clock.day += timedelta(seconds=61)
+    else:
+        clock.go(61)
+        clock.day -= timedelta(days=1)
+    addresses(peer)
+    await bus.read("em")
+    assert addresses(peer) == [SERIAL, IMPORT, EXPORT]
+
+
+async def test_another_meter_at_the_address_is_told_within_a_minute_without_a_number_in_the_settings(
+    peer: Peer, bus: MeterBus, clock: HandClock
+) -> None:
+    await bus.read("em")
+    wire_em340(peer, NEW, 50)
+    clock.go(61)
+    assert said(await bus.read("em")) == ("999999X", "5.0")
+
+
+async def test_it_is_asked_again_after_each_failure(peer: Peer, bus: MeterBus) -> None:
+    await bus.read("em")
+    await failing(bus, peer, "em")
+    wire_em340(peer, NEW, 50)
+    assert said(await bus.read("em")) == ("999999X", "5.0")
+    assert addresses(peer) == [SERIAL, IMPORT, EXPORT]
+
+
+async def test_a_reader_that_is_cancelled_leaves_who_it_is_open(peer: Peer, bus: MeterBus) -> None:
+    await bus.read("em")
+    peer.asked = []
+    peer.script = [lambda _: b""]
+    read = asyncio.create_task(bus.read("em"))
+    await peer.until_asked(1)
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    wire_em340(peer, NEW, 50)
+    assert said(await bus.read("em")) == ("999999X", "5.0")
+
+
+async def test_values_are_those_of_the_meter_whose_number_they_carry_also_beside_another_reader(
+    peer: Peer, bus: MeterBus
+) -> None:
+    """The meter is exchanged, and the line lost by that, between the number and the values of one of two readers."""
+
+    def exchanged(asked: Asked) -> bytes | None:
+        if asked.address == SERIAL:
+            peer.script = [exchanged]
+            return asked.answer
+        wire_em340(peer, NEW, 50)
+        return None
+
+    peer.script = [exchanged]
+    first, second = await asyncio.gather(bus.read("em"), bus.read("em"), return_exceptions=True)
+    assert isinstance(first, LineDownError)
+    assert not isinstance(second, BaseException)
+    assert said(second) == ("999999X", "5.0")
+
+
+NONE_GIVEN = {
+    "exception 2": lambda asked: asked.frame(b"\x83\x02"),
+    "exception 3": lambda asked: asked.frame(b"\x83\x03"),
+    "all zero": lambda asked: asked.frame(b"\x03\x0e" + bytes(14)),
+    "all ones": lambda asked: asked.frame(b"\x03\x0e" + b"\xff" * 14),
+    "no letters": lambda asked: asked.frame(b"\x03\x0e" + b"\x07" * 14),
+}
+
+
+@pytest.mark.parametrize("given", NONE_GIVEN)
+async def test_a_firmware_without_a_number_is_read_without_one_and_asked_again_after_a_failure_only(
+    peer: Peer, bus: MeterBus, clock: HandClock, given: str
+) -> None:
+    peer.script = [NONE_GIVEN[given]]
+    assert said(await bus.read("em")) == ("", "12345.6")
+    assert addresses(peer) == [SERIAL, IMPORT, EXPORT]
+    clock.go(3600)
+    assert said(await bus.read("em")) == ("", "12345.6")
+    assert addresses(peer) == [IMPORT, EXPORT]
+    await failing(bus, peer, "em")
+    assert said(await bus.read("em")) == ("274123S", "12345.6")
+
+
+@pytest.mark.parametrize("given", NONE_GIVEN)
+async def test_where_the_settings_name_a_number_none_is_another(peer: Peer, bus: MeterBus, given: str) -> None:
+    await bus.read("named")
+    assert sorted(addresses(peer)) == [IMPORT, EXPORT, SERIAL]
+    peer.script = [lambda asked: asked.answer, lambda asked: asked.answer, NONE_GIVEN[given]]
+    with pytest.raises(WrongAnswerError, match=r"unit 7 (refuses|is meter \(no number\)|gives no serial number)"):
+        await bus.read("named")
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda asked: asked.frame(b"\x83\x04"), lambda asked: asked.frame(b"\x83\x06"), lambda _: b""]
+)
+async def test_a_number_that_cannot_be_asked_now_is_no_missing_one(peer: Peer, bus: MeterBus, wrong: object) -> None:
+    """A busy device, or one that fails, says nothing about its number: the read fails and the next one asks again."""
+    peer.script = [wrong]  # type: ignore[list-item]
+    with pytest.raises(FieldError):
+        await bus.read("em")
+    assert said(await bus.read("em")) == ("274123S", "12345.6")
+
+
+async def test_words_that_tell_models_apart_are_compared_again_after_a_minute(
+    peer: Peer, bus: MeterBus, clock: HandClock
+) -> None:
+    await bus.read("em24")
+    peer.put(EM24, 3, APPLICATION, 1)
+    await bus.read("em24")
+    clock.go(61)
+    with pytest.raises(WrongAnswerError, match="unit 4 holds 0001 in register 40960"):
+        await bus.read("em24")
+
+
+async def test_a_sunspec_device_tells_the_number_of_its_common_model(
+    peer: Peer, bus: MeterBus, clock: HandClock
+) -> None:
+    assert said(await bus.read("sun")) == ("SN-1", "5.000")
+    first = addresses(peer)
+    assert said(await bus.read("sun")) == ("SN-1", "5.000")
+    assert addresses(peer) == first[-1:]
+    peer.put(SUN, 3, 40000, *marker(), *inverter(), *common(b"SN-2"), *integer(203, 7000, 250, 0), *END)
+    clock.go(61)
+    assert said(await bus.read("sun")) == ("SN-2", "7.000")
+
+
+@pytest.mark.parametrize("form", ["letters", "text", "number"])
+@pytest.mark.parametrize("word", [0x0000, 0xFFFF])
+def test_words_that_hold_nothing_are_no_number(form: Literal["letters", "text", "number"], word: int) -> None:
+    assert SerialNumber(function=3, address=0x8900, words=2, form=form).read((word, word)) == ""
