@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from gateway.places import security
 from gateway.ports.field import FieldError, LineDownError
 from gateway.service.battery import Battery, budgets
 from gateway.service.judge import READING_IMPLAUSIBLE
+from gateway.service.meter_status import METER_STATUS
 from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG, on_grid
 from gateway.service.settle import HELD
 from gateway.store import StoreError, StoreView
@@ -49,6 +50,12 @@ NAMED = 5
 """meters named in a sentence"""
 QUOTED = 3
 """holds told in full"""
+_ALIKE = {
+    METER_SILENT: "are silent",
+    METER_WRONG: "answer, but what they say cannot be used",
+    METER_STATUS: "report something of themselves",
+    READING_IMPLAUSIBLE: "have readings that cannot be",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,10 @@ class Finding:
     """how it is; or what is wrong, and what to do"""
     line: LineHealth | None = None
     """of a line: what its driver has counted"""
+    code: str = ""
+    """of the alarm that it tells; "" where it tells none"""
+    place: str = ""
+    """of a meter: its line"""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -107,7 +118,7 @@ def _billing(alarms: Iterable[Alarm]) -> Iterator[Finding]:
     """Readings that cannot be, and what settling holds or warns of."""
     for alarm in alarms:
         if alarm.code == READING_IMPLAUSIBLE:
-            yield Finding(check="register", subject=alarm.source, well=False, text=alarm.text)
+            yield Finding(check="register", subject=alarm.source, well=False, text=alarm.text, code=alarm.code)
     held = [alarm.text for alarm in alarms if alarm.code in HELD]
     if held:
         more = f"; and {len(held) - QUOTED} more: see submeter alarm list" if len(held) > QUOTED else ""
@@ -253,7 +264,24 @@ def _heard(
     text = "; ".join(filter(None, (text, *down, look, f"not read yet: {waiting}" if waiting else "")))
     yield Finding(check="bus", subject=bus.id, well=not (late - due.keys() or failing or down), text=text)
     for alarm in sorted(own, key=lambda alarm: list(bus.meters).index(alarm.source)):
-        yield Finding(check="meter", subject=alarm.source, well=False, text=alarm.text)
+        yield Finding(check="meter", subject=alarm.source, well=False, text=alarm.text, code=alarm.code, place=bus.id)
+
+
+def together(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """The same for people: alarms of one code on one line are one finding where there are more than a handful."""
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.place, finding.code), []).append(finding)
+    for (place, code), found in alike.items():
+        if len(found) <= NAMED or not code:
+            yield from found
+            continue
+        first, where = found[0], f" of {place}" if place else ""
+        text = (
+            f"{len(found)} {first.check}s{where} {_ALIKE.get(code, f'have the alarm {code}')}:"
+            f" {_some([each.subject for each in found])}. {first.subject}: {first.text} (all: submeter alarm list)"
+        )
+        yield replace(first, subject="", text=text)
 
 
 def _some(names: Sequence[str]) -> str:

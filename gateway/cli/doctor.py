@@ -15,6 +15,8 @@ from gateway.cli.wiring import load_settings
 from gateway.lines import rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.cli import Options
     from gateway.doctor import Finding
     from gateway.settings import Settings
@@ -33,15 +35,26 @@ def doctor(options: Options) -> None:
 
 
 async def _examine(settings: Settings, *, aloud: bool) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
+    alarms: list[Finding] = []
     async for finding in examination.examine(settings):
         findings.append(finding)
-        if aloud:
-            mark = click.style("ok  ", fg="green") if finding.well else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {' '.join(filter(None, (finding.check, finding.subject)))}: {finding.text}")
-            for row in rows(finding.line) if finding.line is not None else ():
-                click.echo(f"     {row[0]:<20}" + "".join(f"{each:>9}" for each in row[1:]))
+        if finding.code:  # told once it is known how many are alike
+            alarms.append(finding)
+        elif aloud:
+            _say([*examination.together(alarms), finding])
+            alarms.clear()
+    if aloud:
+        _say(examination.together(alarms))
     return findings
+
+
+def _say(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("FAIL", fg="red")
+        click.echo(f"{mark} {' '.join(filter(None, (finding.check, finding.subject)))}: {finding.text}")
+        for row in rows(finding.line) if finding.line is not None else ():
+            click.echo(f"     {row[0]:<20}" + "".join(f"{each:>9}" for each in row[1:]))
 
 
 def _object(finding: Finding) -> dict[str, object]:

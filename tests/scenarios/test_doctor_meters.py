@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from click.testing import CliRunner
+
 from gateway import doctor, drivers
+from gateway.cli import group
 from gateway.clock import SystemClock
 from gateway.core.event import Alarm
 from gateway.lines import Told
@@ -94,6 +98,37 @@ async def test_a_meter_that_answers_and_has_an_alarm_of_its_own_is_not_well(
     assert (bus.well, bus.text) == (False, "2 of 4 meters answered in the last two rounds")
     told = [(each.subject, each.well, each.text) for each in found if each.check == "meter"]
     assert told == [(source, False, text) for source, _, text in ALARMS]
+
+
+async def test_many_alike_are_one_line_for_people_and_each_one_in_json(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    meters = [f"heat-{number:02}" for number in range(70)]
+    silent = [(each, "meter_silent", f"{each} does not answer") for each in meters[:64]]
+    wrong = [(each, "meter_wrong", f"{each} is another maker's meter") for each in meters[64:69]]
+    odd = [(f"{each}-heat", "reading_implausible", f"garbage of {each}") for each in meters[:6]]
+    await heard(box, (*silent, *wrong, *odd), *meters)
+
+    async def told(*options: str) -> str:
+        arguments = ["--config", str(box.config), *options, "doctor"]
+        return (await asyncio.to_thread(CliRunner().invoke, group, arguments)).stdout
+
+    lines = [each for each in (await told()).splitlines() if each.startswith("FAIL meter") or "garbage" in each]
+    assert lines == [
+        (
+            "FAIL register: 6 registers have readings that cannot be: heat-00-heat, heat-01-heat, heat-02-heat,"
+            " heat-03-heat, heat-04-heat and 1 more. heat-00-heat: garbage of heat-00 (all: submeter alarm list)"
+        ),
+        (
+            "FAIL meter: 64 meters of mbus-1 are silent: heat-00, heat-01, heat-02, heat-03, heat-04 and 59 more."
+            " heat-00: heat-00 does not answer (all: submeter alarm list)"
+        ),
+        *(f"FAIL meter {each}: {text}" for each, _, text in wrong),
+    ]
+    findings = json.loads(await told("--json"))["findings"]
+    assert [each["subject"] for each in findings if each["check"] == "meter"] == meters[:69]
+    assert [each["text"] for each in findings if each["check"] == "register"] == [text for _, _, text in odd]
 
 
 async def test_a_line_that_is_down_is_told_with_its_reason(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
