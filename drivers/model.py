@@ -39,7 +39,8 @@ Origin = Literal["captured", "manual", "constructed"]
 """of a real device; the maker's example; by hand from the document, never by our encoder"""
 
 _ENERGY = frozenset({"Wh", "kWh", "MWh", "J", "MJ", "GJ"})
-_IDENTITY = frozenset({"serial", "status"})
+_SERIAL = "serial"
+_IDENTITY = frozenset({_SERIAL, "status"})
 
 
 class ModelFileError(ImportError):
@@ -85,6 +86,15 @@ class Proof(Strict):
     """serial (text), status (whole number) and the index of every register (decimal text) by its key"""
     stored: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """what the meter keeps itself: register, the moment by its clock, index ("heat 2014-01-01T00:00 12.5")"""
+    partial: bool = False
+    """whether it is what another program asked for: `expect` names the registers that it shows"""
+
+    def expects(self, keys: set[str]) -> bool:
+        """Whether it says what it must of these registers: all and the identity, or some where it is partial."""
+        named = set(self.expect)
+        if self.partial:
+            return bool(named & keys) and named <= keys | {_SERIAL}
+        return named == _IDENTITY | keys
 
     @property
     def octets(self) -> bytes:
@@ -129,8 +139,15 @@ class MeterModel(Strict, Generic[AnyRegister]):
     def _expects_every_register(cls, proofs: tuple[Proof, ...], info: ValidationInfo) -> tuple[Proof, ...]:
         keys = {register.key for register in info.data.get("registers", ())}
         told = bool(keys) or info.data.get("unbilled") is not None  # else the registers are what is wrong
-        if told and any(set(proof.expect) != _IDENTITY | keys for proof in proofs):
+        wrong = [proof for proof in proofs if told and not proof.expects(keys)]
+        if wrong and wrong[0].partial:
+            message = f"a partial proof expects one or more of {', '.join(sorted(keys))}, and serial where it shows it"
+            raise ValueError(message)
+        if wrong:
             message = f"a proof expects exactly {', '.join(sorted(_IDENTITY))}, {', '.join(sorted(keys))}"
+            raise ValueError(message)
+        if told and all(proof.partial for proof in proofs):
+            message = "no proof is complete; put one beside the partial ones that expects every register"
             raise ValueError(message)
         return proofs
 

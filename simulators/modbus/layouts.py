@@ -147,7 +147,7 @@ def layouts_of_models(folder: Path = MODELS) -> dict[str, Layout]:
 
 def _of_model(entry: dict[str, Any]) -> Layout:
     image: dict[Place, int] = {}
-    for proof in reversed(entry["proof"]):
+    for proof in reversed([proof for proof in entry["proof"] if not proof.get("partial")]):
         image |= _answered(bytes.fromhex(proof["raw"]))
     asked = entry.get("request", {})
     return Layout(

@@ -22,9 +22,10 @@ KWH = 1000
 
 
 def proofs(kind: str) -> list[dict[str, Any]]:
+    """Those of all registers."""
     with (MODELS / f"{kind}.toml").open("rb") as file:
         found: list[dict[str, Any]] = tomllib.load(file)["proof"]
-    return found
+    return [proof for proof in found if not proof.get("partial")]
 
 
 def pdus(raw: bytes) -> list[tuple[bytes, bytes]]:
