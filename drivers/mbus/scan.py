@@ -74,11 +74,17 @@ async def scan(
         line = await speed.connect()
         try:
             async for scanned in _one_speed(line, speed, going, left, models):
-                yield scanned
+                yield _of_the_whole_way(scanned, len(speeds) - len(left), len(speeds))
         finally:
             await line.close()
         left = left[1:]
         going = _next_speed(order, going, models)
+
+
+def _of_the_whole_way(scanned: Scanned, done: int, speeds: int) -> Scanned:
+    if not isinstance(scanned, ScanProgress):
+        return scanned
+    return replace(scanned, percent=(100 * done + scanned.percent) // speeds)
 
 
 def _begun(
@@ -86,6 +92,9 @@ def _begun(
 ) -> tuple[tuple[int, ...], Search]:
     if order.parities:
         message = "the M-Bus has even parity everywhere; leave --parity out"
+        raise ScanRefusedError(message)
+    if order.units:
+        message = "an M-Bus line is searched as a whole, whatever addresses its meters have; leave --units out"
         raise ScanRefusedError(message)
     if order.way not in (*WAYS, ""):
         message = f'"{order.way}" is no way to search an M-Bus line; write {" or ".join(WAYS)}'
@@ -178,6 +187,7 @@ def _device(step: Step, octets: bytes, baud: int, models: Mapping[str, MBusModel
         },
         speed=baud,
         raw=octets,
+        line={"baud": baud},
     )
 
 

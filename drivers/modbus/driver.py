@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -16,7 +15,8 @@ from drivers.modbus.frame import decoded
 from drivers.modbus.model import ModbusModel, meter_models
 from drivers.modbus.proof import failures
 from drivers.modbus.rtu import Pace, RtuLine, frame_pause
-from drivers.modbus.scan import WAYS, Place, Speed, scan
+from drivers.modbus.scan import WAYS, Place, Wire, scan
+from drivers.modbus.speeds import Speed, tried
 from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.talk import Talk
 from drivers.modbus.tcp import CONNECT_S, TcpLine
@@ -41,10 +41,10 @@ _BITS = 11
 _ADAPTER_GAP_S, _NETWORK_GAP_S = 0.05, 0.3
 """adapters hand over octets in heaps; a network may lose a piece and send it again"""
 _BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
-_USUAL_BAUD_RATES, _USUAL_PARITIES = (9600, 19200, 38400, 115200, 4800, 2400), ("none", "even", "odd")
-_RARE = "odd"
 _SEARCH_S = 0.3
 """on a serial line meters answer within it; behind a gateway only its own time-out says that nobody is there"""
+_BRIEF_S, _BRIEF_NETWORK_S = 0.12, 0.2
+"""most meters begin to answer within 0.05 s; an adapter keeps octets for 0.016 s, a network for longer"""
 
 
 def _known_baud_rate(baud: int) -> int:
@@ -93,13 +93,25 @@ class BusSettings(WireSettings):
 
     def line(self) -> Line:
         """The wire, not opened yet."""
+        if not self.is_rtu:
+            return TcpLine(self.host or "", self.port or _PORT)
+        wire = self.wire()
+        return RtuLine(wire.connect, wire.pace)
+
+    @property
+    def is_rtu(self) -> bool:
+        """Whether frames are those of a serial line."""
+        return self.device is not None or self.framing == "rtu"
+
+    def wire(self) -> Wire:
+        """A line of RTU frames, not opened yet."""
         if self.device is not None:
             line = serial.LineSettings(device=self.device, baud=self.baud, parity=self.parity, stop_bits=self.stopbits)
-            return RtuLine(partial(serial.connect, line), _pace(line.octets(1), self.baud, _ADAPTER_GAP_S))
-        host, port = self.host or "", self.port or _PORT
-        if self.framing == "tcp":
-            return TcpLine(host, port)
-        return RtuLine(network.tcp(host, port, CONNECT_S), _pace(_BITS / self.baud, self.baud, _NETWORK_GAP_S))
+            pace = _pace(line.octets(1), self.baud, _ADAPTER_GAP_S)
+            return Wire(connect=partial(serial.connect, line), pace=pace, brief=_BRIEF_S)
+        pace = _pace(_BITS / self.baud, self.baud, _NETWORK_GAP_S)
+        connect = network.tcp(self.host or "", self.port or _PORT, CONNECT_S)
+        return Wire(connect=connect, pace=pace, brief=_BRIEF_NETWORK_S)
 
 
 def _pace(octet_s: float, baud: int, gap_s: float) -> Pace:
@@ -198,11 +210,9 @@ class ModbusDriver:
         if order.way not in (*WAYS, ""):
             message = f'"{order.way}" is no way to search a Modbus line; write {" or ".join(WAYS)}'
             raise ScanRefusedError(message)
-        speeds = _speeds(line, order)
-        serial_line = line.device is not None or line.framing == "rtu"
-        wait = _SEARCH_S if serial_line and "timeout" not in line.model_fields_set else line.timeout
+        wait = _SEARCH_S if line.is_rtu and "timeout" not in line.model_fields_set else line.timeout
         models = {**meter_models(), **self._own}
-        return scan(Place(open=partial(_line_at, line), wait=wait, models=models), speeds, order)
+        return scan(Place(open=partial(_opened, line), wait=wait, models=models), _speeds(line, order), order)
 
     async def trace(self, bus: BaseModel, meter: BaseModel) -> Seen:
         """The words of all registers of a meter."""
@@ -231,15 +241,9 @@ def _speeds(line: BusSettings, order: ScanOrder) -> tuple[Speed, ...]:
             message = f"the baud rate and parity behind {line.host} are its own; set them there and in the settings"
             raise ScanRefusedError(message)
         return (Speed(baud=line.baud if line.framing == "rtu" else None, parity=None),)
-    every = order.way == "all"
-    bauds = order.speeds or (line.baud, *(_USUAL_BAUD_RATES if every else ()))
-    parities = order.parities or (line.parity, *(_USUAL_PARITIES if every else ()))
-    speeds = []
-    wanted = product(dict.fromkeys(bauds), dict.fromkeys(parities))
-    for baud, parity in sorted(wanted, key=lambda each: each[1] == _RARE and line.parity != _RARE):
-        at = _settings_at(line, baud, parity)
-        speeds.append(Speed(baud=at.baud, parity=at.parity))
-    return tuple(speeds)
+    found = tried((line.baud, line.parity), order, every=order.way == "all")
+    at = [_settings_at(line, baud, parity) for baud, parity in found]
+    return tuple(Speed(baud=each.baud, parity=each.parity, stopbits=each.stopbits) for each in at)
 
 
 def _settings_at(line: BusSettings, baud: int, parity: str) -> BusSettings:
@@ -249,10 +253,10 @@ def _settings_at(line: BusSettings, baud: int, parity: str) -> BusSettings:
         raise ScanRefusedError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
 
-def _line_at(line: BusSettings, speed: Speed) -> Line:
-    if line.device is None or speed.baud is None or speed.parity is None:
-        return line.line()
-    return _settings_at(line, speed.baud, speed.parity).line()
+def _opened(line: BusSettings, speed: Speed) -> Line | Wire:
+    if line.device is not None and speed.baud is not None and speed.parity is not None:
+        return _settings_at(line, speed.baud, speed.parity).wire()
+    return line.wire() if line.is_rtu else line.line()
 
 
 def _meter_settings(models: Mapping[str, ModbusModel]) -> type[MeterSettings]:

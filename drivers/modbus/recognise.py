@@ -63,6 +63,8 @@ class Verdict:
     """None where several readings are possible, or none is"""
     sure: Sure | None
     why: str
+    alike: tuple[str, ...] = ()
+    """models that read the same where the model does: what stands on the meter tells which it is"""
 
 
 def fit(name: str, map_: RegisterMap, first: Words, second: Words) -> Fit | None:
@@ -96,14 +98,14 @@ def fit(name: str, map_: RegisterMap, first: Words, second: Words) -> Fit | None
 
 
 def verdict(fits: Sequence[Fit]) -> Verdict:
-    """What the unit is, by all models that fit."""
+    """What the unit is, by all models that fit: of those that fit equally well, the one with most registers."""
     if not fits:
         return Verdict(model=None, sure=None, why="no model fits what it says")
-    ranked = sorted(fits, key=lambda each: (bool(each.identity), each.bits, len(each.values)), reverse=True)
-    best = ranked[0]
-    rivals = [each for each in ranked[1:] if bool(each.identity) == bool(best.identity) and _is_close(each, best)]
-    others = [each.name for each in rivals if _contradict(each, best)]
-    alike = [each.name for each in rivals if each.name not in others]
+    likeliest = max(fits, key=lambda each: (bool(each.identity), each.bits))
+    close = [each for each in fits if bool(each.identity) == bool(likeliest.identity) and _is_close(each, likeliest)]
+    best = max(close, key=lambda each: (len(each.values), -len(each.missing), each.bits))
+    others = [each.name for each in close if each is not best and _contradict(each, best)]
+    alike = tuple(each.name for each in close if each is not best and each.name not in others)
     seen = f"{best.told}; none fell or leapt at a second read"
     if best.missing:
         seen += f"; no value in {', '.join(best.missing)}"
@@ -113,9 +115,9 @@ def verdict(fits: Sequence[Fit]) -> Verdict:
         names = ", ".join([best.name, *alike, *others])
         return Verdict(model=None, sure="possible", why=f"fits {names}, which read it differently; {best.name}: {seen}")
     if best.identity and not best.missing:
-        return Verdict(model=best.name, sure="certain", why=f"{best.identity}; {seen}")
+        return Verdict(model=best.name, sure="certain", why=f"{best.identity}; {seen}", alike=alike)
     if best.bits >= _LIKELY_BITS and not best.missing:
-        return Verdict(model=best.name, sure="likely", why=seen)
+        return Verdict(model=best.name, sure="likely", why=seen, alike=alike)
     return Verdict(model=None, sure="possible", why=f"fits {best.name}, but says too little to tell; {seen}")
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import re
 import sys
 from contextlib import aclosing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,11 @@ import click
 from gateway import drivers
 from gateway.cli.exits import INTERRUPTED, Failure, Refused, Unreachable
 from gateway.cli.read import write_new
+from gateway.cli.scan_kept import Result, interrupted, keep, kept_in
+from gateway.cli.scan_told import as_object, facts, settings, table
 from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
+from gateway.core.problem import cut
 from gateway.ports.field import (
     Device,
     FieldError,
@@ -44,19 +45,11 @@ if TYPE_CHECKING:
 TENTH = 10
 KEPT_EVERY = 2.0
 """seconds of a search that may have to be done once more after a kill"""
-
-
-@dataclass(slots=True, kw_only=True)
-class Result:
-    """What a search has found so far, and from where it can go on."""
-
-    asked: str
-    """the options that say how it searches"""
-    devices: list[Device] = field(default_factory=list)
-    troubles: list[ScanTrouble] = field(default_factory=list)
-    rest: str = ""
-    woken: int = 0
-    percent: int = 0
+_NEARLY = 99
+_MINUTES = 100
+"""seconds from which on minutes are told"""
+_MOST_UNIT = 255
+_PART = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 
 
 @click.command
@@ -67,9 +60,10 @@ class Result:
 )
 @click.option("--baud", "speeds", type=int, multiple=True, help="Search at this baud rate; may be given several times.")
 @click.option("--parity", "parities", multiple=True, help="modbus: none, even or odd; may be given several times.")
+@click.option("--units", metavar="1-32,40", default="", help="modbus: ask only these; 1 to 247 where it is left out.")
 @click.option("--continue", "go_on", is_flag=True, help="Go on where the last search of this line was interrupted.")
 @click.option("--models", type=click.Path(path_type=Path), help="Write model files to complete into this folder.")
-@click.option("--settings", "as_settings", is_flag=True, help="Print [[bus.meter]] tables for the settings file.")
+@click.option("--settings", "as_settings", is_flag=True, help="Print [[bus]] and [[bus.meter]] for the settings file.")
 @click.pass_obj
 def scan(  # noqa: PLR0913 - one for each option
     options: Options,
@@ -79,13 +73,19 @@ def scan(  # noqa: PLR0913 - one for each option
     way: str,
     speeds: tuple[int, ...],
     parities: tuple[str, ...],
+    units: str,
     go_on: bool,
     models: Path | None,
     as_settings: bool,
 ) -> None:
     """Search a line for its devices.
 
-    BUS is the id of a line in the settings, a serial device such as /dev/ttyUSB0, or host:port.
+    BUS is the id of a line in the settings, a serial device such as /dev/ttyUSB0, or host:port. Ctrl-C ends it: what
+    was found is printed, and --continue goes on.
+
+    A Modbus line at a serial device is searched at its own baud rate and parity, with --by all at 9600, 19200, 38400,
+    115200, 4800 and 2400 baud with no, even and odd parity: half a minute each, those first at which most meters are
+    found, then once more slowly where somebody was heard. --units, --baud and --parity make it shorter.
     """
     line = named_line(options, protocol, bus)
     driver = line.driver
@@ -97,25 +97,26 @@ def scan(  # noqa: PLR0913 - one for each option
         raise Refused(message)
     if line.batteries and way in ("", driver.ways[0]):
         click.echo(_warning(line.batteries, driver.ways[1:]), err=True)
-    file = _file(options, protocol, bus)
-    asked = _asked(way, speeds, parities)
-    result = _kept(file, asked) if go_on else Result(asked=asked)
-    order = ScanOrder(way=way, speeds=speeds, parities=parities, rest=result.rest)
-    _searched(driver, line.settings, order, result, file)
+    file = kept_in(options, protocol, bus)
+    order = ScanOrder(way=way, speeds=speeds, parities=parities, units=_units(units))
+    asked = _asked(order)
+    result = interrupted(file, asked) if go_on else Result(asked=asked)
+    _searched(driver, line.settings, replace(order, rest=result.rest), result, file)
+    _tell(options, result, line, as_settings=as_settings)
+    if not result.is_complete:
+        raise click.exceptions.Exit(INTERRUPTED)
     with suppress(OSError):
         file.unlink()
-    _tell(options, result, line, as_settings=as_settings)
     if models is not None and isinstance(driver, Inspector):
         _write_models(driver, bus, result.devices, models)
 
 
 def _searched(driver: Scanner, line: BaseModel, order: ScanOrder, result: Result, file: Path) -> None:
-    """Search to the end. What has been found by then is kept where the search ends earlier."""
+    """Search to the end, or until Ctrl-C. What has been found by then is kept where the search ends earlier."""
     try:
         asyncio.run(_search(driver, line, order, result, file))
     except KeyboardInterrupt:
         click.echo(f"interrupted at {result.percent} %; {_goes_on(result, file)}", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
     except ScanRefusedError as error:
         raise Refused(str(error)) from error
     except FieldError as error:
@@ -129,18 +130,21 @@ async def _search(driver: Scanner, line: BaseModel, order: ScanOrder, result: Re
     async with aclosing(driver.scan(line, order)) as found:
         async for each in found:
             if isinstance(each, Device):
-                result.devices.append(each)
-                show.line(f"found {len(result.devices)}: {_facts(each)}")
+                if result.add(each):
+                    show.line(f"found {len(result.devices)}: {facts(each)}")
             elif isinstance(each, ScanTrouble):
-                result.troubles.append(each)
-                show.line(f"{each.place}: {each.text}")
+                if each not in result.troubles:
+                    result.troubles.append(each)
+                    show.line(f"{each.place}: {each.text}")
             else:
-                result.rest, result.woken, result.percent = each.rest, each.woken, each.percent
+                result.rest, result.woken, result.percent = each.rest, each.woken, min(each.percent, _NEARLY)
                 show.progress(each, len(result.devices))
                 if clock() >= keep_at:
                     keep_at = clock() + KEPT_EVERY
                     with suppress(OSError):  # told at the end, where it matters
-                        _keep(result, file)
+                        keep(result, file)
+    result.is_complete = True
+    show.line(f"100 %, {len(result.devices)} found")
 
 
 class _Show:
@@ -154,12 +158,20 @@ class _Show:
         click.echo(f"\r\x1b[K{text}" if self._terminal else text, err=True)
 
     def progress(self, at: ScanProgress, found: int) -> None:
-        text = f"{at.percent} % ({at.place}), {found} found"
+        """100 % is told at the end only: what was silent may be asked once more."""
+        percent = min(at.percent, _NEARLY)
+        text = f"{percent} % ({at.place}), {found} found{_left(at.seconds_left)}"
         if self._terminal:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-        elif at.percent // TENTH != self._tenth:
-            self._tenth = at.percent // TENTH
+        elif percent // TENTH != self._tenth:
+            self._tenth = percent // TENTH
             click.echo(text, err=True)
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f", about {seconds / 60:.0f} min left" if seconds >= _MINUTES else f", about {seconds:.0f} s left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,91 +230,52 @@ def _warning(batteries: dict[str, int], gentler: tuple[str, ...]) -> str:
     )
 
 
-def _file(options: Options, protocol: str, bus: str) -> Path:
-    """Where an interrupted search is kept: the user's own state, not beside the settings."""
-    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-    name = f"{options.config.resolve()} {protocol} {bus}"
-    return Path(home, "submeter", f"scan-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json")
+def _asked(order: ScanOrder) -> str:
+    by = [f"--by {order.way}"] if order.way else []
+    at = [*(f"--baud {each}" for each in order.speeds), *(f"--parity {each}" for each in order.parities)]
+    return " ".join([*by, *at, *([f"--units {','.join(map(str, order.units))}"] if order.units else [])])
 
 
-def _asked(way: str, speeds: tuple[int, ...], parities: tuple[str, ...]) -> str:
-    by = [f"--by {way}"] if way else []
-    return " ".join([*by, *(f"--baud {each}" for each in speeds), *(f"--parity {each}" for each in parities)])
-
-
-def _keep(result: Result, file: Path) -> None:
-    """Write down from where to go on, whole or not at all; OSError."""
-    kept = {
-        "asked": result.asked,
-        "rest": result.rest,
-        "devices": [],
-        "troubles": [asdict(each) for each in result.troubles],
-    }
-    kept["devices"] = [{**asdict(replace(each, raw=b"")), "raw": each.raw.hex()} for each in result.devices]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(kept), encoding="utf-8")
-    new.replace(file)
+def _units(text: str) -> tuple[int, ...]:
+    """Of "1-32,40", ascending; Refused."""
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        ends = _PART.fullmatch(part.strip())
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if not first <= last <= _MOST_UNIT:
+            message = f"--units {cut(text)!r}: write numbers from 0 to {_MOST_UNIT} such as 1-32,40"
+            raise Refused(message)
+        found |= {*range(first, last + 1)}
+    return tuple(sorted(found))
 
 
 def _goes_on(result: Result, file: Path) -> str:
     try:
-        _keep(result, file)
+        keep(result, file)
     except OSError as error:
         return f"what was found cannot be kept in {file} ({error.strerror})"
     return f"{len(result.devices)} found; the same command with --continue goes on from there"
 
 
-def _kept(file: Path, asked: str) -> Result:
-    """The interrupted search of this line; Refused where there is none, or it was one with other options."""
-    result = _interrupted(file)
-    if result.asked != asked:
-        message = (
-            f"the interrupted search was one with {result.asked or 'neither --by, --baud nor --parity'}: it goes on"
-            " with the same options only; write them, or search without --continue"
-        )
-        raise Refused(message)
-    return result
-
-
-def _interrupted(file: Path) -> Result:
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        devices = [Device(**{**each, "raw": bytes.fromhex(each["raw"])}) for each in kept["devices"]]
-        troubles = [ScanTrouble(**each) for each in kept["troubles"]]
-        return Result(asked=kept["asked"], devices=devices, troubles=troubles, rest=kept["rest"])
-    except FileNotFoundError as error:
-        message = "no interrupted search of this line is kept; search without --continue"
-        raise Refused(message) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{file} holds no interrupted search; search without --continue"
-        raise Refused(message) from error
-
-
 def _tell(options: Options, result: Result, line: NamedLine, *, as_settings: bool) -> None:
     if as_settings:
-        click.echo("\n".join(map(_settings_table, result.devices)))
+        keys = line.settings.model_dump(exclude_unset=line.id is None)
+        click.echo("\n".join(settings(result, line.driver.name, line.id, keys)))
     elif options.json:
-        click.echo(json.dumps(_object(result, line), ensure_ascii=False))
+        click.echo(json.dumps({**as_object(result), "meters": _woken(result, line)}, ensure_ascii=False))
     else:
-        click.echo("\n".join(_table(result)))
+        click.echo("\n".join(table(result)))
     if result.woken:
         text = f"every device on the line was woken {result.woken} times, beside being read itself"
         budgets = [f"{meter}, whose battery bears {reads} reads a day" for meter, reads in line.batteries.items()]
         click.echo(f"{text}, and so was {'; '.join(budgets)}" if budgets else text, err=True)
 
 
-def _object(result: Result, line: NamedLine) -> dict[str, Any]:
-    found = [
-        {**each.facts, "speed": each.speed, "wiring": dict(each.wiring), "raw": each.raw.hex()}
-        for each in result.devices
-    ]
-    woken = [
+def _woken(result: Result, line: NamedLine) -> list[dict[str, Any]]:
+    return [
         {"meter": meter, "woken": result.woken, "reads_per_day": line.driver.reads_per_day(each)}
         for meter, each in line.meters.items()
     ]
-    troubles = [asdict(each) for each in result.troubles]
-    return {"found": found, "troubles": troubles, "woken": result.woken, "meters": woken}
 
 
 def _write_models(driver: Inspector, bus: str, devices: Iterable[Device], folder: Path) -> None:
@@ -316,33 +289,7 @@ def _write_models(driver: Inspector, bus: str, devices: Iterable[Device], folder
         try:
             text = driver.model_file(device.raw, f"{place} on the line {bus}, {SystemClock().now():%Y-%m-%d}")
         except OrderRefusedError as error:
-            click.echo(f"{_facts(device)}: {error}", err=True)
+            click.echo(f"{facts(device)}: {error}", err=True)
             continue
         write_new(file, text)
         click.echo(f"{file} is written: what is left to do stands in its first lines", err=True)
-
-
-def _table(result: Result) -> Iterable[str]:
-    if not result.devices:
-        yield "nothing found; check wiring, power, baud rate and polarity"
-    else:
-        rows = [{**each.facts, "baud": each.speed} for each in result.devices]
-        cells = [list(rows[0]), *([("-" if cell is None else str(cell)) for cell in row.values()] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for row in cells:
-            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    yield from (f"{each.place}: {each.text}" for each in result.troubles)
-
-
-def _facts(device: Device) -> str:
-    return ", ".join(f"{name} {value}" for name, value in device.facts.items() if value is not None)
-
-
-def _settings_table(device: Device) -> str:
-    """The table of one meter, to be put below its [[bus]]."""
-    place = next(str(value) for key, value in device.wiring.items() if key != "model")
-    keys = [f'id = "meter-{place.lower()}"']
-    if "model" not in device.wiring:
-        keys.append('# model = "..."  # none is known for sure: see below; drivers/README.md tells how to write one')
-    keys += [f"{key} = {json.dumps(value)}" for key, value in device.wiring.items()]
-    return "\n".join(["[[bus.meter]]", *keys, f"# {_facts(device)}", ""])

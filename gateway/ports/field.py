@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -179,6 +179,8 @@ class ScanOrder:
     """baud rates, one after the other; none: the line's own"""
     parities: tuple[str, ...] = ()
     """none, even, odd: likewise, each at each speed; a protocol with a fixed one refuses them"""
+    units: tuple[int, ...] = ()
+    """the only addresses to ask, in ascending order; none: all. A protocol that does not ask one by one refuses them"""
     rest: str = ""
     """from a `ScanProgress`: to go on from there"""
 
@@ -195,6 +197,8 @@ class Device:
     """baud rate at which it answered; None where the line has none"""
     raw: bytes
     """its answer: the checked telegrams as they came, one after the other"""
+    line: Mapping[str, str | int] = field(default_factory=dict)
+    """keys of the driver's `bus_schema` with which it was heard: baud rate and parity of a serial line"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,11 +217,13 @@ class ScanProgress:
     place: str
     """what was asked last, such as "address 5" """
     percent: int
-    """of the way at this speed"""
+    """of the whole way, as far as it is known: what is found may make it longer"""
     woken: int
     """how often every device on the line has been woken so far, beside being read itself"""
     rest: str
     """for `ScanOrder.rest`"""
+    seconds_left: float | None = None
+    """about; None where nobody knows"""
 
 
 Scanned = Device | ScanTrouble | ScanProgress

@@ -14,7 +14,7 @@ import pytest
 from simulators.mbus import Line, Slave, captured_telegrams
 from simulators.modbus import Device, Unit, layouts_of_models, refusal
 from simulators.modbus import Line as ModbusLine
-from simulators.pty import MBusWire
+from simulators.pty import MBusWire, RtuWire
 from tests.scenarios.plant import begin, submeter
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HEAT = captured_telegrams()["itron-cf-55"]
 NUMBERS = ("11127667", "11127668", "40000001")
+HEAD = 'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n'
 
 
 class Nobody(Device):
@@ -51,7 +52,7 @@ async def test_a_line_that_no_settings_name_is_searched_by_its_device(wire: MBus
     assert [each["secondary"][:8] for each in told["found"]] == list(NUMBERS)
     assert {each["model"] for each in told["found"]} == {"itron-cf-55"}
     assert told["woken"] == next(iter(wire.slaves.values())).heard["selection"]
-    assert "found 3: address 3, secondary 40000001" in err
+    assert "found 3: address 3, baud 38400, secondary 40000001" in err
     assert "100 %" in err
 
 
@@ -60,18 +61,16 @@ async def test_settings_are_printed_that_the_settings_file_takes(wire: MBusWire,
         "scan", "mbus", str(wire.link), "--by", "primary", "--baud", "38400", "--settings", XDG_STATE_HOME=str(tmp_path)
     )
     assert code == 0, err
-    head = (
-        'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n'
-        f'[[bus]]\nid = "b"\ndriver = "mbus"\npoll = "15min"\nbaud = 38400\ndevice = "{wire.link}"\n'
-    )
     config = tmp_path / "gateway.toml"
-    config.write_text(head + out, encoding="utf-8")
+    config.write_text(HEAD + out, encoding="utf-8")
 
     code, _, err = await submeter("--config", str(config), "check")
 
     assert code == 0, err
-    assert [each["address"] for each in tomllib.loads(head + out)["bus"][0]["meter"]] == [1, 2, 3]
-    warned = await submeter("--config", str(config), "scan", "mbus", "b", XDG_STATE_HOME=str(tmp_path))
+    [bus] = tomllib.loads(out)["bus"]
+    assert [each["address"] for each in bus["meter"]] == [1, 2, 3]
+    assert (bus["baud"], bus["device"]) == (38400, str(wire.link))
+    warned = await submeter("--config", str(config), "scan", "mbus", "mbus-1", XDG_STATE_HOME=str(tmp_path))
     assert "those with a battery: meter-1 (" in warned[2]
     assert re.search(r"was woken \d+ times.*, and so was meter-1, whose battery bears \d+ reads a day", warned[2])
 
@@ -90,21 +89,72 @@ async def test_a_modbus_gateway_is_searched_and_its_settings_are_taken(tmp_path:
 
     await line.close()
     assert code == 0, err
-    assert "found 1: unit 3, serial 771604, model abb-b23, sure certain, why type designation at 35168" in err
+    assert "found 1: unit 3, serial 771604, model abb-b23, alike abb-b23-steel, sure certain, why type" in err
     assert "# unit 9, sure possible, why fits" in out
-    host, _, port = place.partition(":")
-    head = (
-        'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n'
-        f'[[bus]]\nid = "b"\ndriver = "modbus"\npoll = "15min"\nhost = "{host}"\nport = {port}\n'
-    )
     config = tmp_path / "gateway.toml"
-    config.write_text(head + out.replace('# model = "..."', 'model = "eastron-sdm630"'), encoding="utf-8")
+    config.write_text(HEAD + out.replace('# model = "..."', 'model = "eastron-sdm630"'), encoding="utf-8")
     code, _, err = await submeter("--config", str(config), "check")
     assert code == 0, err
     assert [each["model"] for each in tomllib.loads(config.read_text())["bus"][0]["meter"]] == [
         "abb-b23",
         "eastron-sdm630",
     ]
+
+
+@pytest.fixture
+async def rs485(tmp_path: Path) -> AsyncIterator[RtuWire]:
+    layouts = layouts_of_models()
+    units = [
+        Unit(address=2, layout=layouts["abb-b23"], counts={"import": 12345}, baud=19200),
+        Unit(address=3, layout=layouts["eastron-sdm630"], counts={"import": 777123, "export": 1234}, baud=19200),
+        Unit(address=4, layout=layouts["abb-b23"], counts={"import": 12345}, baud=9600),
+    ]
+    wire = RtuWire(tmp_path / "ttyUSB1", units)
+    wire.plug()
+    yield wire
+    wire.unplug()
+
+
+async def test_a_serial_line_is_printed_with_the_speed_at_which_most_answer(rs485: RtuWire, tmp_path: Path) -> None:
+    at = ("--baud", "9600", "--baud", "19200", "--units", "2-4")
+
+    code, out, err = await submeter("scan", "modbus", str(rs485.link), *at, "--settings", XDG_STATE_HOME=str(tmp_path))
+
+    assert code == 0, err
+    assert "found 1: unit 4, baud 9600, parity none, serial 771604, model abb-b23" in err
+    assert "% (unit 2 at 9600 baud, parity none), 0 found, about" in err
+    config = tmp_path / "gateway.toml"
+    config.write_text(HEAD + out, encoding="utf-8")
+    code, _, err = await submeter("--config", str(config), "check")
+    assert code == 0, err
+    [bus] = tomllib.loads(out)["bus"]
+    assert (bus["device"], bus["baud"], bus["parity"], bus["stopbits"]) == (str(rs485.link), 19200, "none", 1)
+    assert [(each["id"], each["address"]) for each in bus["meter"]] == [("meter-2", 2), ("meter-3", 3)]
+    assert "# its model, or eastron-sdm" in out
+    assert '# found with baud = 9600, parity = "none", stopbits = 1: give these the same as the others' in out
+    assert '# id = "meter-4"' in out
+    named = HEAD + out.replace("baud = 19200", "baud = 9600", 1)
+    config.write_text(named, encoding="utf-8")
+    _, out, _ = await submeter(
+        *("--config", str(config), "scan", "modbus", "modbus-1", "--baud", "19200", "--units", "2,3", "--settings"),
+        XDG_STATE_HOME=str(tmp_path),
+    )
+    assert out.startswith('# below [[bus]] id = "modbus-1"\n# and write there: baud = 19200\n[[bus.meter]]\n')
+
+
+async def test_an_interrupted_search_prints_settings_of_what_it_has_found(rs485: RtuWire, tmp_path: Path) -> None:
+    process = await begin(
+        *("scan", "modbus", str(rs485.link), "--baud", "19200", "--settings"), XDG_STATE_HOME=str(tmp_path)
+    )
+    assert process.stderr is not None
+    while b"found 2" not in await process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+
+    assert process.returncode == 130
+    assert [each["address"] for each in tomllib.loads(out.decode())["bus"][0]["meter"]] == [2, 3]
+    assert b"2 found; the same command with --continue goes on from there" in err
 
 
 async def test_an_interrupted_modbus_search_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -119,10 +169,13 @@ async def test_an_interrupted_modbus_search_goes_on_where_it_was(tmp_path: Path)
     while meter.asked < 3 or line.requests == meter.asked:  # noqa: ASYNC110 - of another process; unit 2 is silent for a second
         await asyncio.sleep(0.01)
     first.send_signal(signal.SIGINT)
-    _, err = await first.communicate()
+    out_so_far, err = await first.communicate()
     asked = meter.asked
 
     assert first.returncode == 130, err
+    told = json.loads(out_so_far)
+    assert (told["complete"], [each["unit"] for each in told["found"]]) == (False, [1])
+    assert b"the same command with --continue goes on from there" in err
     code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
     await line.close()
     assert code == 0
@@ -139,17 +192,19 @@ async def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> Non
     while b"found 1" not in await first.stderr.readline():
         pass
     first.send_signal(signal.SIGINT)
-    _, err = await first.communicate()
+    so_far, err = await first.communicate()
 
     assert first.returncode == 130
+    told = json.loads(so_far)
+    assert (told["complete"], [each["secondary"][:8] for each in told["found"]]) == (False, ["11127667"])
     assert re.search(rb"interrupted at \d+ %; 1 found; the same command with --continue goes on from there", err)
     asked = line.slaves[1].heard["selection"]
     for other in (("--baud", "9600"), ("--by", "primary")):
         code, _, err_text = await submeter(*arguments, *other, "--continue", XDG_STATE_HOME=str(tmp_path))
         assert (code, line.slaves[1].heard["selection"]) == (3, asked)
         assert err_text == (
-            "the interrupted search was one with neither --by, --baud nor --parity: it goes on with the same options"
-            " only; write them, or search without --continue\n"
+            "the interrupted search was one with neither --by, --baud, --parity nor --units: it goes on with the same"
+            " options only; write them, or search without --continue\n"
         )
     code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
     assert code == 0
@@ -220,6 +275,10 @@ async def test_a_level_converter_that_another_program_uses_is_not_searched(tmp_p
         (("mbus", "/dev/nothing", "--parity", "odd"), 3, "the M-Bus has even parity everywhere"),
         (("modbus", "/dev/nothing"), 4, "/dev/nothing is not there"),
         (("modbus", "127.0.0.1:1"), 4, "127.0.0.1:1: no connection"),
+        (("modbus", "/dev/nothing", "--units", "0-7,300"), 3, "--units '0-7,300': write numbers from 0 to 255"),
+        (("modbus", "/dev/nothing", "--units", "7-3"), 3, "--units '7-3': write numbers from 0 to 255"),
+        (("modbus", "/dev/nothing", "--units", ","), 3, "write numbers from 0 to 255 such as 1-32,40"),
+        (("mbus", "/dev/nothing", "--units", "1"), 3, "an M-Bus line is searched as a whole"),
         (("modbus", "127.0.0.1:1", "--parity", "odd"), 3, "the baud rate and parity behind 127.0.0.1 are its own"),
         (("modbus", "/dev/nothing", "--by", "magic"), 3, '"magic" is no way to search a Modbus line'),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drivers.modbus.driver import BusSettings, _speeds, driver
+from drivers.modbus.driver import BusSettings, driver
 from gateway.ports.field import Device, Scanner, ScanOrder, ScanProgress, ScanRefusedError, ScanTrouble
 from simulators.modbus import Layout, Line, RtuLine, Unit, layouts_of_models, refusal, sunspec
 from simulators.modbus.device import Device as Answerer
@@ -180,16 +180,6 @@ async def test_a_meter_is_found_at_its_speed_and_not_again_at_another_parity(tmp
     assert isinstance(first, ScanProgress)
     assert (last.place, first.place) == ("unit 247 at 19200 baud, parity even", "unit 2 at 19200 baud, parity none")
     assert meter.asked == asked
-
-
-async def test_all_speeds_are_the_lines_own_first_and_the_rare_parity_last() -> None:
-    bus = BusSettings(device="/dev/null", baud=19200, parity="even")
-
-    speeds = [(each.baud, each.parity) for each in _speeds(bus, ScanOrder(way="all"))]
-
-    assert speeds[:3] == [(19200, "even"), (19200, "none"), (9600, "even")]
-    assert len(speeds) == len(set(speeds)) == 18
-    assert {parity for _, parity in speeds[12:]} == {"odd"}
 
 
 async def test_two_meters_with_one_unit_id_are_told() -> None:
