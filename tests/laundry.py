@@ -191,11 +191,13 @@ async def tell(store: Store, text: str) -> None:
 
 
 @asynccontextmanager
-async def laundry(folder: Path, *, house: str = HOUSE, wiring: Wiring = WIRING) -> AsyncIterator[Laundry]:
+async def laundry(
+    folder: Path, *, house: str = HOUSE, wiring: Wiring = WIRING, model: str = "eastron-sdm630"
+) -> AsyncIterator[Laundry]:
     """The laundry, its worker running."""
     url = f"sqlite:///{folder}/gateway.db"
     migrate(url)
-    meter = wire.Unit(address=1, layout=wire.layouts()["eastron-sdm630"], counts={"import": 81240})
+    meter = wire.Unit(address=1, layout=wire.layouts()[model], counts={"import": 81240})
     relay = Relay(address=9)
     clock = RightClock()
     line = wire.Line([meter, relay])
@@ -207,7 +209,7 @@ async def laundry(folder: Path, *, house: str = HOUSE, wiring: Wiring = WIRING) 
         opened.push_async_callback(store.close)
         await tell(store, house)
         settings = modbus.driver.bus_schema.model_validate({"host": "127.0.0.1", "port": port, "timeout": 0.3})
-        wired = modbus.driver.meter_schema.model_validate({"model": "eastron-sdm630", "address": 1})
+        wired = modbus.driver.meter_schema.model_validate({"model": model, "address": 1})
         bus = modbus.driver.open(settings, {"power": wired}, clock)
         opened.push_async_callback(bus.close)
         badge_reader = badges.driver.open(badges.driver.schema.model_validate({"device": str(reader.link)}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -17,11 +18,13 @@ from gateway.ports.field import RegisterValue, StoredValue, WrongAnswerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drivers.mbus.records import Record
+    from drivers.mbus.records import Meaning, Record
     from drivers.mbus.telegram import Header, Telegram
 
 _QUANTITIES = {"energy": "Energy", "volume": "Volume"}
 _BINARY_FIELDS = frozenset({1, 2, 3, 4, 6, 7})
+_BCD_DIGITS = {0x09: 2, 0x0A: 4, 0x0B: 6, 0x0C: 8, 0x0E: 12}
+"""by the data field, the low nibble of the DIF"""
 _CLOCKS = ("046d", "066d")
 _EVERY_YEAR = re.compile(r"\*{4}-([0-9]{2})-([0-9]{2})(T[0-9:]+)?")
 
@@ -215,7 +218,27 @@ def register_value(register: MBusRegister, records: Sequence[Record]) -> Registe
             f" {record.kind} {record.value} (data {record.data.hex()})"
         )
         raise WrongAnswerError(message)
-    return RegisterValue(register=register.key, index=_index(register, record), unit=register.unit, obis=register.obis)
+    return RegisterValue(
+        register=register.key,
+        index=_index(register, record),
+        unit=register.unit,
+        obis=register.obis,
+        modulus=_modulus(register, record.meaning),
+    )
+
+
+def _modulus(register: MBusRegister, meaning: Meaning) -> Scaled | None:
+    """Where BCD has no more digits. How many digits a binary number has on the meter's own counter nobody says."""
+    digits = _BCD_DIGITS.get(meaning.dib_vib[0] & 0x0F)
+    if digits is None or meaning.offset is not None:
+        return None
+    return _one_more(digits + meaning.exponent, meaning.unit, register.unit)
+
+
+@lru_cache(maxsize=64)
+def _one_more(power: int, unit: str, target: str) -> Scaled:
+    """Kept, as every answer of a meter says the same."""
+    return convert(Scaled(1, power), unit, target)
 
 
 def _counts(register: MBusRegister, record: Record) -> bool:

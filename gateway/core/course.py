@@ -2,6 +2,9 @@
 
 Indexes are integers in steps of `10**exponent`. A node is a reading or one side of an exchange. Rollovers are
 unwrapped, so that within one physical meter the course never falls.
+
+A step rolls over at the modulus that is known with the later of its two nodes: the register's own, else what the
+reading's model says. What a person or the meter itself wrote down says none and goes by the readings around it.
 """
 
 from __future__ import annotations
@@ -10,16 +13,17 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gateway.core.period import Period
+from gateway.core.units import Scaled, convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.core.metering import Exchange, Origin, Reading, Register
-    from gateway.core.units import Scaled
 
 _PREFERENCE: tuple[Origin, ...] = ("measured", "stored", "manual", "substituted")
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
@@ -40,9 +44,18 @@ class Node:
     clock_trusted: bool
     unit: int
     """number of the physical meter: 0 before the first exchange"""
+    turned: int = 0
+    """what the rollovers before it add up to: `course - turned` is what the meter shows, but for a backflow"""
+    modulus: int | None = None
+    """the index at which the meter begins again at 0, as far as it is known with this node"""
     exchange: bool = False
     """one side of an exchange: what a person read off the meter and wrote down"""
     fault: str | None = None
+
+    @property
+    def shown(self) -> int:
+        """The index that the course has reached on the meter itself."""
+        return self.course - self.turned
 
     @property
     def interpolates(self) -> bool:
@@ -68,14 +81,14 @@ def _bare(
     """What the course is made of, and what the meter alone kept for other instants."""
     exchanges = sorted(register.exchanges, key=instant)
     changes = [exchange.at for exchange in exchanges]
-    nodes = [node for number, exchange in enumerate(exchanges) for node in _sides(exchange, number, exponent)]
+    nodes = [node for number, one in enumerate(exchanges) for node in _sides(register, one, number, exponent)]
     stored: list[Node] = []
     for at, group in groupby(readings, key=lambda pair: pair[0].at):
         if at in changes:
             continue  # the exchange itself says what both meters showed at that instant
         pairs = list(group)
         alone = all(reading.origin == "stored" for reading, _ in pairs)
-        (stored if alone else nodes).append(_node(pairs, bisect_right(changes, at), exponent))
+        (stored if alone else nodes).append(_node(register, pairs, bisect_right(changes, at), exponent))
     return sorted(nodes, key=lambda node: (node.at, node.unit)), stored
 
 
@@ -90,13 +103,14 @@ def _between(limits: _Limits, nodes: Sequence[Node], stored: Iterable[Node]) -> 
         if bare.serial not in {"", left.serial}:
             continue
         before = left if latest is None or latest.at < left.at else latest
-        course, fault = limits.step(before, bare)
+        kept = replace(bare, serial=left.serial, obis=bare.obis or left.obis, modulus=right.modulus)
+        course, turned, fault = limits.step(before, kept)
         if fault is None and course <= right.course:
-            latest = replace(bare, serial=left.serial, obis=bare.obis or left.obis, course=course)
+            latest = replace(kept, course=course, turned=turned)
             yield latest
 
 
-def _sides(exchange: Exchange, number: int, exponent: int) -> tuple[Node, Node]:
+def _sides(register: Register, exchange: Exchange, number: int, exponent: int) -> tuple[Node, Node]:
     old = Node(
         at=exchange.at,
         raw=exchange.final.at(exponent).digits,
@@ -106,13 +120,14 @@ def _sides(exchange: Exchange, number: int, exponent: int) -> tuple[Node, Node]:
         obis="",
         clock_trusted=True,
         unit=number,
+        modulus=steps(register.modulus, exponent),
         exchange=True,
     )
     new = replace(old, raw=exchange.start.at(exponent).digits, serial=exchange.serial, unit=number + 1)
     return old, new
 
 
-def _node(group: Sequence[tuple[Reading, Scaled]], unit: int, exponent: int) -> Node:
+def _node(register: Register, group: Sequence[tuple[Reading, Scaled]], unit: int, exponent: int) -> Node:
     """One node for all values of one instant: a measured value beats a stored one, and so on."""
     best = min(_PREFERENCE.index(reading.origin) for reading, _ in group)
     same = [(reading, value) for reading, value in group if reading.origin == _PREFERENCE[best]]
@@ -126,8 +141,31 @@ def _node(group: Sequence[tuple[Reading, Scaled]], unit: int, exponent: int) -> 
         obis=reading.obis,
         clock_trusted=reading.clock_trusted,
         unit=unit,
+        modulus=_modulus(register, [reading for reading, _ in same], exponent),
         fault="conflicting_reading" if any(other != value for _, other in same[1:]) else None,
     )
+
+
+def _modulus(register: Register, readings: Iterable[Reading], exponent: int) -> int | None:
+    """The register's own, else the one that the readings say: the largest, which can do no harm."""
+    if register.modulus is not None:
+        return steps(register.modulus, exponent)
+    said = (
+        _whole_steps(modulus.digits, modulus.exponent, reading.unit, register.unit, exponent)
+        for reading in readings
+        if (modulus := reading.modulus) is not None
+    )
+    return max((each for each in said if each is not None), default=None)
+
+
+@lru_cache(maxsize=256)
+def _whole_steps(digits: int, power: int, unit: str, target: str, exponent: int) -> int | None:
+    """Kept, as every reading of a meter says the same. None where it is no whole number of steps."""
+    modulus = convert(Scaled(digits, power), unit, target)
+    try:
+        return modulus.at(exponent).digits
+    except ValueError:
+        return None
 
 
 def _course(register: Register, nodes: Iterable[Node], exponent: int) -> Iterable[Node]:
@@ -142,34 +180,37 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
     previous: Node | None = None  # the neighbour
     good: Node | None = None  # the last one without a fault
     for bare in nodes:
-        course, fault = bare.raw, bare.fault
+        course, turned, fault, modulus = bare.raw, 0, bare.fault, bare.modulus
+        if modulus is None and bare.origin != "measured" and good is not None:
+            modulus = good.modulus
         if fault is None and bare.serial not in {"", serial}:
             fault = "identity_changed"
+        node = replace(bare, serial=serial, obis=obis, course=course, modulus=modulus, fault=fault)
         if fault is None:
-            course, fault = _judge(limits, bare, good, previous)
-        node = replace(bare, serial=serial, obis=obis, course=course, fault=fault)
+            course, turned, fault = _judge(limits, node, good, previous)
+            node = replace(node, course=course, turned=turned, fault=fault)
         yield node
         previous = node
         good = node if fault is None else good
 
 
-def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None) -> tuple[int, str | None]:
-    """The node's course, and a fault where it follows neither from the last good node nor from its neighbour.
+def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None) -> tuple[int, int, str | None]:
+    """Course and turned of the node; a fault where it follows neither from the last good node nor from its neighbour.
 
     A value that follows from its neighbour alone (a counter that was reset) is believed from there on: the
     stretch before it is blocked by the neighbour's fault.
     """
     if good is None:
-        return node.raw, None
+        return node.raw, 0, None
     fault = None
     for before in (good, previous):
         if before is None:
             continue
-        course, fault_here = limits.step(before, node)
+        course, turned, fault_here = limits.step(before, node)
         if fault_here is None:
-            return course, None
+            return course, turned, None
         fault = fault or fault_here
-    return node.raw, fault
+    return node.raw, 0, fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +218,6 @@ class _Limits:
     """What a register can do between two nodes, in steps of `10**exponent`."""
 
     step_size: int
-    modulus: int | None
     backflow: int
     max_per_day: Fraction | None
 
@@ -185,24 +225,32 @@ class _Limits:
     def of(cls, register: Register, exponent: int) -> _Limits:
         return cls(
             step_size=10 ** (register.exponent - exponent),
-            modulus=steps(register.modulus, exponent),
             backflow=steps(register.backflow, exponent) or 0,
             max_per_day=None
             if register.max_per_day is None
             else register.max_per_day.fraction / Fraction(10) ** exponent,
         )
 
-    def step(self, before: Node, node: Node) -> tuple[int, str | None]:
-        """The unwrapped course at `node`, and the fault that the step from `before` would be."""
-        shown = before.course if self.modulus is None else before.course % self.modulus
-        flow = node.raw - shown
-        if flow < 0 and self.modulus is not None and self._possible(flow + self.modulus, before, node):
-            return before.course + flow + self.modulus, None
+    def step(self, before: Node, node: Node) -> tuple[int, int, str | None]:
+        """Course and turned of `node`, and the fault that the step from `before` would be."""
+        flow = node.raw - before.shown
+        if flow < 0 and -flow <= self.backflow:
+            return before.course, before.turned, None
+        if flow < 0 and self._rolls_over(before, node):
+            turned = before.turned + (node.modulus or 0)
+            return node.raw + turned, turned, None
         if flow < 0:
-            return before.course, None if -flow <= self.backflow else "index_decrease"
+            return before.course, before.turned, "index_decrease"
         if self.max_per_day is not None and not self._possible(flow - self.step_size, before, node):
-            return before.course + flow, "index_jump"
-        return before.course + flow, None
+            return before.course + flow, before.turned, "index_jump"
+        return before.course + flow, before.turned, None
+
+    def _rolls_over(self, before: Node, node: Node) -> bool:
+        """A modulus that is too large makes the flow impossible, one that is too small is below what was shown."""
+        modulus = node.modulus
+        if modulus is None or not 0 <= node.raw < before.shown < modulus:
+            return False
+        return self._possible(node.raw - before.shown + modulus, before, node)
 
     def _possible(self, flow: int, before: Node, node: Node) -> bool:
         if self.max_per_day is None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
+
+from gateway.core.units import Scaled
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gateway.core.units import Scaled
-
 Origin = Literal["measured", "stored", "manual", "substituted"]
 EnergySource = Literal["electricity", "heating", "cooling", "hot_water", "cold_water"]
 Component = Literal["energy", "volume", "cycle"]
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Register:
     max_per_day: Scaled | None = None
     """the largest possible flow; a jump above it is an anomaly; without it no decrease is a rollover"""
     modulus: Scaled | None = None
+    """the index at which it begins again at 0, whatever its readings say; None: as they say"""
     backflow: Scaled | None = None
     """a decrease up to this much holds the maximum"""
     exchanges: tuple[Exchange, ...] = ()
@@ -77,3 +81,23 @@ class Reading:
     origin: Origin = "measured"
     clock_trusted: bool = True
     boot: str = ""
+    modulus: Scaled | None = None
+    """the index at which its meter's model has it begin again at 0; None where the model cannot know"""
+
+
+def rollover(
+    start: Scaled, until: Scaled, modulus: Scaled | None, max_per_day: Scaled | None, passed: timedelta
+) -> Scaled | None:
+    """The modulus, where a counter passed it between two indexes; None where it did not, or could not in that time."""
+    if modulus is None or max_per_day is None or not Scaled(0, 0) <= until < start < modulus:
+        return None
+    most = max_per_day.fraction * Fraction(passed // _MICROSECOND, _DAY // _MICROSECOND)
+    return modulus if (until - start + modulus).fraction <= most else None
+
+
+def counted(
+    start: Scaled, until: Scaled, modulus: Scaled | None, max_per_day: Scaled | None, passed: timedelta
+) -> Scaled:
+    """What a counter counted between two indexes; negative where it fell and that was no rollover."""
+    turned = rollover(start, until, modulus, max_per_day, passed)
+    return until - start if turned is None else until - start + turned

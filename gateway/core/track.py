@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from gateway.core.course import instant, nodes, steps
+from gateway.core.course import instant, nodes
 from gateway.core.period import Period
 from gateway.core.units import Scaled, convert, half_up
 
@@ -51,13 +51,14 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """What one physical meter counted between two boundaries: less than its modulus."""
+    """What one physical meter counted between two boundaries: less than its modulus, with at most one rollover."""
 
     meter: str
     serial: str
     register: str
     obis: str
     modulus: Scaled | None
+    """the register's own; else, where the counter rolled over, the one that it did at"""
     start: Index
     until: Index
 
@@ -122,34 +123,33 @@ class Track:
 
     def _join(self, edges: Sequence[Node | _Boundary]) -> Iterable[Segment]:
         """Segments that are cut only where the physical meter changes, or before a whole modulus was counted."""
-        modulus = steps(self.register.modulus, self.exponent)
         start, previous = edges[0], edges[0]
         for edge in edges[1:]:
             if edge.unit != start.unit:
                 yield self._segment(start, previous)
                 start = edge
-            elif modulus is not None and edge.course - start.course >= modulus:
+            elif not _is_one_turn(start, previous, edge):
                 yield self._segment(start, previous)
                 start = previous
             previous = edge
         yield self._segment(start, previous)
 
     def _segment(self, start: Node | _Boundary, until: Node | _Boundary) -> Segment:
+        turned = until.turned - start.turned
+        used = Scaled(turned, self.exponent) if turned else None
         return Segment(
             meter=self.register.meter,
             serial=start.serial,
             register=self.register.key,
             obis=start.obis,
-            modulus=self.register.modulus,
+            modulus=used if self.register.modulus is None else self.register.modulus,
             start=self._index(start),
             until=self._index(until),
         )
 
     def _index(self, edge: Node | _Boundary) -> Index:
-        modulus = steps(self.register.modulus, self.exponent)
-        value = edge.course if modulus is None else edge.course % modulus
         return Index(
-            value=Scaled(value, self.exponent),
+            value=Scaled(edge.shown, self.exponent),
             at=edge.at,
             quality=edge.origin,
             clock_trusted=edge.clock_trusted,
@@ -169,9 +169,12 @@ class Track:
         step = 10 ** (self.register.exponent - self.exponent)
         course = half_up((left.course + (right.course - left.course) * share) / step) * step
         near = right.at - left.at <= self.tolerance
+        before, after = self.anchors[low - 1], self.anchors[low]
+        course = min(max(course, before.course), after.course)
         return _Boundary(
             at=at,
-            course=min(max(course, self.anchors[low - 1].course), self.anchors[low].course),
+            course=course,
+            turned=after.turned if course >= after.turned else before.turned,
             origin="bracketed" if near else "interpolated",
             serial=left.serial,
             obis=left.obis,
@@ -195,7 +198,23 @@ class _Boundary:
     obis: str
     clock_trusted: bool
     unit: int
+    turned: int
     between: tuple[Point, Point]
+
+    @property
+    def shown(self) -> int:
+        """The index on the meter itself."""
+        return self.course - self.turned
+
+
+def _is_one_turn(start: Node | _Boundary, previous: Node | _Boundary, edge: Node | _Boundary) -> bool:
+    """Whether what was counted from `start` to `edge` is the difference of their indexes, over one rollover at most.
+
+    `previous` is the neighbour before `edge`, which is one turn away.
+    """
+    if edge.turned == start.turned:
+        return True
+    return previous.turned in {start.turned, edge.turned} and edge.shown < start.shown
 
 
 def track(register: Register, readings: Iterable[Reading], tolerance: timedelta = timedelta(0)) -> Track:

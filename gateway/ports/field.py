@@ -50,6 +50,8 @@ class RegisterValue:
     index: Scaled
     unit: str
     obis: str
+    modulus: Scaled | None = None
+    """the index, in `unit`, at which the register begins again at 0; None where the model cannot know"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,8 @@ class MeteredMachine:
         if value is None or site is None:
             return None
         self.identity = Identity(serial=answer.serial, obis=value.obis)
-        return Count(value=convert(value.index, value.unit, site.register.unit), seen=seen)
+        modulus = None if value.modulus is None else convert(value.modulus, value.unit, site.register.unit)
+        return Count(value=convert(value.index, value.unit, site.register.unit), seen=seen, modulus=modulus)
 
     async def keep_reading(self, index: Count | None) -> None:
         """Keep the answer that a session begins or ends with, so that the register's course passes through it."""

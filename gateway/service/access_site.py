@@ -75,6 +75,7 @@ def limits_of(wiring: Wiring, site: Site | None) -> Limits:
         least=convert(LEAST_USE, "kWh", unit),
         idle=convert(AT_REST, "kWh", unit),
         modulus=None if site is None else site.register.modulus,
+        max_per_day=None if site is None else site.register.max_per_day,
     )
 
 

@@ -331,6 +331,7 @@ def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
             status=answer.status,
             clock_trusted=trusted,
             boot=boot,
+            modulus=value.modulus,
         )
         for value in answer.values
     )

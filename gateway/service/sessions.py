@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical
 from gateway.core.charge import EndedSession
-from gateway.core.metering import Reading
+from gateway.core.metering import Reading, counted
 from gateway.core.period import rfc3339
 from gateway.core.session import Count, Moment, Session, State, in_time, lost
 from gateway.core.track import Index
@@ -67,6 +67,7 @@ def _record(site: Site, identity: Identity, state: str, session: Session, ended:
         "user": session.user,
         "moments": {name: _written(moment) for name, moment in moments.items()},
         "indexes": {name: str(count.value) for name, count in counts.items()},
+        "moduli": {name: str(count.modulus) for name, count in counts.items() if count.modulus is not None},
         "quantity": str(_quantity(site.register, session)),
         "ran": session.ran,
         "stop": session.stop,
@@ -84,7 +85,10 @@ def _record(site: Site, identity: Identity, state: str, session: Session, ended:
 def reopened(record: SessionRecord) -> tuple[State, Session, Identity]:
     """A session that goes on, as it was kept last."""
     data, moments = json.loads(record.data), moments_of(record)
-    counts = {name: Count(value=Scaled.parse(text), seen=moments[name]) for name, text in data["indexes"].items()}
+    counts = {
+        name: Count(value=Scaled.parse(text), seen=moments[name], modulus=_modulus(data, name))
+        for name, text in data["indexes"].items()
+    }
     session = Session(
         id=record.id,
         badge=data["badge"],
@@ -172,6 +176,7 @@ def _ended(record: SessionRecord) -> EndedSession | None:
         ended_at=record.ended_at,
         start=indexes["start"],
         end=indexes["end"],
+        modulus=_modulus(data, "end"),
     )
 
 
@@ -188,6 +193,7 @@ def placed_readings(record: SessionRecord, right: SessionRecord, register: Regis
             obis=data["obis"],
             serial=data["serial"],
             boot=before[name].boot,
+            modulus=_modulus(data, name),
         )
         for name, text in data["indexes"].items()
         if after[name].trusted and not before[name].trusted
@@ -220,5 +226,12 @@ def _quantity(register: Register, session: Session) -> Scaled:
     """What was used, 0 where the machine was not."""
     if session.start is None or session.end is None or not session.ran:
         return Scaled(0, register.exponent)
-    difference = session.end.value - session.start.value
-    return difference + register.modulus if difference.digits < 0 and register.modulus is not None else difference
+    modulus = session.end.modulus if register.modulus is None else register.modulus
+    passed = session.end.seen.since(session.start.seen)
+    return counted(session.start.value, session.end.value, modulus, register.max_per_day, passed)
+
+
+def _modulus(data: Mapping[str, Any], name: str) -> Scaled | None:
+    """What the meter's model said with this index; sessions of earlier releases have none."""
+    text = data.get("moduli", {}).get(name)
+    return None if text is None else Scaled.parse(text)

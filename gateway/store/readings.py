@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -52,6 +53,13 @@ class Channel(NamedTuple):
     register: str
     unit: str
     obis: str
+    modulus: str = ""
+    """decimal; "" where it is not known"""
+
+    @property
+    def counter(self) -> tuple[str, ...]:
+        """All but what its model says of it, which a later release may say otherwise."""
+        return self[:-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +109,7 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
 class _Value:
     """A value that is known for an instant."""
 
-    channel: int
+    counter: tuple[str, ...]
     index: Scaled
     voided: bool = False
 
@@ -114,27 +122,39 @@ def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, row
     """Whether the poll has anything new; its readings go to the rows, conflicting ones apart."""
     new = not poll.readings
     for reading in poll.readings:
-        channel = numbers[channel_of(reading)]
+        channel = channel_of(reading)
         values = held[reading.meter, reading.register, micros(reading.at), reading.origin == "stored"]
-        if any((value.channel, value.index) == (channel, reading.index) for value in values):
+        if any((value.counter, value.index) == (channel.counter, reading.index) for value in values):
             continue
         new = True
         if abs(reading.index.digits) > _LARGEST:  # a mad meter must not cost the others their readings
             rows.too_large += 1
             continue
-        row = _reading_row(reading, channel)
+        row = _reading_row(reading, numbers[channel])
         if values:
             rows.beside.append({**row, "poll": seq})
         else:
             rows.reading.append(row)
         rows.conflicts += any(not value.voided for value in values)
-        values.append(_Value(channel, reading.index))
+        values.append(_Value(channel.counter, reading.index))
     return new
 
 
 def channel_of(reading: Reading) -> Channel:
     """What it has in common with the other readings of its channel."""
-    return Channel(reading.meter, reading.serial, reading.register, reading.unit, reading.obis)
+    modulus = "" if reading.modulus is None else _written(reading.modulus.digits, reading.modulus.exponent)
+    return Channel(reading.meter, reading.serial, reading.register, reading.unit, reading.obis, modulus)
+
+
+@lru_cache(maxsize=256)
+def _written(digits: int, exponent: int) -> str:
+    """A modulus as text: kept, as every reading of a register says the same."""
+    return str(Scaled(digits, exponent))
+
+
+@lru_cache(maxsize=256)
+def _read(modulus: str) -> Scaled | None:
+    return Scaled.parse(modulus) if modulus else None
 
 
 def _reading_row(reading: Reading, channel: int) -> dict[str, Any]:
@@ -204,7 +224,7 @@ def _held(connection: Connection, instants: Collection[int], numbers: Mapping[Ch
         for row in connection.execute(_select(table).where(table.c.at.in_(instants))):
             at, no, digits, exponent, flags, _ = row
             channel = by_number[no]
-            value = _Value(no, Scaled(digits, exponent), voided=tuple(row[:4]) in voids)
+            value = _Value(channel.counter, Scaled(digits, exponent), voided=tuple(row[:4]) in voids)
             held[channel.meter, channel.register, at, _origin(flags) == "stored"].append(value)
     return held
 
@@ -323,6 +343,7 @@ def _reading(row: Sequence[Any], channel: Channel) -> Reading:
         status=status,
         origin=_origin(flags),
         clock_trusted=bool(flags & _TRUSTED),
+        modulus=_read(channel.modulus),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = MetaData()
 
@@ -42,7 +42,8 @@ channel = Table(
     Column("register", _Text, nullable=False),
     Column("unit", _Text, nullable=False),
     Column("obis", _Text, nullable=False),
-    Index("channel_key", "meter", "serial", "register", "unit", "obis", unique=True),
+    Column("modulus", _Text, nullable=False, server_default=""),  # decimal; "": not known
+    Index("channel_key", "meter", "serial", "register", "unit", "obis", "modulus", unique=True),
 )
 
 # Measured: 351 bytes written to the device per reading in this key order, 5,845 with (channel, at).

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.period import rfc3339
+from gateway.core.units import Scaled
 from gateway.service.poll import polled
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
@@ -76,6 +77,25 @@ async def test_the_register_passes_through_the_indexes_of_the_session(here: Laun
         (kept.start.at, session["register_start"]),
         (kept.end.at, session["register_end"]),
     ]
+
+
+async def test_a_wash_over_the_counters_highest_number_costs_what_it_used(tmp_path: Path) -> None:
+    """Nobody has entered a modulus: the model knows that its counter has 32 bits."""
+    async with laundry(tmp_path, house=QUICK, model="orno-or-we-514") as here:
+        here.meter.counts["import"] = 2**32 - 10
+        await here.wash(ANNA, 85)
+        (session,) = await here.ended()
+        assert (session["register_start"], session["register_end"]) == ("42949672.86", "0.75")
+        assert session["quantity"] == "0.85"
+        _, energy = await here.events("charge")
+        assert energy["quantity"] == "0.85"
+        (segment,) = energy["evidence"]["segments"]
+        assert segment["modulus"] == "42949672.96"
+        (kept,) = chargeable(
+            await here.store.sessions("house", here.parts.clock.now() - timedelta(days=1), here.parts.clock.now())
+        )
+        (_, last) = (await here.store.readings({"power"}, kept.start.at, kept.end.at))["power", "import"]
+        assert (last.modulus, kept.modulus) == (Scaled(2**32, -2), Scaled(2**32, -2))
 
 
 @pytest.mark.parametrize("badge", [BLOCKED, EXPIRED, "04FFFFFFFFFFFF"])

@@ -49,10 +49,12 @@ class House:
         await self.store.record_property(changes, "test", START, [])
         self.judge.refresh()
 
-    async def polled(self, *indexes: str, serial: str = "4711") -> None:
+    async def polled(self, *indexes: str, serial: str = "4711", modulus: str | None = None) -> None:
         """One value after the other, a quarter of an hour apart."""
+        said = None if modulus is None else Scaled.parse(modulus)
         for index in indexes:
-            await self.judge.keep([poll(reading(START + self.quarter * QUARTER, index, serial=serial))])
+            one = reading(START + self.quarter * QUARTER, index, serial=serial)
+            await self.judge.keep([poll(replace(one, modulus=said))])
             self.quarter += 1
 
     async def void(self, quarter: int) -> None:
@@ -163,6 +165,24 @@ async def test_a_rollover_is_counted_and_no_alarm(house: House) -> None:
 
     assert await house.alarms() == []
     assert house.judge.counts == {("heat-01-heat", "rollover"): 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "verdicts"),
+    [
+        ("1000", {("heat-01-heat", "rollover"): 1}),
+        ("100000", {("heat-01-heat", "exchange_suspected"): 1}),
+        (None, {("heat-01-heat", "exchange_suspected"): 1}),
+    ],
+)
+async def test_a_rollover_by_the_models_width_is_counted_and_no_alarm_also_after_a_restart(
+    house: House, said: str | None, verdicts: dict[tuple[str, str], int]
+) -> None:
+    await house.polled("999.900", modulus=said)
+    house.restart()
+    await house.polled("0.300", modulus=said)
+
+    assert (house.judge.counts, len(await house.alarms())) == (verdicts, said != "1000")
 
 
 async def test_a_small_backflow_that_is_allowed_is_nothing(house: House) -> None:

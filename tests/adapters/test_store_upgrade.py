@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, insert
 
 import gateway.store
+from gateway.core.units import Scaled
 from gateway.store import Store, schema, streams
 from gateway.store.migrate import migrate
 from tests.adapters.stores import QUARTER, START, charge, poll, reading
@@ -89,7 +91,8 @@ def content(database: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in (*rows(1), "stream", "meta")}  # noqa: S608 - our schema's names
+        whole = dict.fromkeys((*rows(1), "stream", "meta"), "*") | {"channel": ", ".join(rows(1)["channel"][0])}
+        return {name: connection.execute(f"SELECT {which} FROM {name}").fetchall() for name, which in whole.items()}  # noqa: S608 - our schema's names
 
 
 def upgrade(database: Path, cut: int) -> subprocess.CompletedProcess[str]:
@@ -107,6 +110,21 @@ async def test_a_store_of_the_first_release_is_upgraded_with_all_that_it_holds(t
     async with Store(f"sqlite:///{database}") as store:
         assert (await store.keep([poll(reading(START - QUARTER))])).stored == 1
         assert len((await store.readings(["heat-01"], START, START + 500 * QUARTER))["heat-01", "heat"]) == 501
+
+
+async def test_readings_of_before_say_no_modulus_and_come_again_without_a_conflict(tmp_path: Path) -> None:
+    database = first_release(tmp_path)
+    at, seen = START, int(START.timestamp() * 1_000_000)
+    migrate(f"sqlite:///{database}")
+    said = replace(reading(at), obis="", index=Scaled(seen, -3), modulus=Scaled.parse("10000.0"))
+    async with Store(f"sqlite:///{database}") as store:
+        again = await store.keep([poll(said)])
+        assert (again.stored, again.repeated, again.conflicts) == (0, 1, 0)
+        later = replace(said, at=at + 501 * QUARTER)
+        assert (await store.keep([poll(later)])).stored == 1
+        found = (await store.readings(["heat-01"], at, later.at))["heat-01", "heat"]
+    assert {each.modulus for each in found[:-1]} == {None}
+    assert found[-1] == replace(later, boot="")
 
 
 def test_an_upgrade_killed_anywhere_loses_nothing_and_runs_again(tmp_path: Path) -> None:

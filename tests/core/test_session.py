@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gateway.core.session import (
     Answer,
     Close,
@@ -312,9 +314,29 @@ def test_a_run_of_more_than_four_hours_is_told_and_not_cut() -> None:
     assert (story.state, story.on) == (State.RUNNING, True)
 
 
-def test_a_counter_that_passes_its_highest_number_goes_on() -> None:
-    story = Story(Machine(limits=replace(LIMITS, modulus=Scaled(1000, 0))))
+@pytest.mark.parametrize("own", [None, Scaled(1000, 0)])
+@pytest.mark.parametrize(
+    ("said", "last", "most", "state"),
+    [
+        (Scaled(1000, 0), 99999, Scaled(100, 0), State.RUNNING),
+        (Scaled(1000, 0), 99999, Scaled(50, 0), State.ARMED),  # 0.06 in a minute are 86.4 a day
+        (Scaled(1000, 0), 99999, None, State.ARMED),
+        (Scaled(1000, 0), 50000, Scaled(100, 0), State.ARMED),  # it was reset
+    ],
+)
+def test_a_counter_that_passes_its_highest_number_goes_on_where_so_much_can_flow(
+    own: Scaled | None, said: Scaled, last: int, most: Scaled | None, state: State
+) -> None:
+    """The register's own number, or else the one that the meter's model says."""
+    story = Story(Machine(limits=replace(LIMITS, modulus=own, max_per_day=most)))
     story.tell(tap())
-    story.tell(sample(99999, on=False))
-    story.tell(sample(5), 60)
-    assert story.is_in(State.RUNNING)
+    story.tell(Sampled(index=replace(index(last), modulus=said), on=False))
+    later = replace(NOW, elapsed=NOW.elapsed + timedelta(seconds=60))
+    story.tell(Sampled(index=Count(value=Scaled(5, -2), seen=later, modulus=said), on=True), 60)
+    assert story.is_in(state)
+
+
+def test_time_passes_as_the_monotonic_clock_says_and_from_boot_to_boot_as_the_clock_of_the_day_does() -> None:
+    later = replace(NOW, at=NOW.at + timedelta(days=1), elapsed=NOW.elapsed + timedelta(seconds=5))
+    assert later.since(NOW) == timedelta(seconds=5)
+    assert replace(later, boot="boot-2").since(NOW) == timedelta(days=1)

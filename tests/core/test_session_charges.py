@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from gateway.core.charge import (
     Settlement,
     body,
     charge_id,
+    charge_session,
     compare,
     parse,
     seams,
@@ -29,6 +31,7 @@ from gateway.core.tariff import Price
 from gateway.core.track import Index, track
 from gateway.core.units import Scaled
 from tests.core.worlds import HOURS, MONTH, RATE, REGISTER, TERMS, at, worlds_book
+from tests.verifier import counted
 
 if TYPE_CHECKING:
     from gateway.core.book import Book
@@ -101,6 +104,33 @@ def test_a_wash_costs_its_energy_and_its_cycle() -> None:
     assert cycle.segments == ()
     assert energy.line_id != cycle.line_id
     assert not found.holds
+
+
+@pytest.mark.parametrize(
+    ("own", "said", "first", "quantity"),
+    [
+        (None, 1_000_000, 999_500, "0.850"),
+        (1_000_000, None, 999_500, "0.850"),
+        (1_000_000, 5_000_000, 999_500, "0.850"),
+        (None, 1_000_000, 900_000, None),  # 100.35 kWh in an hour: it was reset
+        (None, 999_400, 999_500, None),  # it has shown more
+        (None, None, 999_500, None),
+    ],
+)
+def test_a_session_over_the_counters_highest_number_is_charged_where_so_much_can_flow(
+    own: int | None, said: int | None, first: int, quantity: str | None
+) -> None:
+    """2,400 kWh a day are 100 in an hour; the number is the register's own, else the one that its model says."""
+    book, one = house(), wash(10, 11, first, 350)
+    register = replace(POWER, max_per_day=Scaled(2400, 0), modulus=None if own is None else Scaled(own, -3))
+    book = replace(book, registers={"r": register})
+    one = replace(one, modulus=None if said is None else Scaled(said, -3))
+    charges, holds = charge_session(book, TERMS, one)
+    assert [str(each.quantity) for each in charges] == ([quantity, "1"] if quantity else [])
+    assert [each.code for each in holds] == ([] if quantity else ["index_decrease"])
+    if quantity:
+        (segment,) = body(charges[0])["evidence"]["segments"]
+        assert counted(segment) == charges[0].quantity.fraction
 
 
 def test_the_price_at_the_start_holds_to_the_end() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.charge.line import Charge, RateVersion, SessionRef, session_line_id
+from gateway.core.metering import rollover
 from gateway.core.occupancy import Payer
 from gateway.core.period import Period
 from gateway.core.problem import Hold
@@ -47,6 +48,8 @@ class EndedSession:
     ended_at: datetime
     start: Index
     end: Index
+    modulus: Scaled | None = None
+    """the index at which its meter's model has the register begin again at 0"""
     witness: str = TAP
 
     @property
@@ -55,13 +58,18 @@ class EndedSession:
         return Period(self.start.at, self.end.at)
 
     def segment(self, register: Register) -> Segment:
-        """The evidence of its energy."""
+        """The evidence of its energy; a rollover where that much can be counted in the time, as in a course."""
+        modulus = register.modulus
+        if self.end.value < self.start.value:
+            said = self.modulus if modulus is None else modulus
+            passed = self.end.at - self.start.at
+            modulus = rollover(self.start.value, self.end.value, said, register.max_per_day, passed)
         return Segment(
             meter=register.meter,
             serial=self.serial,
             register=register.key,
             obis=self.obis,
-            modulus=register.modulus,
+            modulus=modulus,
             start=self.start,
             until=self.end,
         )

@@ -41,6 +41,9 @@ class Limits:
     idle: Scaled
     """energy in an hour up to which a machine is at rest"""
     modulus: Scaled | None = None
+    """the register's own; None: as the meter's model says"""
+    max_per_day: Scaled | None = None
+    """the largest possible flow; without it no decrease is a rollover"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Count:
 
     value: Scaled
     seen: Moment
+    modulus: Scaled | None = None
+    """the index at which the meter's model has the register begin again at 0"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

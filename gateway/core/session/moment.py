@@ -22,6 +22,10 @@ class Moment:
     boot: str
     """id of the boot"""
 
+    def since(self, before: Moment) -> timedelta:
+        """The time that has passed: on the monotonic clock within a boot, else as the clock of the day shows it."""
+        return self.elapsed - before.elapsed if self.boot == before.boot else self.at - before.at
+
     def told_by(self, known: Moment) -> Moment:
         """The same moment, as far from a trusted one of its boot as the monotonic clock says."""
         return replace(self, at=known.at + (self.elapsed - known.elapsed), trusted=True)

@@ -12,7 +12,9 @@ is never cut.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
+from gateway.core.metering import counted
 from gateway.core.session.machine import (
     Alarming,
     Answer,
@@ -181,7 +183,7 @@ def _idle(machine: Machine, sample: Sampled, now: float) -> Stepped:
     use = machine.use
     if use is None or now - use.at >= LOOK_BACK_S:
         use = Use(value=sample.index.value, at=now)
-    stolen = _difference(machine.limits, use.value, sample.index.value) >= machine.limits.least
+    stolen = _since(machine.limits, use, sample.index, now) >= machine.limits.least
     told, alarm = _alarm(machine, "unattributed_use", wrong=stolen and _in_use(machine, use, sample.index, now))
     if stolen:
         use = Use(value=sample.index.value, at=now)
@@ -217,16 +219,22 @@ def _alarm(machine: Machine, code: Alarming, *, wrong: bool) -> Stepped:
 
 def _in_use(machine: Machine, use: Use, index: Count, now: float) -> bool:
     """Whether more has flown since `use` than flows into a machine at rest."""
-    flown = _difference(machine.limits, use.value, index.value)
+    flown = _since(machine.limits, use, index, now)
     if flown <= Scaled(0, 0):
         return False
     return float(flown.fraction) * _HOUR_S >= float(machine.limits.idle.fraction) * (now - use.at)
 
 
 def _counted(limits: Limits, session: Session, index: Count) -> Scaled:
-    return Scaled(0, 0) if session.start is None else _difference(limits, session.start.value, index.value)
+    if session.start is None:
+        return Scaled(0, 0)
+    return _difference(limits, session.start.value, index, index.seen.since(session.start.seen))
 
 
-def _difference(limits: Limits, start: Scaled, until: Scaled) -> Scaled:
-    difference = until - start
-    return difference + limits.modulus if difference.digits < 0 and limits.modulus is not None else difference
+def _since(limits: Limits, use: Use, index: Count, now: float) -> Scaled:
+    return _difference(limits, use.value, index, timedelta(seconds=now - use.at))
+
+
+def _difference(limits: Limits, start: Scaled, index: Count, passed: timedelta) -> Scaled:
+    modulus = index.modulus if limits.modulus is None else limits.modulus
+    return counted(start, index.value, modulus, limits.max_per_day, passed)

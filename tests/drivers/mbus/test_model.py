@@ -15,6 +15,7 @@ from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.model import MODELS, MBusModel, read_registers
 from drivers.mbus.telegram import decode
 from drivers.model import ModelFileError, load_models, mismatches
+from gateway.core.units import Scaled
 from gateway.ports.field import WrongAnswerError
 from tests.drivers.mbus.slave import long_frame
 
@@ -59,6 +60,29 @@ def test_a_register_is_converted_exactly() -> None:
     assert read("0403 ffffff7f") == "2147483.647"
     assert read("0403 ffffff7f", unit="MWh", exponent=-6) == "2147.483647"
     assert read("0403 10270000", exponent=0) == "10"
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ("0903 99", Scaled(1, -1)),
+        ("0a03 9999", Scaled(1, 1)),
+        ("0b03 999999", Scaled(1, 3)),
+        ("0c03 99999999", Scaled(1, 5)),
+        ("0c06 99999999", Scaled(1, 8)),
+        ("0e03 999999999999", Scaled(1, 9)),
+        ("0403 ffffff7f", None),  # how many digits its counter has, a binary number does not say
+        ("0503 00004842", None),
+        ("0d03c4 99999999", None),
+        ("0c837d 99999999", Scaled(1, 8)),  # times a thousand
+        ("0c837b 99999999", None),  # with a constant added
+    ],
+)
+def test_a_counter_begins_again_where_its_digits_end(records: str, expected: Scaled | None) -> None:
+    dib_vib = records.partition(" ")[0]
+    telegram = decode(long_frame(bytes.fromhex(HEADER + records)))
+    (value,) = read_registers(model(dib_vib=dib_vib), [telegram])
+    assert value.modulus == expected
 
 
 def test_the_same_bytes_several_times_are_told_apart_by_their_occurrence() -> None:

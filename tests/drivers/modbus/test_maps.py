@@ -84,6 +84,12 @@ def test_a_model_may_say_that_a_counter_begins_again_earlier() -> None:
     assert str(map_of({**REGISTER, "modulus": "100000"}).registers[0].rolls_over_at) == "100000"
 
 
+def test_a_value_says_where_its_counter_begins_again() -> None:
+    earlier = map_of({**REGISTER, "modulus": "100000"})
+    (value,) = earlier.values({earlier.registers[0].span: (0, 1)})
+    assert str(value.modulus) == "100000"
+
+
 def test_where_a_float_or_a_scaled_counter_begins_again_is_not_known() -> None:
     floating = {**REGISTER, "type": "float32", "scale": "1", "exponent": -2, "resolves_below": "131072"}
     assert map_of(floating).registers[0].rolls_over_at is None
