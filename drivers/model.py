@@ -118,7 +118,7 @@ class MeterModel(Strict, Generic[AnyRegister]):
     unbilled: Annotated[str, StringConstraints(min_length=1)] | None = None
     """why nothing that it sends is billed; it has no registers then and is only recognised"""
     registers: Annotated[tuple[AnyRegister, ...], Field(alias="register", strict=False)] = ()
-    proof: Annotated[tuple[Proof, ...], Field(min_length=1, strict=False)]
+    proof: Annotated[tuple[Proof, ...], Field(strict=False)]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -137,6 +137,9 @@ class MeterModel(Strict, Generic[AnyRegister]):
     @field_validator("proof")
     @classmethod
     def _expects_every_register(cls, proofs: tuple[Proof, ...], info: ValidationInfo) -> tuple[Proof, ...]:
+        if not proofs:
+            message = "a model has one [[proof]] or more: a raw answer and what must come out of it"
+            raise ValueError(message)
         keys = {register.key for register in info.data.get("registers", ())}
         told = bool(keys) or info.data.get("unbilled") is not None  # else the registers are what is wrong
         wrong = [proof for proof in proofs if told and not proof.expects(keys)]

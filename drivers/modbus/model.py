@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from drivers.modbus.plan import MAX_HOLE, MAX_WORDS, Function, Limits, Request, Span, plan
+from drivers.modbus.plan import MAX_HOLE, MAX_WORDS, Function, Limits, PlanError, Request, Span, plan
 from drivers.modbus.registers import (
     WORDS,
     NumberForm,
@@ -102,11 +102,14 @@ class ModbusRegister(Register):
         except RegisterError as error:
             message = f"gives no value for register {self.key}: {error}"
             raise WrongAnswerError(message) from error
-        return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis, modulus=self.rolls_over_at)
+        return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis)
 
     @model_validator(mode="after")
     def _is_exact(self) -> ModbusRegister:
         form = self.form
+        if form.scale.digits <= 0:
+            message = f"scale {self.scale} is no number above 0; for a meter wired the other way round there is swap"
+            raise ValueError(message)
         if any(len(pattern) != 4 * WORDS[self.type] for pattern in self.not_available):
             message = f"not_available needs {4 * WORDS[self.type]} hex digits for {self.type}"
             raise ValueError(message)
@@ -290,11 +293,12 @@ class RegisterMap(Strict):
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> RegisterMap:
-        self.requests(with_serial=True)
-        plan([fixed.span for fixed in self.identify], self.limits)
-        for register in self.registers:
-            for span in register.spans:
+        for name, span in _named(self.registers, self.serial, self.identify):
+            try:
                 plan([span], self.limits)  # a refused block is split down to single values
+            except PlanError as error:
+                message = f"{name}: {error}"
+                raise ValueError(message) from error
         return self
 
 

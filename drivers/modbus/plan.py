@@ -104,9 +104,19 @@ def _hole(block: tuple[Span, ...], span: Span) -> int:
 def _alone(span: Span, limits: Limits) -> Request:
     request = _request((span,), limits)
     if request is None:
-        message = f"{span.words} words at {span.address} fit no request of at most {limits.max_words} words"
-        raise PlanError(message)
+        raise PlanError(_why_not(span, limits))
     return request
+
+
+def _why_not(span: Span, limits: Limits) -> str:
+    """Why no request can bring the span, and what to correct."""
+    asked = f"{span.words} words at {span.address}"
+    if span.end > ADDRESSES:
+        return f"{asked} reach behind the last address {ADDRESSES - 1}; correct the address or the type"
+    if across := [barrier for barrier in sorted(limits.barriers) if span.address < barrier < span.end]:
+        return f"{asked} lie across the barrier {across[0]}; correct one of them"
+    even = " and even counts" if limits.even_counts else ""
+    return f"{asked} fit no request of at most {limits.max_words} words{even}; correct the limits or the type"
 
 
 def _request(spans: tuple[Span, ...], limits: Limits) -> Request | None:

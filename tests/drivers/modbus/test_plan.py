@@ -169,8 +169,19 @@ def test_a_refused_block_is_cut_at_its_largest_hole_first() -> None:
     assert [(r.address, r.count) for r in split(block, Limits())] == [(0, 4), (10, 6)]
 
 
-def test_a_value_that_fits_no_request_is_refused_at_once() -> None:
-    with pytest.raises(PlanError, match="4 words at 100 fit no request"):
-        plan([span(100, 4)], Limits(max_words=3))
-    with pytest.raises(PlanError, match="4 words at 100"):
-        plan([span(100, 4)], Limits(barriers=frozenset({102})))
+@pytest.mark.parametrize(
+    ("value", "limits", "why"),
+    [
+        (span(100, 4), Limits(max_words=3), "4 words at 100 fit no request of at most 3 words; correct the limits or"),
+        (span(100, 3), Limits(max_words=3, even_counts=True), "of at most 3 words and even counts; correct the limits"),
+        (
+            span(100, 4),
+            Limits(barriers=frozenset({90, 103, 102})),
+            "4 words at 100 lie across the barrier 102; correct",
+        ),
+        (span(0xFFFF), Limits(), "2 words at 65535 reach behind the last address 65535; correct the address or the"),
+    ],
+)
+def test_a_value_that_fits_no_request_is_refused_at_once_and_says_why(value: Span, limits: Limits, why: str) -> None:
+    with pytest.raises(PlanError, match=why):
+        plan([value], limits)

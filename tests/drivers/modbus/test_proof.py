@@ -199,3 +199,14 @@ def test_a_proof_names_the_registers_that_it_shows(proofs: list[dict[str, Any]],
 def test_partial_proofs_alone_prove_no_model() -> None:
     with pytest.raises(ValidationError, match="no proof is complete; put one beside the partial ones"):
         model(proof=[partial("0103", **{"import": "1"}), partial("0103", export="1")])
+
+
+def test_a_model_without_a_proof_is_none() -> None:
+    with pytest.raises(ValidationError, match=r"a model has one \[\[proof\]\] or more"):
+        model(proof=[])
+
+
+def test_a_proof_that_does_not_fit_is_told_once() -> None:
+    with pytest.raises(ValidationError) as refused:
+        model(proof=[{**COMPLETE, "raw": "zz"}])
+    assert [error["loc"] for error in refused.value.errors()] == [("proof", 0, "raw")]
