@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.ports.field import ModelKeeper
-from gateway.tomlfile import Document, Loaded, read, validated
+from gateway.tomlfile import Document, FileProblem, Loaded, read, validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.core.refusal import Place
     from gateway.ports.field import Driver
-    from gateway.tomlfile import FileProblem, Problems
+    from gateway.tomlfile import Problems
 
 FOLDER = "models"
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
@@ -37,7 +37,13 @@ def own_models(folder: Path, find: Callable[[str], Driver]) -> OwnModels:
     """Read every `*.toml` of the folder; `find` gives the driver of a name, or raises LookupError."""
     found = OwnModels()
     files: dict[str, dict[str, BaseModel]] = {}
-    for path in sorted(folder.glob("*.toml")):
+    try:
+        paths = _toml_files(folder)
+    except OSError as error:
+        text = f"cannot be read ({error.strerror}); make it a folder with the model files, or remove it"
+        found.problems.append(FileProblem(file=str(folder), line=0, path="", text=text))
+        return found
+    for path in paths:
         try:
             document = _file(path)
             driver = _driver(document, find)
@@ -46,6 +52,17 @@ def own_models(folder: Path, find: Callable[[str], Driver]) -> OwnModels:
         except _RefusedError as refused:
             found.problems += refused.problems
     return found
+
+
+def _toml_files(folder: Path) -> list[Path]:
+    """Its files in order, none where there is no such folder; OSError where it cannot be looked into."""
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        if folder.is_symlink():
+            raise
+        return []
+    return [path for path in paths if path.suffix.lower() == ".toml"]
 
 
 def _file(path: Path) -> Document:
@@ -70,7 +87,7 @@ def _driver(document: Document, find: Callable[[str], Driver]) -> ModelKeeper:
 
 def _model(name: str, document: Document, driver: ModelKeeper) -> BaseModel:
     """The model, if its name is free, the schema accepts it, and it reads its own proofs as they expect."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or not document.lines.file.endswith(".toml"):
         raise _refused(document, (), "the file's name is the model's; use 1 to 40 of a-z, 0-9 and -, and .toml")
     if name in driver.models():
         raise _refused(document, (), f"there is a model {name} already; give the file another name")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +14,9 @@ from gateway import drivers
 from gateway.settings import Settings, load
 from tests.drivers.modbus.peer import Peer
 from tests.scenarios.plant import submeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODBUS = """\
 protocol = "modbus"
@@ -187,6 +192,79 @@ def test_a_files_name_is_a_free_name(folder: Path, name: str, told: str) -> None
     put(folder, name, MODBUS)
     (problem,) = refused(folder)
     assert problem.startswith(told)
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def huge(path: Path) -> None:
+    path.write_text(MODBUS, encoding="utf-8")
+    os.truncate(path, 17_000_000)
+
+
+def latin(path: Path) -> None:
+    path.write_bytes(MODBUS.replace("Maker", "Zähler").encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (directory, "cannot be read (Is a directory)"),
+        (loop, "cannot be read (Too many levels of symbolic links)"),
+        (dangling, "cannot be read (No such file or directory)"),
+        (pipe, "cannot be read (it is a device or a pipe, no file)"),
+        (endless, "cannot be read (it is a device or a pipe, no file)"),
+        (huge, "cannot be read (it is larger than 16 MB)"),
+        (latin, "is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_what_is_no_text_file_is_refused_with_a_sentence(folder: Path, make: Callable[[Path], None], told: str) -> None:
+    make(folder / "models" / "odd.toml")
+    (problem,) = refused(folder)
+    assert problem.startswith(f"models/odd.toml: {told}")
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_windows_do_no_harm(folder: Path) -> None:
+    text = MODBUS.replace("\n", "\r\n").encode("utf-8-sig")
+    (folder / "models" / "maker-m1.toml").write_bytes(text)
+    assert isinstance(load(folder / "gateway.toml", drivers), Settings)
+
+
+def test_a_files_ending_is_written_small(folder: Path) -> None:
+    (folder / "models" / "maker-m2.TOML").write_text(MODBUS, encoding="utf-8")
+    (problem,) = refused(folder)
+    assert problem.startswith(
+        "models/maker-m2.TOML: the file's name is the model's; use 1 to 40 of a-z, 0-9 and -, and .toml"
+    )
+
+
+@pytest.mark.parametrize("make", [loop, dangling, latin], ids=["loop", "dangling", "file"])
+def test_a_models_folder_that_is_none_is_told(folder: Path, make: Callable[[Path], None]) -> None:
+    (folder / "models").rename(folder / "elsewhere")
+    make(folder / "models")
+    assert any(problem.startswith("models: cannot be read (") for problem in refused(folder))
+
+
+def test_no_models_folder_is_needed(folder: Path) -> None:
+    (folder / "models").rename(folder / "elsewhere")
+    assert all("gateway.toml:" in problem for problem in refused(folder))
 
 
 def test_a_bad_file_is_told_even_where_no_meter_has_its_model(folder: Path) -> None:
