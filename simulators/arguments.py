@@ -16,6 +16,11 @@ def part(text: str) -> float:
     return _within(text, float, 1)
 
 
+def seconds(text: str) -> float:
+    """Up to an hour."""
+    return _within(text, float, 3600)
+
+
 def port(text: str) -> int:
     """A TCP port; 0 for a free one."""
     return int(_within(text, int, 65535))

@@ -11,12 +11,13 @@
 All have units (by address; may change at any time), requests, mute (takes all, says nothing), baud and turnaround (from
 the end of the silence behind a request). Ports have most_callers and turned_away, serial lines echo, noise and
 too_early (requests before the silence of 3.5 octets was over). On a pty `baud` is what the master has set on the
-device; a unit with a `baud` of its own is deaf at any other. One question takes its octets (11 bits each), the
+device; a unit with a `baud` of its own is deaf at any other. One question takes its octets (11 `bits` each), the
 silence, the turnaround, the answer's octets and the silence.
 
 Layouts: layouts() of the simulated buildings' meters, layouts_of_models() of all model files of the gateway,
 sunspec(203) of a meter that describes itself, Layout(counters={...}) of any other. `unit.counts` are whole steps, and
-what does not fit rolls over; `unit.serial`, `unit.missing`, `unit.advance(steps)`, `unit.reset()`.
+what does not fit rolls over; `unit.serial`, `unit.missing`, `unit.advance(steps)`, `unit.reset()`, `unit.wind(steps)`
+to so many steps before the counters roll over.
 
 Faults: `unit.fault` (one of FAULTS), or `unit.chance = Chance(seed, {"late": 0.01})` for each answer anew, with
 `unit.code`, `unit.late` and `unit.boot`; `unit.asked` counts. By hand: python -m simulators.modbus --help.

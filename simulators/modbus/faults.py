@@ -18,12 +18,14 @@ Fault = Literal[
     "noise_after",
     "close",
     "reboot",
+    "reset",
 ]
 """silence: no answer, and nothing done. late: after `Device.late` seconds more. other_request: what the request before
 was to be answered with, and over TCP under its number; the first time silence. wrong_unit, wrong_function: of somebody
 else, of something else. short_count: a register less than asked for. exception: `Device.code`. not_available: every
 counter has its pattern for "no value". noise, noise_within, noise_after: five octets that nobody meant. close: half an
-answer, and over TCP the end of the conversation. reboot: half an answer, then nothing for `Device.boot` seconds.
+answer, and over TCP the end of the conversation. reboot: half an answer, then nothing for `Device.boot` seconds. reset:
+from this answer on all counters begin anew at 0. (wrap is no fault of an answer: `Unit.wind`.)
 """
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 

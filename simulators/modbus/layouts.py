@@ -50,10 +50,20 @@ class Counter:
         """Words."""
         return _BITS[self.type] // 16
 
+    @property
+    def end(self) -> int | None:
+        """The count that shows as 0 again: the sign bit never counts. None for a float that names no modulus."""
+        if self.modulus is not None:
+            return (Fraction(self.modulus) / Fraction(self.step)).__floor__()
+        if self.type in _FLOATS:
+            return None
+        full = 1 << (_BITS[self.type] - self.type.startswith("i"))
+        return (full * Fraction(self.scale) / Fraction(self.step)).__floor__()
+
     def encode(self, counts: int) -> tuple[int, ...]:
         """The words as they travel. What does not fit rolls over, as in the meter; a float is the nearest there is."""
-        index = counts * Fraction(self.step)
-        raw = (index if self.modulus is None else index % Fraction(self.modulus)) / Fraction(self.scale)
+        rolled = counts if self.end is None or counts < 0 else counts % self.end
+        raw = rolled * Fraction(self.step) / Fraction(self.scale)
         if self.type in _FLOATS:
             return self._words(int.from_bytes(struct.pack(_FLOATS[self.type], raw), "big"))
         return self._words(raw.__floor__())

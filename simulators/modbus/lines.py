@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from simulators.modbus.device import Devices
 from simulators.modbus.faults import spoilt
-from simulators.modbus.rtu import RtuBus, frame_pause, octet_time
+from simulators.modbus.rtu import BITS, RtuBus, frame_pause, octet_time
 from simulators.tcp import ConverterPort, Port
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Line(Devices, Port):
         Devices.__init__(self, units)
         Port.__init__(self)
         self.baud = baud
+        self.bits = BITS
         self.turnaround = turnaround
         self._free = 0.0
         self._transactions: dict[int, int] = {}
@@ -53,7 +54,7 @@ class Line(Devices, Port):
 
     def _serve(self, transaction: int, address: int, request: bytes, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        pause = frame_pause(self.baud)
+        pause = frame_pause(self.baud, self.bits)
         heard = max(loop.time(), self._free) + self._travels(request) + pause
         reply = self.reply(address, request, heard)
         before = self._transactions.get(address, transaction)
@@ -69,7 +70,7 @@ class Line(Devices, Port):
             _write(writer, shown, reply)
 
     def _travels(self, pdu: bytes) -> float:
-        return (len(pdu) + _AROUND_PDU) * octet_time(self.baud)
+        return (len(pdu) + _AROUND_PDU) * octet_time(self.baud, self.bits)
 
 
 class RtuLine(RtuBus, ConverterPort):

@@ -32,14 +32,14 @@ def with_crc(octets: bytes) -> bytes:
     return octets + crc.to_bytes(2, "little")
 
 
-def octet_time(baud: int) -> float:
+def octet_time(baud: int, bits: int = BITS) -> float:
     """Seconds that an octet takes; none for 0."""
-    return BITS / baud if baud else 0.0
+    return bits / baud if baud else 0.0
 
 
-def frame_pause(baud: int) -> float:
+def frame_pause(baud: int, bits: int = BITS) -> float:
     """Seconds of silence that part two frames (2.5.1.1): 3.5 octets, above 19200 Bd 1.75 ms."""
-    return _FAST_PAUSE if baud > _FAST_BAUD else 3.5 * octet_time(baud)
+    return _FAST_PAUSE if baud > _FAST_BAUD else 3.5 * octet_time(baud, bits)
 
 
 class RtuBus(Devices):
@@ -55,6 +55,8 @@ class RtuBus(Devices):
         super().__init__(units)
         self.baud = baud
         """the master's speed"""
+        self.bits = BITS
+        """of an octet: 10 where there is neither parity nor a second stop bit"""
         self.turnaround = turnaround
         self.echo = False
         """whether what is sent comes back first, as from simple level converters"""
@@ -83,14 +85,14 @@ class RtuBus(Devices):
                 if not self._heard:
                     self._began = self._sent
                 self._heard += bytes([heard])
-            self._sent += octet_time(self.baud)
+            self._sent += octet_time(self.baud, self.bits)
             found, self._heard = _requests(self._heard)
             for frame in found:
                 self._hear(frame, self._sent)
 
     def talk(self, octets: bytes, start: float) -> None:
         """Put octets on the wire towards the master."""
-        self._talks.append((start, start + len(octets) * octet_time(self.baud)))
+        self._talks.append((start, start + len(octets) * octet_time(self.baud, self.bits)))
         self._arrive(octets, start)
 
     def due(self, grain: float) -> float | None:
@@ -123,7 +125,7 @@ class RtuBus(Devices):
         return spoilt(with_crc(bytes([reply.address]) + reply.pdu), reply.fault)
 
     def _hear(self, frame: bytes, at: float) -> None:
-        pause = frame_pause(self.baud)
+        pause = frame_pause(self.baud, self.bits)
         before = [end for start, end in self._talks if start <= self._began]
         if any(self._began - end < pause - _ROUNDING for end in before):
             self.too_early += 1
@@ -136,7 +138,7 @@ class RtuBus(Devices):
             self.talk(answer, self._at + self.turnaround + delay)
 
     def _arrive(self, octets: bytes, start: float) -> None:
-        whole = octet_time(self.baud)
+        whole = octet_time(self.baud, self.bits)
         self._arrivals.add((start + (n + 1) * whole, octet) for n, octet in enumerate(octets))
         self.changed()
 

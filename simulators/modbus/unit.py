@@ -29,6 +29,8 @@ class Unit(Device):
 
     def answer(self, request: bytes) -> bytes:
         """See `Device.answer`; an exception PDU for what this meter does not offer."""
+        if self._drawn == "reset":
+            self.reset()
         function = request[0]
         if function not in self.layout.functions or len(request) != _QUESTION.size:
             return refusal(function, _ILLEGAL_FUNCTION)
@@ -60,6 +62,12 @@ class Unit(Device):
     def reset(self) -> None:
         """All counters begin anew, as in a meter that was exchanged or has lost its memory."""
         self.counts.clear()
+
+    def wind(self, steps: int) -> None:
+        """All counters that have an end stand so many steps before it: they begin again at 0 there."""
+        for name, counter in self.layout.counters.items():
+            if counter.end is not None:
+                self.counts[name] = counter.end - steps
 
     def _cuts(self, function: int, first: int, count: int, limits: Limits) -> bool:
         """Whether the request crosses a barrier, or begins or ends within a counter of a meter that has barriers."""

@@ -148,6 +148,31 @@ def test_counters_go_on_and_begin_anew() -> None:
     assert meter.answer(ask(3, 52, 2)) == bytes.fromhex("0304 0000 0000")
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_counters_that_are_wound_to_their_end_begin_again_at_0(kind: str) -> None:
+    meter = Unit(address=1, layout=KINDS[kind])
+    for key, counter in KINDS[kind].counters.items():
+        if counter.end is None:
+            assert counter.type.startswith("float")
+            continue
+        meter.wind(1)
+        before = counter.encode(meter.counts[key])
+        meter.advance(1)
+        assert before != counter.encode(meter.counts[key]) == counter.encode(0)
+
+
+def test_by_the_fault_reset_counters_begin_anew_and_go_on_from_there() -> None:
+    meter = Unit(address=1, layout=KINDS["carlo-gavazzi-em340"], counts={"import": 7}, fault="reset")
+    reply = meter.hear(ask(3, 52, 2), 0.0)
+    assert reply is not None
+    assert reply.pdu == bytes.fromhex("0304 0000 0000")
+    meter.fault = None
+    meter.advance(3)
+    reply = meter.hear(ask(3, 52, 2), 1.0)
+    assert reply is not None
+    assert reply.pdu == bytes.fromhex("0304 0003 0000")
+
+
 @pytest.mark.parametrize(
     ("form", "serial", "words"),
     [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from simulators.modbus import with_crc
-from simulators.modbus.__main__ import main
+from simulators.modbus import FAULTS, with_crc
+from simulators.modbus.__main__ import _bits, _meters, _options, main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,10 @@ async def test_a_device_comes_and_goes_with_it(tmp_path: Path) -> None:
         (["--meters", "248"], "'248' is no number between 0 and 247"),
         (["--fault", "fire=1"], "'fire' is no fault; choose one of silence"),
         (["--kind", "abacus"], "invalid choice: 'abacus'"),
+        (["--late", "-1"], "'-1' is no number between 0 and 3600"),
+        (["--turnaround", "nan"], "'nan' is no number between 0 and 3600"),
+        (["--parity", "mark"], "invalid choice: 'mark'"),
+        (["--fault", "late=0.6", "--fault", "close=0.6"], "add up to more than 1"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,3 +81,50 @@ def test_what_cannot_be_is_one_sentence(arguments: list[str], told: str, capsys:
 def test_a_place_that_is_not_free_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--pty", str(tmp_path / "none" / "tty")]) == 3
     assert capsys.readouterr().err == (f"{tmp_path}/none/tty: No such file or directory; name a place that is free\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "baud"),
+    [(["--pty", "x"], 9600), (["--pty", "x", "--baud", "19200"], 19200), (["--rtu", "--baud", "19200"], None)],
+)
+def test_meters_at_a_serial_device_are_deaf_at_another_speed(arguments: list[str], baud: int | None) -> None:
+    assert {unit.baud for unit in _meters(_options(arguments))} == {baud}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bits"),
+    [
+        ([], 11),
+        (["--parity", "even"], 11),
+        (["--parity", "none"], 10),
+        (["--stopbits", "2"], 11),
+        (["--parity", "odd", "--stopbits", "2"], 12),
+    ],
+)
+def test_parity_and_stop_bits_say_how_long_an_octet_is(arguments: list[str], bits: int) -> None:
+    assert _bits(_options(arguments)) == bits
+
+
+def test_faults_counters_that_roll_over_and_their_times_are_set_from_the_command_line() -> None:
+    [unit] = _meters(
+        _options(
+            [
+                *("--meters", "1", "--kind", "carlo-gavazzi-em340", "--wrap", "2", "--late", "0.3", "--boot", "5"),
+                *("--code", "11", "--fault", "exception"),
+            ]
+        )
+    )
+    assert (unit.late, unit.boot, unit.code) == (0.3, 5.0, 11)
+    assert unit.answer(bytes.fromhex("03 0034 0002")) == bytes.fromhex("03 04 fffe 7fff")
+    unit.advance(2)
+    assert unit.answer(bytes.fromhex("03 0034 0002")) == bytes.fromhex("03 04 0000 0000")
+    reply = unit.hear(bytes.fromhex("03 0034 0002"), 0.0)
+    assert reply is not None
+    assert reply.pdu == bytes.fromhex("83 0b")
+
+
+def test_the_help_says_what_every_fault_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    told = capsys.readouterr().out.split("faults, as a part of the answers:")[1]
+    assert all(fault in told for fault in FAULTS)

@@ -48,6 +48,17 @@ def test_octets_come_one_after_the_other() -> None:
     assert bus.take(LONG) == ANSWER[5:]
 
 
+@pytest.mark.parametrize("bits", [10, 11, 12])
+def test_an_octet_is_as_long_as_its_bits(bits: int) -> None:
+    bus = RtuBus([meter()], baud=1200, turnaround=0.1)
+    bus.bits = bits
+    bus.send(ASK, 0.0)
+    octet = bits / 1200
+    first = len(ASK) * octet + 3.5 * octet + 0.1
+    assert bus.take(first + 0.99 * octet) == b""
+    assert bus.take(first + 1.01 * octet) == ANSWER[:1]
+
+
 @pytest.mark.parametrize("baud", [1200, 9600, 115200])
 def test_a_request_before_the_silence_is_over_is_counted_and_answered(baud: int) -> None:
     bus = RtuBus([meter()], baud=baud)
