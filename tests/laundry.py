@@ -197,7 +197,7 @@ async def laundry(
     """The laundry, its worker running."""
     url = f"sqlite:///{folder}/gateway.db"
     migrate(url)
-    meter = wire.Unit(address=1, layout=wire.layouts()[model], counts={"import": 81240})
+    meter = wire.Unit(address=1, layout=(wire.layouts() | wire.layouts_of_models())[model], counts={"import": 81240})
     relay = Relay(address=9)
     clock = RightClock()
     line = wire.Line([meter, relay])
