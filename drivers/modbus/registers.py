@@ -101,11 +101,12 @@ def whole(words: Sequence[int]) -> int:
 
 
 def text(words: Sequence[int]) -> str:
-    """Text with two ASCII letters a word, the first in the high byte; blanks around it and NUL behind it removed.
+    """Text with two ASCII letters a word, the first in the high byte; blanks around it and every NUL removed.
 
-    RegisterError where a byte is no printable letter.
+    Meters of one maker differ in where they put NULs: behind the text, or before each letter. RegisterError where a
+    byte is no printable letter.
     """
-    return _printable(_octets(words))
+    return _printable(_octets(words).replace(b"\x00", b""))
 
 
 def letters(words: Sequence[int]) -> str:

@@ -131,6 +131,7 @@ def test_only_the_bits_of_the_mask_count() -> None:
     [
         ("letters", (0x0032, 0x0037, 0x0053), "27S"),
         ("text", (0x4258, 0x3034, 0x4B00), "BX04K"),
+        ("text", (0x0032, 0x0037, 0x0053), "27S"),
         ("number", (0x000B, 0xC614), "771604"),
     ],
 )
@@ -193,9 +194,29 @@ def test_every_file_says_how_far_its_sources_agree_and_where_its_integers_begin_
 def test_meters_that_share_a_name_and_not_a_map_are_told_apart() -> None:
     ethernet, serial = meter_models()["carlo-gavazzi-em24-e1"], meter_models()["carlo-gavazzi-em24-rs485"]
     assert ethernet.registers[0].address == 0x34
-    assert serial.registers[0].address == 0x42
+    assert serial.registers[0].address == 0x3E
     assert [fixed.address for fixed in ethernet.identify] == [0x0B, 0xA000]
+    assert [fixed.address for fixed in serial.identify] == [0x0B]
+    codes = [set(model.identify[0].one_of) for model in (ethernet, serial)]
+    assert not codes[0] & codes[1]
     assert serial.limits.max_words == 11
+
+
+def test_a_sample_meter_with_the_words_the_other_way_round_is_refused() -> None:
+    model = meter_models()["carlo-gavazzi-em111"]
+    model.check_identity(dict([holding(0x0B, 103)]))
+    with pytest.raises(WrongAnswerError, match=r"holds 006f in register 11 \(identification code\)"):
+        model.check_identity(dict([holding(0x0B, 111)]))
+
+
+def test_a_meter_with_two_tariffs_is_not_read_as_one_with_two_directions() -> None:
+    by_tariff, by_direction = meter_models()["saia-burgess-ale3"], meter_models()["saia-burgess-ale3-bidirectional"]
+    assert [register.address for register in by_tariff.registers] == [27, 31]
+    assert [register.address for register in by_direction.registers] == [27, 31]
+    words = dict([holding(6, 0x414C, 0x4533, 0x4435, 0x4644)])
+    by_tariff.check_identity(words)
+    with pytest.raises(WrongAnswerError, match=r"holds 414c453344354644 in register 6 \(type\)"):
+        by_direction.check_identity(words)
 
 
 def test_the_meter_in_the_readme_is_a_model() -> None:
