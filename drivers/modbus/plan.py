@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,9 +20,8 @@ class PlanError(ValueError):
     """A value that no request of this meter can hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Span:
-    """The words of one value: never split over two requests."""
+class Span(NamedTuple):
+    """The words of one value: never split over two requests. A tuple, as every value of every read is found by it."""
 
     function: Function
     address: int

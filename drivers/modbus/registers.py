@@ -68,14 +68,30 @@ def number(words: Sequence[int], form: NumberForm, power: int | None = None) -> 
         message = f"not available (0x{bits:0{4 * WORDS[form.type]}x})"
         raise RegisterError(message)
     if form.is_float:
-        return Scaled.rounded(_binary(bits, form.type) * form.scale.fraction, form.exponent)
+        return _rounded(*_binary(bits, form.type), 0, form)
     raw = _signed(bits, 16 * WORDS[form.type]) if form.type.startswith("i") else bits
     if power is not None:
-        return Scaled.rounded(raw * form.scale.fraction * Fraction(10) ** power, form.exponent)
-    try:
-        return Scaled.exact(raw * form.scale.fraction, form.exponent)
-    except ValueError as error:
-        raise RegisterError(str(error)) from error
+        return _rounded(raw, 0, power, form)
+    times, per = _ratio(form.scale.exponent - form.exponent)
+    digits, rest = divmod(raw * form.scale.digits * times, per)
+    if rest:
+        message = f"{raw * form.scale.fraction} is not a whole multiple of 10^{form.exponent}"
+        raise RegisterError(message)
+    return Scaled(digits, form.exponent)
+
+
+def _rounded(significand: int, twos: int, tens: int, form: NumberForm) -> Scaled:
+    """`significand * 2**twos * 10**tens` as a value, by integers alone: fractions take three times as long."""
+    times, per = _ratio(form.scale.exponent + tens - form.exponent)
+    exact = significand * form.scale.digits * times << max(twos, 0)
+    whole_step = per << max(-twos, 0)
+    digits = (2 * abs(exact) + whole_step) // (2 * whole_step)
+    return Scaled(digits if exact >= 0 else -digits, form.exponent)
+
+
+def _ratio(power: int) -> tuple[int, int]:
+    """10**power as numerator and denominator."""
+    return (10**power, 1) if power >= 0 else (1, 10**-power)
 
 
 def power_of_ten(words: Sequence[int]) -> int:
@@ -143,8 +159,8 @@ def _signed(bits: int, width: int) -> int:
     return bits - (1 << width) if bits >> (width - 1) else bits
 
 
-def _binary(bits: int, type_: str) -> Fraction:
-    """The exact number of an IEEE 754 pattern, by integers alone."""
+def _binary(bits: int, type_: str) -> tuple[int, int]:
+    """The exact number of an IEEE 754 pattern: significand and power of two."""
     exponent_bits, fraction_bits = _FLOATS[type_]
     exponent = bits >> fraction_bits & ((1 << exponent_bits) - 1)
     significand = bits & ((1 << fraction_bits) - 1)
@@ -154,8 +170,7 @@ def _binary(bits: int, type_: str) -> Fraction:
     if exponent:  # normal numbers have a hidden leading 1, subnormal ones the smallest exponent
         significand |= 1 << fraction_bits
     power = max(exponent, 1) - ((1 << (exponent_bits - 1)) - 1) - fraction_bits
-    magnitude = Fraction(significand << power) if power >= 0 else Fraction(significand, 1 << -power)
-    return -magnitude if bits >> (exponent_bits + fraction_bits) else magnitude
+    return (-significand if bits >> (exponent_bits + fraction_bits) else significand), power
 
 
 def float_resolves_below(form: NumberForm) -> int:
