@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from gateway.core.metering import Origin, Reading
 from gateway.core.units import Scaled
@@ -87,13 +87,16 @@ class _Rows:
 
 def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
     """Add the polls. One whose readings were all known already gets no number and makes no event."""
-    numbers = _numbers(connection, polls)
-    held = _held(connection, {micros(reading.at) for poll in polls for reading in poll.readings}, numbers)
+    placed = [
+        [_Placed(reading, channel_of(reading), micros(reading.at)) for reading in poll.readings] for poll in polls
+    ]
+    numbers = _numbers(connection, (one.channel for every in placed for one in every))
+    held = _held(connection, {one.at for every in placed for one in every}, numbers)
     sources = _sources(connection, polls)
     seq = streams.last_poll(connection, streams.current(connection, "reading"))
     rows = _Rows()
-    for poll in polls:
-        if _sort(poll, seq + 1, numbers, held, rows):
+    for poll, every in zip(polls, placed, strict=True):
+        if _sort(every, seq + 1, numbers, held, rows) or not every:
             seq += 1
             rows.poll.append(_poll_row(poll, seq, sources[_source(poll)]))
     for table, values in ((schema.poll, rows.poll), (schema.reading, rows.reading), (schema.conflict, rows.beside)):
@@ -105,38 +108,46 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
     return Kept(stored=stored, repeated=repeated, conflicts=rows.conflicts, too_large=rows.too_large)
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
+class _Placed(NamedTuple):
+    """A reading, and what its row says otherwise."""
+
+    reading: Reading
+    channel: Channel
+    at: int
+
+
+class _Value(NamedTuple):
     """A value that is known for an instant."""
 
     counter: tuple[str, ...]
-    index: Scaled
+    number: Scaled
     voided: bool = False
 
 
-_Held = defaultdict[tuple[str, str, int, bool], list[_Value]]
+_Held = dict[tuple[str, str, int, bool], list[_Value]]
 """by meter, register and instant; what a meter stored for an instant stands beside what was read then"""
 
 
-def _sort(poll: Poll, seq: int, numbers: Mapping[Channel, int], held: _Held, rows: _Rows) -> bool:
-    """Whether the poll has anything new; its readings go to the rows, conflicting ones apart."""
-    new = not poll.readings
-    for reading in poll.readings:
-        channel = channel_of(reading)
-        values = held[reading.meter, reading.register, micros(reading.at), reading.origin == "stored"]
-        if any((value.counter, value.index) == (channel.counter, reading.index) for value in values):
+def _sort(placed: Iterable[_Placed], seq: int, numbers: Mapping[Channel, int], held: _Held, rows: _Rows) -> bool:
+    """Whether a poll has anything new; its readings go to the rows, conflicting ones apart."""
+    new = False
+    for reading, channel, at in placed:
+        key = (reading.meter, reading.register, at, reading.origin == "stored")
+        known, counter = held.get(key), channel.counter
+        if known and any(value.counter == counter and value.number == reading.index for value in known):
             continue
         new = True
         if abs(reading.index.digits) > _LARGEST:  # a mad meter must not cost the others their readings
             rows.too_large += 1
             continue
-        row = _reading_row(reading, numbers[channel])
-        if values:
+        row = _reading_row(reading, at, numbers[channel])
+        if known:
             rows.beside.append({**row, "poll": seq})
+            rows.conflicts += any(not value.voided for value in known)
+            known.append(_Value(counter, reading.index))
         else:
             rows.reading.append(row)
-        rows.conflicts += any(not value.voided for value in values)
-        values.append(_Value(channel.counter, reading.index))
+            held[key] = [_Value(counter, reading.index)]
     return new
 
 
@@ -157,17 +168,15 @@ def _read(modulus: str) -> Scaled | None:
     return Scaled.parse(modulus) if modulus else None
 
 
-def _reading_row(reading: Reading, channel: int) -> dict[str, Any]:
-    flags = _ORIGINS.index(reading.origin) << _ORIGIN_SHIFT | (_TRUSTED if reading.clock_trusted else 0)
-    values = (
-        micros(reading.at),
-        channel,
-        reading.index.digits,
-        reading.index.exponent,
-        flags,
-        reading.status,
-    )
-    return dict(zip(_COLUMNS, values, strict=True))
+def _reading_row(reading: Reading, at: int, channel: int) -> dict[str, Any]:
+    return {
+        "at": at,
+        "channel": channel,
+        "digits": reading.index.digits,
+        "exponent": reading.index.exponent,
+        "flags": _ORIGINS.index(reading.origin) << _ORIGIN_SHIFT | (_TRUSTED if reading.clock_trusted else 0),
+        "status": reading.status,
+    }
 
 
 def _source(poll: Poll) -> Source:
@@ -187,14 +196,13 @@ def _poll_row(poll: Poll, seq: int, source: int) -> dict[str, Any]:
 
 def channels(connection: Connection) -> dict[int, Channel]:
     """Every channel by its number."""
-    return {row.no: Channel(*row[1:]) for row in connection.execute(select(schema.channel))}
+    return {no: Channel(*rest) for no, *rest in connection.execute(_CHANNELS).all()}
 
 
-def _numbers(connection: Connection, polls: Iterable[Poll]) -> dict[Channel, int]:
+def _numbers(connection: Connection, wanted: Iterable[Channel]) -> dict[Channel, int]:
     """Every channel's number; those that are missing are added."""
     numbers = {channel: no for no, channel in channels(connection).items()}
-    missing = dict.fromkeys(channel_of(reading) for poll in polls for reading in poll.readings)
-    added = [channel for channel in missing if channel not in numbers]
+    added = [channel for channel in dict.fromkeys(wanted) if channel not in numbers]
     for channel in added:
         numbers[channel] = len(numbers) + 1
     if added:
@@ -217,15 +225,18 @@ def _sources(connection: Connection, polls: Iterable[Poll]) -> dict[Source, int]
 
 def _held(connection: Connection, instants: Collection[int], numbers: Mapping[Channel, int]) -> _Held:
     """What is known for these instants, by meter, register and instant."""
+    rows = [row for query in AT_INSTANTS for row in connection.execute(query, {"instants": list(instants)}).all()]
+    if not rows:
+        return {}
+    held: _Held = {}
     by_number = {no: channel for channel, no in numbers.items()}
-    held: _Held = defaultdict(list)
     voids = _voids(connection, schema.void.c.at.in_(instants))
-    for table in (schema.reading, schema.conflict):
-        for row in connection.execute(_select(table).where(table.c.at.in_(instants))):
-            at, no, digits, exponent, flags, _ = row
-            channel = by_number[no]
-            value = _Value(channel.counter, Scaled(digits, exponent), voided=tuple(row[:4]) in voids)
-            held[channel.meter, channel.register, at, _origin(flags) == "stored"].append(value)
+    for row in rows:
+        at, no, digits, exponent, flags, _ = row
+        channel = by_number[no]
+        value = _Value(channel.counter, Scaled(digits, exponent), voided=tuple(row[:4]) in voids)
+        key = (channel.meter, channel.register, at, origin_of(flags) == "stored")
+        held.setdefault(key, []).append(value)
     return held
 
 
@@ -327,7 +338,7 @@ def _neighbours(table: Table, numbers: Sequence[int], edge: int, reach: int, *, 
 def _rows(
     connection: Connection, table: Table, wanted: Mapping[int, Channel], when: ColumnElement[bool]
 ) -> Iterable[Sequence[Any]]:
-    return connection.execute(_select(table).where(when, table.c.channel.in_(wanted)).order_by(table.c.at))
+    return connection.execute(selected(table).where(when, table.c.channel.in_(wanted)).order_by(table.c.at))
 
 
 def _reading(row: Sequence[Any], channel: Channel) -> Reading:
@@ -341,32 +352,28 @@ def _reading(row: Sequence[Any], channel: Channel) -> Reading:
         obis=channel.obis,
         serial=channel.serial,
         status=status,
-        origin=_origin(flags),
+        origin=origin_of(flags),
         clock_trusted=bool(flags & _TRUSTED),
         modulus=_read(channel.modulus),
     )
 
 
-def _origin(flags: int) -> Origin:
+def origin_of(flags: int) -> Origin:
+    """Of a reading with these flags."""
     return _ORIGINS[flags >> _ORIGIN_SHIFT]
 
 
-def kept_at(connection: Connection, instants: Collection[int]) -> list[Reading]:
-    """The first value known per register at these instants, in the order of the channels."""
-    known, table = channels(connection), schema.reading
-    query = _select(table).where(table.c.at.in_(instants)).order_by(table.c.at, table.c.channel)
-    return [_reading(row, known[row.channel]) for row in connection.execute(query)]
-
-
-def conflicts_of(connection: Connection, polls: Collection[int]) -> list[tuple[int, Reading]]:
-    """Readings that these polls gave against a value already known, each with its poll's number."""
-    known, table = channels(connection), schema.conflict
-    query = _select(table).add_columns(table.c.poll).where(table.c.poll.in_(polls))
-    return [(row.poll, _reading(row[: len(_COLUMNS)], known[row.channel])) for row in connection.execute(query)]
-
-
-def _select(table: Table) -> Select[Any]:
+def selected(table: Table) -> Select[Any]:
+    """The readings of a table, as `at`, `channel`, `digits`, `exponent`, `flags` and `status`."""
     return select(*(table.c[name] for name in _COLUMNS))
+
+
+# made once: to name a hundred instants one by one takes as long as to find them
+_CHANNELS = select(schema.channel)
+AT_INSTANTS = [
+    selected(table).where(table.c.at.in_(bindparam("instants", expanding=True)))
+    for table in (schema.reading, schema.conflict)
+]
 
 
 def counting(connection: Connection, meter: str, register: str, at: int) -> list[tuple[dict[str, int], Reading]]:
