@@ -12,6 +12,7 @@ import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.canonical import Json, canonical
@@ -48,6 +49,8 @@ class StateOutlet(Protocol):
 @dataclass(slots=True)
 class _Topic:
     payload: bytes = b""
+    latest: Callable[[], Json] | None = None
+    """what makes the payload when it goes out"""
     every: float = 0.0
     """seconds between two messages"""
     changed: bool = True
@@ -77,7 +80,13 @@ class State:
         payload = b"" if body is None else canonical(body)
         topic.changed |= anew or payload != topic.payload
         topic.anew |= anew
-        topic.payload, topic.every = payload, every
+        topic.payload, topic.latest, topic.every = payload, None, every
+        self._wake.set()
+
+    def follow(self, end: str, latest: Callable[[], Json], *, every: float) -> None:
+        """Let the topic show what `latest` gives once it goes out: of what changes each second most never does."""
+        topic = self._topics.setdefault(end, _Topic())
+        topic.changed, topic.latest, topic.every = True, latest, every
         self._wake.set()
 
     def put_all(self, branch: str, bodies: Mapping[str, Json], *, anew: Collection[str] = ()) -> None:
@@ -123,6 +132,8 @@ class State:
 
     async def _send(self, end: str, topic: _Topic) -> None:
         connection = self._connection
+        if topic.latest is not None:
+            topic.payload, topic.latest = canonical(topic.latest()), None
         clearing = topic.anew and topic.payload != b""
         topic.anew, topic.changed = False, clearing
         if not clearing:
@@ -156,7 +167,7 @@ class Shown:
         """Keep the polls of one round in one transaction; return once they are durable."""
         await self._store.keep(polls)
         for poll in polls:
-            self._state.put(f"{METERS}/{poll.meter}", _reading(poll), every=LIVE)
+            self._state.follow(f"{METERS}/{poll.meter}", partial(_reading, poll), every=LIVE)
 
 
 def _reading(poll: Poll) -> Json:
