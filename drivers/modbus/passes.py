@@ -44,6 +44,8 @@ class Going:
     """baud rate, parity and unit"""
     done: float = 0.0
     """seconds that what is done takes where nobody answers"""
+    percent: int = 0
+    """of the way, as it was told last: it never falls"""
 
     def units(self) -> Iterator[int]:
         """Who is still to be asked in this pass."""
@@ -54,12 +56,19 @@ class Going:
         now = cost(self.left[0]) * sum(1 for _ in self.units())
         return now + sum(cost(later) * len(self.wanted) for later in self.left[1:])
 
+    def progress(self, cost: Callable[[Pass], float]) -> tuple[int, float]:
+        """How much of the way is done in percent, and the seconds left."""
+        left = self.seconds_left(cost)
+        self.percent = max(self.percent, int(100 * self.done / (self.done + left)))
+        return self.percent, left
+
     def next_pass(self, *, heard: bool) -> None:
         """Go on to the next. Where anything was heard, slow meters are looked for as well."""
         before, *self.left = self.left
         patient = Pass(speed=before.speed, is_patient=True)
         if heard and not self.only and not before.is_patient and patient not in self.left:
-            self.left.append(patient)
+            brief = [each for each in self.left if not each.is_patient]
+            self.left.insert(len(brief), patient)
         self.unit, self.only = 0, ()
 
     def answers_for_all(self, only: tuple[int, ...]) -> None:
@@ -76,7 +85,7 @@ class Going:
         """All but the wanted units as text, to go on from here another day."""
         left = [(each.speed.baud, each.speed.parity, each.speed.stopbits, each.is_patient) for each in self.left]
         kept = {"left": left, "unit": self.unit, "only": self.only, "found": self.found, "damaged": self.damaged}
-        return json.dumps({**kept, "done": self.done})
+        return json.dumps({**kept, "done": self.done, "percent": self.percent})
 
 
 def begun(passes: list[Pass], wanted: tuple[int, ...], rest: str) -> Going:
@@ -102,4 +111,5 @@ def _resumed(kept: dict[str, Any], wanted: tuple[int, ...]) -> Going:
         found=[(baud, int(unit)) for baud, unit in kept["found"]],
         damaged=[(baud, parity, int(unit)) for baud, parity, unit in kept["damaged"]],
         done=float(kept["done"]),
+        percent=int(kept["percent"]),
     )

@@ -109,8 +109,6 @@ def verdict(fits: Sequence[Fit]) -> Verdict:
     seen = f"{best.told}; none fell or leapt at a second read"
     if best.missing:
         seen += f"; no value in {', '.join(best.missing)}"
-    if alike:
-        seen += f"; {', '.join(alike)} read the same: write what stands on it"
     if others:
         names = ", ".join([best.name, *alike, *others])
         return Verdict(model=None, sure="possible", why=f"fits {names}, which read it differently; {best.name}: {seen}")
@@ -118,7 +116,8 @@ def verdict(fits: Sequence[Fit]) -> Verdict:
         return Verdict(model=best.name, sure="certain", why=f"{best.identity}; {seen}", alike=alike)
     if best.bits >= _LIKELY_BITS and not best.missing:
         return Verdict(model=best.name, sure="likely", why=seen, alike=alike)
-    return Verdict(model=None, sure="possible", why=f"fits {best.name}, but says too little to tell; {seen}")
+    names = ", ".join([best.name, *alike])
+    return Verdict(model=None, sure="possible", why=f"fits {names}, but says too little to tell; {seen}")
 
 
 def sunspec(instance: int) -> Verdict:

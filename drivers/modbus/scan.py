@@ -198,10 +198,10 @@ async def _shown(
 
 def _progress(lines: _Lines, going: Going, unit: int, measured: float) -> ScanProgress:
     """The time left is by what questions have taken in this pass."""
-    now, left = going.left[0], going.seconds_left(lines.cost)
+    now, (percent, left) = going.left[0], going.progress(lines.cost)
     return ScanProgress(
         place=f"unit {unit}{now.speed.told}",
-        percent=int(100 * going.done / (going.done + left)),
+        percent=percent,
         woken=0,
         rest=going.dump(),
         seconds_left=left * measured / lines.cost(now),

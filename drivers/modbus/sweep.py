@@ -130,11 +130,12 @@ class Sweep:
             self._lately.append(unit)
         self._losses = 0
         answers, spoilt = found(octets)
-        there = tuple(dict.fromkeys(each for each in answers if each == unit or each in self._lately))
+        known = {unit, *self._lately}
+        there = tuple(each for each, is_there in dict.fromkeys(answers) if is_there and each in known)
         if there and unit not in there:
             self.wait = min(2 * self.wait, self.longest)
         self.heard = self.heard or bool(there)
-        strange = len(answers) != len(there)
+        strange = len(answers) != len({each for each, _ in answers} & known)
         return Heard(there=() if spoilt or strange else there, damaged=spoilt or strange)
 
     async def _question(self, unit: int, wait: float) -> bytes:
@@ -148,7 +149,7 @@ class Sweep:
         heard, silence = b"", deadline - clock()
         while octets := await port.receive(silence):
             heard = (heard + octets).removeprefix(request)
-            if unit in found(heard)[0]:
+            if any(each == unit for each, _ in found(heard)[0]):
                 silence = self.pace.pause_s
             else:
                 silence = min(max(deadline, clock() + self.pace.gap_s if heard else 0.0), last) - clock()
@@ -157,16 +158,16 @@ class Sweep:
         return heard
 
 
-def found(octets: bytes) -> tuple[list[int], bool]:
-    """The units whose whole answers are among the octets, and whether what else there is may be an answer spoilt.
+def found(octets: bytes) -> tuple[list[tuple[int, bool]], bool]:
+    """The units of the whole answers among the octets, and whether what stands behind them may be one spoilt.
 
-    Noise before an answer is common where a driver is switched on. Exceptions of a gateway are nobody's answers.
+    A unit is not there where a gateway answers for it. Noise before an answer is common where a driver is switched on.
     """
     units, at, behind = [], 0, 0
     while at < len(octets):
         size = _answer(octets[at:])
-        if size and not (size == _REFUSAL and octets[at + 2] in UNREACHED):
-            units.append(octets[at])
+        if size:
+            units.append((octets[at], not (size == _REFUSAL and octets[at + 2] in UNREACHED)))
         at += size or 1
         behind = 0 if size else behind + 1
     return units, behind > 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.modbus.driver import BusSettings, driver
+from drivers.modbus.passes import UNITS
 from gateway.ports.field import Device, Scanner, ScanOrder, ScanProgress, ScanRefusedError, ScanTrouble
 from simulators.modbus import Layout, Line, RtuLine, Unit, layouts_of_models, refusal, sunspec
 from simulators.modbus.device import Device as Answerer
@@ -74,7 +75,7 @@ async def test_a_fingerprint_is_likely_and_says_which_models_read_the_same() -> 
 
     assert device.facts["sure"] == "likely"
     assert "import 7712.34 kWh, export 30.19 kWh; none fell or leapt" in str(device.facts["why"])
-    assert "eastron-sdm630" in str(device.facts["why"])
+    assert "eastron-sdm630" in f"{device.facts['model']}, {device.facts['alike']}".split(", ")
 
 
 async def test_a_serial_number_is_read_where_the_model_has_one() -> None:
@@ -137,6 +138,47 @@ async def test_a_meter_that_answers_for_every_unit_id_is_one_meter() -> None:
     assert [each.facts["unit"] for each in devices(found)] == [1]
     text = "one device answers for every unit id: it is asked as unit 1 only"
     assert ScanTrouble(place="the line", text=text) in found
+
+
+@pytest.mark.parametrize("shown", [0, 1, 255])
+async def test_a_meter_that_ignores_the_unit_and_answers_as_its_own_is_one_meter(shown: int) -> None:
+    meter = unit(shown, "abb-b23")
+    line = Line([])
+    line.units = dict.fromkeys(range(256), meter)
+    bus = BusSettings(host="127.0.0.1", port=await line.start(), timeout=0.5)
+    found = [each async for each in driver.scan(bus, ScanOrder())]
+    await line.close()
+
+    assert [each.facts["unit"] for each in devices(found)] == [shown]
+    troubles = [each.text for each in found if isinstance(each, ScanTrouble)]
+    assert troubles == ["one device answers for every unit id, as another one: it is asked as unit 0, 1 and 255 only"]
+
+
+async def rtu_over_tcp(units: Iterable[Answerer]) -> list[Scanned]:
+    line = RtuLine(units)
+    bus = BusSettings(host="127.0.0.1", port=await line.start(), framing="rtu", baud=115200, timeout=0.5)
+    found = [each async for each in driver.scan(bus, ScanOrder())]
+    await line.close()
+    return found
+
+
+async def test_units_behind_a_converter_for_rtu_frames_are_found() -> None:
+    absent = [Gateway(address=address) for address in UNITS if address not in (1, 30)]
+
+    found = await rtu_over_tcp([*absent, unit(1, "abb-b23"), unit(30, "carlo-gavazzi-em340")])
+
+    assert [each.facts["unit"] for each in devices(found)] == [1, 30]
+    assert {each.speed for each in devices(found)} == {115200}
+    assert devices(found)[0].line == {"baud": 115200}
+    assert not [each for each in found if isinstance(each, ScanTrouble)]
+
+
+async def test_a_meter_behind_a_converter_that_answers_for_every_unit_id_is_one_meter() -> None:
+    found = await rtu_over_tcp([unit(address, "abb-b23") for address in UNITS])
+
+    assert [each.facts["unit"] for each in devices(found)] == [1]
+    [trouble] = [each for each in found if isinstance(each, ScanTrouble)]
+    assert trouble.text == "one device answers for every unit id: it is asked as unit 1 only"
 
 
 async def test_a_search_goes_on_behind_the_unit_that_it_had_reached() -> None:

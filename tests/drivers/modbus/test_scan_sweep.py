@@ -6,6 +6,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
@@ -209,6 +210,29 @@ def test_an_adapter_that_gives_back_what_is_sent_finds_only_who_is_there() -> No
     assert not found.troubles
 
 
+def test_the_way_does_not_become_longer_in_the_middle_of_it() -> None:
+    found = searched(Bus([meter(5, baud=19200)]), EVERY)
+
+    percents = [each.percent for each in found.progress]
+    assert percents == sorted(percents)
+    assert percents.count(100) == 1
+    assert percents[-1] == 100
+    passes = [speed for speed, _ in groupby(each.place.partition(" at ")[2] for each in found.progress)]
+    assert passes[-2:] == ["19200 baud, parity none", "9600 baud, parity none"]
+    assert len(passes) == 12 + 2
+
+
+def test_who_answers_twice_is_two_devices_of_one_unit() -> None:
+    class Twice(Bus):
+        def answer(self, address: int, request: bytes) -> bytes:
+            return 2 * super().answer(address, request)
+
+    found = searched(Twice([meter(5)]))
+
+    assert not found.devices
+    assert [each.place for each in found.troubles] == ["unit 5 at 9600 baud, parity none"]
+
+
 def test_devices_that_share_a_unit_are_told_once() -> None:
     both = meter(5)
     both.fault = "noise_after"
@@ -295,11 +319,11 @@ def test_a_converter_that_hangs_up_is_called_again_and_one_that_is_gone_ends_the
 def test_noise_before_an_answer_is_none_and_behind_it_spoils_it() -> None:
     answer, refusal = with_crc(bytes.fromhex("070302 1234")), with_crc(bytes.fromhex("078302"))
 
-    assert found(answer) == ([7], False)
-    assert found(b"\0\xff" + refusal + answer) == ([7, 7], False)
-    assert found(answer + b"\0") == ([7], True)
+    assert found(answer) == ([(7, True)], False)
+    assert found(b"\0\xff" + refusal + answer) == ([(7, True), (7, True)], False)
+    assert found(answer + b"\0") == ([(7, True)], True)
     assert found(answer[:-1]) == ([], True)
-    assert found(with_crc(bytes.fromhex("07830b"))) == ([], False)
+    assert found(with_crc(bytes.fromhex("07830b"))) == ([(7, False)], False)
 
 
 def order_of(own: tuple[int, str], order: ScanOrder) -> list[tuple[int, str]]:
