@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from drivers.model import Strict
+from drivers.network import canonical
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,4 +45,4 @@ class WireSettings(Strict):
     @property
     def place(self) -> str:
         """What no two lines have in common: two masters would spoil each other's conversations."""
-        return self.device or f"{self.host}:{self.port or self.usual_port}"
+        return self.device or f"{canonical(self.host or '')}:{self.port or self.usual_port}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gateway import drivers
 from gateway.settings import Settings, load
 
@@ -64,6 +66,25 @@ def test_a_port_is_one_line_whatever_else_is_said_of_it(tmp_path: Path) -> None:
             "13: this is the same line as in line 4; list all its meters there"
         ]
     assert problems(tmp_path, first, bus("b", "modbus", 'host = "10.0.0.1"\nport = 503')) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("converter.house", "Converter.House."),
+        ("localhost", "127.0.0.1"),
+        ("::1", "LOCALHOST"),
+        ("::1", "127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["mbus", "modbus"])
+def test_a_host_is_one_however_it_is_written(tmp_path: Path, one: str, other: str, driver: str) -> None:
+    first = bus("a", driver, f'host = "{one}"\nport = 4196')
+    assert problems(tmp_path, first, bus("b", driver, f'host = "{other}"\nport = 4196')) == [
+        "14: this is the same line as in line 4; list all its meters there"
+    ]
+    assert problems(tmp_path, first, bus("b", driver, f'host = "{other}"\nport = 4197')) == []
+    assert problems(tmp_path, first, bus("b", driver, 'host = "10.0.0.9"\nport = 4196')) == []
 
 
 def test_a_line_that_is_both_or_neither_is_one_sentence(tmp_path: Path) -> None:
