@@ -22,11 +22,13 @@ CORRECTED = {"carlo-gavazzi-em24-rs485": 0x3E}
 OTHER_KEYS = {"orno-or-we-514": "total"}
 NOT_OF_THE_FACTS = {
     "carlo-gavazzi-et112",
+    "eastron-sdm230-2t",
     "finder-7e-23",
     "itron-cf-echo-2",
     "saia-burgess-ald1",
     "saia-burgess-ale3",
     "saia-burgess-awd3",
+    "xylem-magflux",
 }
 """read in the makers' papers later; what the facts say of ALE3 and AWD3 holds for the bidirectional ALE3 only"""
 
