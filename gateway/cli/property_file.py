@@ -25,6 +25,7 @@ Named = tuple[str, str]
 _NAMELESS = "--"
 """how the id begins that stands for one that is missing"""
 _NAME, _METERED = {"name": "-"}, {"resolution": "1", "max_per_day": "1"}
+_LIMITS = {"fuse": "1x1 A", "pipe": "Q3 1", "power": "1 kW"}
 _STAND_INS: dict[str, dict[str, Any]] = {
     "facility": {**_NAME, "grace_hours": 0},
     "building": _NAME,
@@ -38,7 +39,7 @@ _STAND_INS: dict[str, dict[str, Any]] = {
         "address": "-",
     },
     "meter": _NAME,
-    "register": {**_METERED, "energy_source": "electricity", "unit": "kWh"},
+    "register": {**_METERED, **_LIMITS, "energy_source": "electricity", "unit": "kWh"},
     "rate": {"title": "-", "tax": {"category": "Z", "rate": "0", "included": True}},
 }
 """values of keys that the rules of the whole book do not look at"""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Origin = Literal["measured", "stored", "manual", "substituted"]
 EnergySource = Literal["electricity", "heating", "cooling", "hot_water", "cold_water"]
 Component = Literal["energy", "volume", "cycle"]
+Limit = Literal["max_per_day", "fuse", "pipe", "power"]
+"""the key of the property data that says how much can flow"""
 _DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 
 
@@ -53,6 +55,8 @@ class Register:
     """of the smallest step: -3 where `unit` is kWh and the meter counts Wh"""
     max_per_day: Scaled | None = None
     """the largest possible flow; a jump above it is an anomaly; without it no decrease is a rollover"""
+    limit: Limit = "max_per_day"
+    """what `max_per_day` follows from in the property data"""
     modulus: Scaled | None = None
     """the index at which it begins again at 0, whatever its readings say; None: as they say"""
     backflow: Scaled | None = None

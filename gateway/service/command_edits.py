@@ -26,6 +26,12 @@ Known = dict["Named", schema.Entity]
 
 DATED = frozenset({"surface", "volume", "quotity", "people", "value"})
 """keys whose value may change on a day"""
+_ONE_OF: dict[str, tuple[str, ...]] = {
+    "owner": ("facility", "building", "point"),
+    "badge": ("identifier", "digest"),
+    "register": schema.LIMITS,
+}
+"""keys that stand for each other: the one that is told takes the place of the other"""
 ID_LENGTH = 40
 _COUNTED = 3
 """room for "-2", "-3" ... behind an id that is taken"""
@@ -166,12 +172,19 @@ def changed(known: Known, command: Set) -> Edit:
         return fault(command.kind, command.id, wrong, "from")
     if since is not None and not dated and "price" not in command.value:
         steps["from"] = since
-    if "identifier" in steps:
-        value.pop("digest", None)
+    value = replaced(command.kind, value, steps)
     for key, new in steps.items():
         inner = value.get(key)
         value[key] = {**inner, **new} if isinstance(inner, dict) and isinstance(new, dict) else new
     return Edit.of([entry(command.kind, _given(value))])
+
+
+def replaced(kind: str, before: Value, told: Mapping[str, Any]) -> Value:
+    """What was known, without the keys in whose place another one is told."""
+    alternatives = _ONE_OF.get(kind, ())
+    if all(told.get(key) is None for key in alternatives):
+        return dict(before)
+    return {key: value for key, value in before.items() if key not in alternatives}
 
 
 def _given(value: Mapping[str, Any]) -> Value:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.problem import Problem
 from gateway.service import property_schema as schema
-from gateway.service.command_edits import DATED, Edit, entry
+from gateway.service.command_edits import DATED, Edit, entry, replaced
 from gateway.service.property_fields import SINCE_EVER
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from gateway.service.command_edits import Known
     from gateway.service.command_schema import Import, Value
 
-_ONE_OF = {"owner": ("facility", "building", "point"), "badge": ("identifier", "digest")}
-"""keys that stand for each other: the one that is told takes the place of the other"""
 _GO_WITH = {
     "user": ("kind", ("first_name", "last_name", "company", "registration")),
     "link": ("key", ("value",)),
@@ -54,10 +52,7 @@ def _upon(known: Known, told: schema.Entity) -> schema.Entity | Edit:
 
 def merged(kind: str, before: Value, told: Value) -> Value:
     """The entry as told, with all that was known of it and is not told otherwise."""
-    kept = dict(before)
-    alternatives = _ONE_OF.get(kind, ())
-    if any(key in told for key in alternatives):
-        kept = {key: value for key, value in kept.items() if key not in alternatives}
+    kept = replaced(kind, before, told)
     key, dependent = _GO_WITH.get(kind, ("", ()))
     if key in told and told[key] != before.get(key):
         kept = {name: value for name, value in kept.items() if name not in dependent}

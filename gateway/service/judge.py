@@ -243,4 +243,5 @@ def _text(register: Register, fault: str, before: Reading | None, reading: Readi
     seen = f"{reading.index} {reading.unit} at {at} after {was}"
     if fault == "index_decrease":
         return f"exchange or reset suspected: {seen} is less: {enter}, or {void}; {held}"
-    return f"garbage suspected: {seen} is more than max_per_day allows: {void}, or correct max_per_day; {held}"
+    limit = register.limit
+    return f"garbage suspected: {seen} is more than {limit} allows: {void}, or correct {limit}; {held}"

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from gateway.core.access import SEALED, canonical_identifier
+from gateway.core.capacity import per_day
 from gateway.core.problem import cut
 from gateway.core.tariff import TaxCategory
 from gateway.core.units import UNITS, Scaled
@@ -30,6 +31,8 @@ from gateway.service.currencies import CURRENCIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gateway.core.metering import Limit
 
 MAX_TEXT = 200
 WHOLE, DECIMALS = 12, 9
@@ -176,6 +179,13 @@ def _identifier(text: str) -> str:
         raise ValueError(message) from error
 
 
+def _limit(text: str, info: ValidationInfo) -> str:
+    """The form alone, in a unit of its own: whether it fits the register is looked at with that."""
+    limit = cast("Limit", info.field_name)
+    per_day(limit, text, "m3" if limit == "pipe" else "kWh")
+    return text
+
+
 def _sealed(text: str) -> str:
     if not re.fullmatch(f"{SEALED}[0-9a-f]{{64}}", text):
         message = "is not what the gateway keeps of an identifier; remove it and give the identifier itself"
@@ -187,6 +197,7 @@ Id = Annotated[str, AfterValidator(_id), Field(examples=["flat-1"])]
 Text = Annotated[str, AfterValidator(_text), Field(examples=["Ground floor left"])]
 Number = Annotated[Scaled, PlainValidator(_number), PlainSerializer(str)]
 Positive = Annotated[Number, AfterValidator(_positive)]
+Limited = Annotated[str, AfterValidator(_limit)]
 Percent = Annotated[Number, AfterValidator(_percent), Field(examples=["8.1"])]
 Day = Annotated[date, BeforeValidator(_day), AfterValidator(_day_meant), Field(examples=[date(2026, 1, 1)])]
 Resolution = Annotated[Number, AfterValidator(_power_of_ten), Field(examples=["0.001"])]

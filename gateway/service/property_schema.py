@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.core.building import Key, PointKind, Scope  # noqa: TC001 - pydantic reads the annotations
 from gateway.core.canonical import canonical
-from gateway.core.metering import Component, EnergySource  # noqa: TC001 - pydantic reads the annotations
+from gateway.core.capacity import per_day, unfit
+from gateway.core.metering import Component, EnergySource, Limit  # noqa: TC001 - pydantic reads the annotations
 from gateway.core.units import Scaled
 from gateway.service.property_fields import (
     CYCLE,
@@ -25,6 +26,7 @@ from gateway.service.property_fields import (
     Exchanges,
     Id,
     Identifier,
+    Limited,
     Number,
     Points,
     Positive,
@@ -243,17 +245,54 @@ class Register(Entity):
     energy_source: EnergySource
     unit: Unit
     resolution: Resolution
-    max_per_day: Positive = Field(examples=["500"])
+    fuse: Limited | None = Field(default=None, examples=["3x63 A"])
+    pipe: Limited | None = Field(default=None, examples=["Q3 2.5"])
+    power: Limited | None = Field(default=None, examples=["15 kW"])
+    max_per_day: Positive | None = Field(default=None, examples=["500"], validate_default=True)
     modulus: Positive | None = None
     backflow: Number | None = None
     exchanges: Exchanges | None = None
 
+    @field_validator("fuse", "pipe", "power")
+    @classmethod
+    def _limits_such_a_register(cls, text: str | None, info: ValidationInfo) -> str | None:
+        known = text is not None and {"energy_source", "unit"} <= set(info.data)
+        if known and (why := unfit(cast("Limit", info.field_name), info.data["energy_source"], info.data["unit"])):
+            raise ValueError(why)
+        return text
+
+    @field_validator("max_per_day")
+    @classmethod
+    def _limited_once(cls, number: Scaled | None, info: ValidationInfo) -> Scaled | None:
+        given = [key for key in LIMITS if info.data.get(key) is not None] + ["max_per_day"] * (number is not None)
+        if len(given) > 1:
+            message = f"{' and '.join(given)} say the same thing; keep one of them"
+            raise ValueError(message)
+        if not given and set(LIMITS[:-1]) <= set(info.data):  # one that has a mistake is told by itself
+            message = f"how much it can count in a day is missing; write {_LIMITED}"
+            raise ValueError(message)
+        return number
+
+    @property
+    def limit(self) -> tuple[Limit, str]:
+        """The key that says how much can flow, and what it says."""
+        return next((key, str(value)) for key in LIMITS if (value := getattr(self, key)) is not None)
+
+    @property
+    def most_per_day(self) -> Scaled:
+        """The most that it can count in a day, in its unit."""
+        key, text = self.limit
+        return Scaled.parse(text) if self.max_per_day is not None else per_day(key, text, self.unit)
+
     def facts(self) -> frozenset[Fact]:
         """All of it, since ever: it says how every index is to be read."""
-        return frozenset({(SINCE_EVER, tuple(getattr(self, name) for name in _COUNTING))})
+        return frozenset({(SINCE_EVER, (self.most_per_day, *(getattr(self, name) for name in _COUNTING)))})
 
 
-_COUNTING = ("meter", "key", "energy_source", "unit", "resolution", "max_per_day", "modulus", "backflow", "exchanges")
+LIMITS: tuple[Limit, ...] = ("fuse", "pipe", "power", "max_per_day")
+"""keys of a register, of which it has exactly one"""
+_LIMITED = 'e.g. fuse = "3x63 A", pipe = "Q3 2.5", power = "15 kW" or max_per_day = "500"'
+_COUNTING = ("meter", "key", "energy_source", "unit", "resolution", "modulus", "backflow", "exchanges")
 
 
 class Link(Entity):

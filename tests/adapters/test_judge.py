@@ -120,6 +120,15 @@ async def test_a_spike_is_told_at_once_kept_and_stays_told_until_it_is_voided(ho
     assert await house.alarms() == []
 
 
+async def test_the_remedy_names_the_key_that_the_register_has(house: House) -> None:
+    await house.register(max_per_day=None, fuse="1x16 A", energy_source="electricity")
+    await house.polled("10.000", "90.000")
+
+    (told,) = await house.alarms()
+    assert "is more than fuse allows: void it" in told
+    assert told.endswith("or correct fuse; what touches it is held and not billed until then")
+
+
 async def test_a_fall_is_an_exchange_suspected_until_the_exchange_is_entered(house: House) -> None:
     await house.polled("10.000", "0.100", "0.200")
 

@@ -155,7 +155,7 @@ def settle(
 
 def _settle_register(one: _Register, seams: Iterable[datetime]) -> None:
     links = one.book.links_of(one.register.id)
-    cuts = [*changes(one.book, links), *seams]
+    cuts = [*changes(one.book, links), *(seam for seam in seams if one.track.known(seam))]
     try:
         for span in _believed(one):
             for piece in span.cut(cuts):
@@ -181,7 +181,7 @@ def _believed(one: _Register) -> list[Period]:
         one.holds.append(one.hold("outside", tail, "no reading on both sides yet: charged once it arrives"))
     blocked = [(part, code) for stretch, code in one.track.blocked() if (part := stretch.overlap(covered))]
     for part, code in blocked:
-        one.holds.append(one.hold(code, part, _ANOMALIES[code]))
+        one.holds.append(one.hold(code, part, _ANOMALIES[code].format(limit=one.register.limit)))
     pieces = covered.cut(edge for part, _ in blocked for edge in (part.start, part.until))
     return [piece for piece in pieces if not any(piece.overlap(part) for part, _ in blocked)]
 
@@ -189,7 +189,7 @@ def _believed(one: _Register) -> list[Period]:
 _ANOMALIES = {
     "conflicting_reading": "two different values for one instant: void the wrong one",
     "index_decrease": "the index fell and that was no rollover: void the wrong reading or record the exchange",
-    "index_jump": "the index rose by more than the largest possible flow: void the reading or correct max_per_day",
+    "index_jump": "the index rose by more than the largest possible flow: void the reading or correct {limit}",
     "identity_changed": "another serial number answered: record the exchange, or void the readings of the stranger",
 }
 
