@@ -85,9 +85,9 @@ class Sweep:
     port: SharedPort
     pace: Pace
     wait: float
-    """seconds until an answer begins; grows to what late answers tell of"""
+    """seconds until an answer begins"""
     longest: float
-    """at most so long"""
+    """until that of the slowest meters does"""
     heard: bool = False
     """whether anybody has ever answered: until then a line that fails is not there"""
     noise: int = 0
@@ -131,9 +131,7 @@ class Sweep:
         self._losses = 0
         answers, spoilt = found(octets)
         known = {unit, *self._lately}
-        there = tuple(each for each, is_there in dict.fromkeys(answers) if is_there and each in known)
-        if there and unit not in there:
-            self.wait = min(2 * self.wait, self.longest)
+        there = tuple(each for each, is_there in dict.fromkeys(answers) if is_there)
         self.heard = self.heard or bool(there)
         strange = len(answers) != len({each for each, _ in answers} & known)
         return Heard(there=() if spoilt or strange else there, damaged=spoilt or strange)

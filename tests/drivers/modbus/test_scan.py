@@ -60,6 +60,9 @@ async def test_every_unit_behind_a_gateway_is_found_and_the_end_is_all_of_the_wa
     last = found[-1]
     assert isinstance(last, ScanProgress)
     assert (last.percent, last.place) == (100, "unit 255")
+    early = [each for each in found if isinstance(each, ScanProgress)][10]
+    assert early.seconds_left is not None
+    assert early.seconds_left < 60, "not 238 times the time-out: this gateway says at once that nobody is there"
 
 
 @pytest.mark.parametrize("model", ["abb-b23", "carlo-gavazzi-em24-e1"])

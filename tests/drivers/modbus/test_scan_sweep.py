@@ -54,8 +54,10 @@ class Bus(RtuBus):
         self.masters = parity
         self.chatter: tuple[bytes, float] | None = None
         """what somebody else says, and how often a second"""
+        self.asked: set[int] = set()
 
     def answer(self, address: int, request: bytes) -> bytes:
+        self.asked.add(address)
         return super().answer(address, request) if self.masters == self.parity else b""
 
 
@@ -101,6 +103,11 @@ class Found:
     heard_at: list[float] = field(default_factory=list)
     """seconds after which each device was found"""
     seconds: float = 0.0
+
+    @property
+    def passes(self) -> list[str]:
+        """The speeds in the order in which all units were asked."""
+        return [speed for speed, _ in groupby(each.place.partition(" at ")[2] for each in self.progress)]
 
     @property
     def units(self) -> list[int]:
@@ -182,6 +189,7 @@ def test_usual_meters_are_found_in_the_first_half_minute_of_a_line() -> None:
     assert sorted(found.units) == [1, 30, 247]
     assert max(found.heard_at) < 45
     assert not found.troubles
+    assert [each.place.partition(" at ")[0] for each in found.progress].count("unit 2") == 2
 
 
 @pytest.mark.parametrize("late", [0.1, 0.15, 0.2, 0.25, 0.28])
@@ -217,9 +225,8 @@ def test_the_way_does_not_become_longer_in_the_middle_of_it() -> None:
     assert percents == sorted(percents)
     assert percents.count(100) == 1
     assert percents[-1] == 100
-    passes = [speed for speed, _ in groupby(each.place.partition(" at ")[2] for each in found.progress)]
-    assert passes[-2:] == ["19200 baud, parity none", "9600 baud, parity none"]
-    assert len(passes) == 12 + 2
+    assert found.passes[-2:] == ["19200 baud, parity none", "9600 baud, parity none"]
+    assert len(found.passes) == 12 + 2
 
 
 def test_who_answers_twice_is_two_devices_of_one_unit() -> None:
@@ -264,6 +271,33 @@ def test_one_device_that_answers_for_every_unit_is_one() -> None:
     assert trouble.text == "one device answers for every unit id: it is asked as unit 1 only"
 
 
+def test_at_another_baud_rate_others_are_looked_for_beside_one_that_answers_for_all() -> None:
+    bus = Bus([meter(address) for address in UNITS if address != 40] + [meter(40, baud=19200)])
+
+    assert searched(bus, EVERY[:2]).units == [1, 40]
+
+
+def test_nobody_is_asked_by_broadcast_whatever_is_heard() -> None:
+    class Spoilt(Bus):
+        def answer(self, address: int, request: bytes) -> bytes:
+            return super().answer(address, request) + b"\0"
+
+    bus = Spoilt([meter(address) for address in UNITS])
+    searched(bus, steps=12)
+
+    assert bus.asked <= set(UNITS)
+
+
+def test_answers_to_a_second_master_are_nobody_who_was_asked() -> None:
+    bus = Bus([meter(40)])
+    bus.chatter = (with_crc(bytes.fromhex("6f0302 0001")), 3.7)
+
+    found = searched(bus, order=ScanOrder(units=tuple(range(30, 60))))
+
+    assert found.units == [40]
+    assert "a second master" in found.troubles[0].text
+
+
 def test_meters_at_the_end_of_the_range_are_no_device_that_answers_for_all() -> None:
     found = searched(Bus([meter(address) for address in (245, 246, 247)]))
 
@@ -281,37 +315,39 @@ def test_only_the_wanted_units_are_asked() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_search_that_is_interrupted_anywhere_finds_the_same(seed: int) -> None:
+def test_a_search_that_is_interrupted_anywhere_finds_the_same_on_the_same_way(seed: int) -> None:
     chance = random.Random(seed)
     units = chance.sample(UNITS, 4)
     bus = Bus([meter(address, late=chance.choice((0.0, 0.2))) for address in units])
     speeds = EVERY[:3]
-    rest, found = "", []
+    whole = searched(bus, speeds)
+    rest, parts = "", []
     for steps in [chance.randrange(1, 240) for _ in range(4)]:
-        part = searched(bus, speeds, ScanOrder(rest=rest), steps)
-        found += part.units
-        rest = part.progress[-1].rest
+        parts.append(searched(bus, speeds, ScanOrder(rest=rest), steps))
+        rest = parts[-1].progress[-1].rest
 
-    last = searched(bus, speeds, ScanOrder(rest=rest))
+    parts.append(searched(bus, speeds, ScanOrder(rest=rest)))
 
-    assert sorted(found + last.units) == sorted(units)
-    assert last.progress[-1].percent == 100
+    assert sorted(unit for each in parts for unit in each.units) == sorted(units) == sorted(whole.units)
+    way = [(each.place, each.percent) for part in parts for each in part.progress]
+    assert way == [(each.place, each.percent) for each in whole.progress]
 
 
 def test_a_converter_that_hangs_up_is_called_again_and_one_that_is_gone_ends_the_search() -> None:
     class Flaky(Bus):
-        left = 2
+        hangs_up_at: set[int]
 
         def send(self, octets: bytes, now: float) -> None:
-            if 20 < octets[0] < 90 and self.left:
-                self.left -= 1
+            if octets[0] in self.hangs_up_at:
+                self.hangs_up_at.remove(octets[0])
                 message = "the converter closed the connection"
                 raise LineDownError(message)
             super().send(octets, now)
 
     bus = Flaky([meter(2), meter(30)])
+    bus.hangs_up_at = {21, 22, 35, 45, 55}
     assert searched(bus).units == [2, 30]
-    bus.left = 3
+    bus.hangs_up_at = {21, 22, 23}
     with pytest.raises(LineDownError, match="closed the connection"):
         searched(bus)
 
