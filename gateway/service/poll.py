@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
+from zlib import crc32
 
 from gateway.core.event import Alarm
 from gateway.core.metering import Reading
@@ -33,6 +34,8 @@ METER_WRONG = "meter_wrong"
 LINE_DOWN = "line_down"
 BACK_OFF = timedelta(seconds=2)
 MAX_BACK_OFF = timedelta(minutes=5)
+SPREAD = 5
+"""a pause is longer by up to this part of it, which follows from whose it is"""
 MOST_UNREAD = 3000
 """answers of one meter that wait in memory for its key: a month of quarter hours"""
 LINE_LOSSES = 2
@@ -279,7 +282,11 @@ class _Unread:
 
 
 class _Health:
-    """How one meter, or the whole line, is doing: tells it once when it fails and once when it is back."""
+    """How one meter, or the whole line, is doing: tells it once when it fails and once when it is back.
+
+    It is left alone for longer and longer, each by a step of its own: lines that lost one switch at the same time do
+    not all come back to it in one instant.
+    """
 
     def __init__(self, source: str, codes: tuple[str, ...], alarms: AlarmSink) -> None:
         self.ok = 0
@@ -289,6 +296,7 @@ class _Health:
         self._alarms = alarms
         self._in_a_row = 0
         self._retry_at: datetime | None = None
+        self._back_off = BACK_OFF * (1 + crc32(source.encode()) / 2**32 / SPREAD)
 
     @property
     def in_trouble(self) -> bool:
@@ -301,7 +309,7 @@ class _Health:
     async def fail(self, code: str, error: FieldError, now: datetime) -> None:
         self.failed += 1
         self._in_a_row += 1
-        self._retry_at = now + min(BACK_OFF * self._in_a_row, MAX_BACK_OFF)
+        self._retry_at = now + min(self._back_off * self._in_a_row, MAX_BACK_OFF)
         if self._in_a_row == 1:
             _log.warning("%s: unavailable: %s", self._source, error)
             alarm = Alarm(code=code, source=self._source, severity="warning", since=now, text=str(error))

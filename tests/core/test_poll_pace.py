@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -78,12 +78,12 @@ class Book:
         pass
 
 
-def polled(line: SlowLine, every: timedelta, seconds: float) -> tuple[Book, int]:
+def polled(line: SlowLine, every: timedelta, seconds: float, name: str = "line") -> tuple[Book, int]:
     """What a poller keeps in so much virtual time, and the deadlines that it left out."""
 
     async def run() -> tuple[Book, int]:
         book, clock = Book(), LoopClock()
-        wired = Line(id="line", poll=every, meters=METERS)
+        wired = Line(id=name, poll=every, meters=METERS)
         poller = Poller(wired, line, clock=clock, store=book, alarms=book, boot="b", beat=lambda: None)
         task = asyncio.create_task(poller.run())
         await asyncio.sleep(seconds)
@@ -118,3 +118,17 @@ def test_a_line_that_is_down_is_not_stormed() -> None:
     assert len(line.asked) <= 2 * 60  # two calls tell it; rests of 2, 4, 6 ... seconds up to 5 minutes
     late = [at for at in line.asked if at > 1800]
     assert max(after - before for before, after in pairwise(late)) <= 301
+
+
+def test_lines_that_are_lost_at_once_do_not_all_come_back_in_one_instant() -> None:
+    """Two hundred lines behind one switch that loses its power: how many ask it in the busiest second."""
+    asked: Counter[int] = Counter()
+    pauses = []
+    for number in range(200):
+        line = SlowLine(down=True)
+        polled(line, timedelta(seconds=1), 3600, f"bus-{number}")
+        asked.update({int(at) for at in line.asked if at > 1800})
+        pauses += [after - before for before, after in pairwise(sorted(set(line.asked)))]
+    assert max(asked.values()) <= 20
+    assert min(pauses) >= 2
+    assert max(pauses) <= 301, "never longer than five minutes"
