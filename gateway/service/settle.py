@@ -29,11 +29,12 @@ from gateway.core.charge import (
     undecided,
 )
 from gateway.core.event import Alarm, Severity
-from gateway.core.period import MAX, Period, local_date, month, months
+from gateway.core.period import MAX, MIN, Period, local_date, month, months
 from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.ports.clock import Clock
+from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
 from gateway.service.property import book_of
 from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
 from gateway.service.sessions import chargeable
@@ -69,6 +70,11 @@ HELD: dict[str, Severity] = {
 """the alarms of settling"""
 AGAIN = timedelta(days=1)
 """how often a month with something held is looked at again"""
+BESIDE = timedelta(hours=6)
+"""what is read beside a month: enough to judge what is read at its boundary, where a meter is not silent there"""
+WITNESSES = 4
+FARTHER = 8
+"""how often more is read beside it; who was hardly ever read is judged by what there is"""
 UNTRUSTED = timedelta(minutes=1)
 UNTRUSTED_TEXT = (
     "the clock is not synchronised or has jumped by more than a day: nothing is billed until it is right; "
@@ -267,12 +273,13 @@ class Settler:
 
     async def _tell(self, book: Book, holds: Iterable[Hold], now: datetime) -> None:
         """Raise the alarms of what is held, end those of what is not any more."""
-        wanted = {(hold.code, hold.register): hold.text for hold in holds}
+        open_alarms = await self._store.open_alarms()
+        wanted = {(hold.code, hold.register): hold.text for hold in holds if not _told_when_polled(hold, open_alarms)}
         for register in book.registers.values():
             if not any(now in link.period for link in book.links_of(register.id)):
                 text = f"register {register.id} is linked to no billing point: the owner pays until it is linked"
                 wanted[UNASSIGNED, register.id] = text
-        known = {(alarm.code, alarm.source) for alarm in await self._store.open_alarms() if alarm.code in HELD}
+        known = {(alarm.code, alarm.source) for alarm in open_alarms if alarm.code in HELD}
         for code, source in known - wanted.keys():
             await self._store.end_alarm(code, source, now)
         for (code, source), text in wanted.items():
@@ -280,6 +287,14 @@ class Settler:
                 _log.warning("%s: held: %s", source, text)
             alarm = Alarm(code=code, source=source, severity=HELD[code], since=now, text=text)
             await self._store.raise_alarm(alarm)
+
+
+def _told_when_polled(hold: Hold, alarms: Iterable[Alarm]) -> bool:
+    """Whether an open alarm tells of a reading in the stretch already: one anomaly, one alarm."""
+    return hold.code in VERDICTS and any(
+        (alarm.code, alarm.source) == (READING_IMPLAUSIBLE, hold.register) and hold.start <= alarm.since <= hold.until
+        for alarm in alarms
+    )
 
 
 def _told(holds: Iterable[Hold], waiting: Collection[Hold]) -> list[Hold]:
@@ -305,10 +320,34 @@ async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Seque
     for meter in sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility):
         registers = [register for register in book.registers.values() if register.meter == meter]
         keys = {register.key for register in registers}
-        readings = await store.readings([meter], period.start, period.until, keys)
+        readings = await _readings(store, meter, keys, period)
         found = found + await asyncio.to_thread(_settled, book, terms, registers, readings, edges, sessions)
         del readings  # before the next ones are fetched
     return found
+
+
+async def _readings(store: MeteredStore, meter: str, keys: Collection[str], period: Period) -> Registers:
+    """What was read in the period and so far beside it that the next period sees its boundary in the same light.
+
+    A neighbour may be wrong, entered by hand or of an untrusted clock: what it is worth, those around it say.
+    """
+    start, until = period.start - BESIDE, period.until + BESIDE
+    found = await store.readings([meter], start, until, keys)
+    for _ in range(FARTHER):
+        all_heard = found.values()
+        firsts = [heard[0].at for heard in all_heard if heard[0].at < start and not _enough(heard, MIN, period.start)]
+        lasts = [heard[-1].at for heard in all_heard if heard[-1].at > until and not _enough(heard, period.until, MAX)]
+        if not (firsts or lasts):
+            break
+        start, until = min([start, *(at - BESIDE for at in firsts)]), max([until, *(at + BESIDE for at in lasts)])
+        found = await store.readings([meter], start, until, keys)
+    return found
+
+
+def _enough(heard: Sequence[Reading], after: datetime, before: datetime) -> bool:
+    """Whether one wrong reading between the two instants can be told from the others."""
+    measured = {one.at for one in heard if one.origin == "measured" and one.clock_trusted}
+    return sum(after < at < before for at in measured) >= WITNESSES
 
 
 def _settled(

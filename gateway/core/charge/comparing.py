@@ -109,19 +109,34 @@ def _meters(charges: Iterable[Charge]) -> Counter[tuple[str, str]]:
 
 
 def seams(standing: Iterable[Charge], billing: Period) -> dict[str, set[datetime]]:
-    """Where the published charges of each register leave a part of the billing period uncovered."""
+    """Where the published charges of each register leave a part of the billing period uncovered, or left one once."""
     found: dict[str, set[datetime]] = {}
     metered = (one for one in standing if one.session is None)
     for register, charges in groupby(sorted(metered, key=_place), key=lambda one: one.register):
         reached = billing.start
         edges = found.setdefault(register, set())
+        ended: dict[tuple[str, datetime], Charge] = {}
         for one in charges:
             if one.period.start > reached:
                 edges |= {reached, one.period.start}
             reached = max(reached, one.period.until)
+            before = ended.get((one.billing_point, one.period.start))
+            if before is not None and _goes_on(before, one):
+                edges.add(one.period.start)
+            ended[one.billing_point, one.period.until] = one
         if reached < billing.until:
             edges.add(reached)
     return found
+
+
+def _goes_on(before: Charge, one: Charge) -> bool:
+    """Whether nothing but an earlier closing cut the two apart, so that they would be one without a seam."""
+    if before.allocation is None or one.allocation is None:
+        terms = [(each.payer, each.rate, each.allocation) for each in (before, one)]
+        return terms[0] == terms[1]
+    last, first = before.allocation, one.allocation
+    same_piece = (last.total, last.fractions, last.position + 1) == (first.total, first.fractions, first.position)
+    return _rule(before) == _rule(one) and not same_piece
 
 
 def _place(charge: Charge) -> tuple[str, datetime]:
