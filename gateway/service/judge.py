@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 READING_IMPLAUSIBLE = "reading_implausible"
 Verdict = Literal["rollover", "exchange_suspected", "garbage"]
 """beside the usual one: measured"""
-_VERDICTS: dict[str, Verdict] = {
+VERDICTS: dict[str, Verdict] = {
     "identity_changed": "exchange_suspected",
     "index_decrease": "exchange_suspected",
     "index_jump": "garbage",
 }
+"""by the fault of the course"""
 _DAY = 24 * 3600 * 10**6
 
 _log = logging.getLogger(__name__)
@@ -147,13 +148,13 @@ class Judge:
             await self._look_again(register, course, course.since, reading.at)
         node = None if _is_plain(register, course, reading) else _last_node(register, course, reading)
         before, neighbour, course.latest = course.good, course.latest, reading
-        if node is None or node.fault not in _VERDICTS:
+        if node is None or node.fault not in VERDICTS:
             known = [each for each in (before, neighbour) if each is not None]
             if node is not None and known and all(_rolled_over(register, each, reading) for each in known):
                 self._counts[register.id, "rollover"] += 1
             course.good = reading
             return
-        self._counts[register.id, _VERDICTS[node.fault]] += 1
+        self._counts[register.id, VERDICTS[node.fault]] += 1
         if course.since is None:
             course.since = reading.at
             await self._tell(register, node.fault, before, reading)
@@ -187,7 +188,7 @@ class Judge:
 def _faults(register: Register, readings: Sequence[Reading], start: datetime, until: datetime) -> list[Node]:
     """The anomalies in [start, until], of the kinds that are told here."""
     nodes = _course(register, readings)
-    return [node for node in nodes if start <= node.at <= until and node.fault in _VERDICTS]
+    return [node for node in nodes if start <= node.at <= until and node.fault in VERDICTS]
 
 
 def _counts(reading: Reading) -> bool:
