@@ -152,13 +152,16 @@ class Security:
                 )
                 raise FaultError(message)
             path = Path(self.credentials, name)
+            place = f"/etc/credstore/{name}, have the unit load it (LoadCredential={name}) and restart the gateway"
+            remedy = f"put it into {place}"
         else:
             path = Path(name)
+            remedy = "put it there, readable for the gateway's user"
         try:
             require_finite(path)
             path.open("rb").close()
         except OSError as error:
-            message = f"{key} {path} cannot be read ({error.strerror}); put it there, readable for the gateway's user"
+            message = f"{key} {path} cannot be read ({error.strerror}); {remedy}"
             raise FaultError(message) from error
         return path
 

@@ -167,6 +167,10 @@ MISTAKES: dict[str, tuple[dict[str, str | None], str]] = {
         {"user": "gw-01", "password_file": "credential:mqtt"},
         "password_file is the credential mqtt, but systemd gives none here; LoadCredential=mqtt:/path does",
     ),
+    "a credential that systemd did not find": (
+        {"user": "gw-01", "password_file": "credential:mqtt", "credentials": "{tmp}"},
+        "put it into /etc/credstore/mqtt, have the unit load it (LoadCredential=mqtt) and restart the gateway",
+    ),
 }
 
 
