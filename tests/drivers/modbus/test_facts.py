@@ -26,6 +26,7 @@ NOT_OF_THE_FACTS = {
     "finder-7e-23",
     "itron-cf-echo-2",
     "saia-burgess-ald1",
+    "saia-burgess-ald1-bidirectional",
     "saia-burgess-ale3",
     "saia-burgess-awd3",
     "xylem-magflux",
