@@ -34,6 +34,7 @@ from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.ports.clock import Clock
+from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
 from gateway.service.property import book_of
 from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
 from gateway.service.sessions import chargeable
@@ -272,12 +273,13 @@ class Settler:
 
     async def _tell(self, book: Book, holds: Iterable[Hold], now: datetime) -> None:
         """Raise the alarms of what is held, end those of what is not any more."""
-        wanted = {(hold.code, hold.register): hold.text for hold in holds}
+        open_alarms = await self._store.open_alarms()
+        wanted = {(hold.code, hold.register): hold.text for hold in holds if not _told_when_polled(hold, open_alarms)}
         for register in book.registers.values():
             if not any(now in link.period for link in book.links_of(register.id)):
                 text = f"register {register.id} is linked to no billing point: the owner pays until it is linked"
                 wanted[UNASSIGNED, register.id] = text
-        known = {(alarm.code, alarm.source) for alarm in await self._store.open_alarms() if alarm.code in HELD}
+        known = {(alarm.code, alarm.source) for alarm in open_alarms if alarm.code in HELD}
         for code, source in known - wanted.keys():
             await self._store.end_alarm(code, source, now)
         for (code, source), text in wanted.items():
@@ -285,6 +287,14 @@ class Settler:
                 _log.warning("%s: held: %s", source, text)
             alarm = Alarm(code=code, source=source, severity=HELD[code], since=now, text=text)
             await self._store.raise_alarm(alarm)
+
+
+def _told_when_polled(hold: Hold, alarms: Iterable[Alarm]) -> bool:
+    """Whether an open alarm tells of a reading in the stretch already: one anomaly, one alarm."""
+    return hold.code in VERDICTS and any(
+        (alarm.code, alarm.source) == (READING_IMPLAUSIBLE, hold.register) and hold.start <= alarm.since <= hold.until
+        for alarm in alarms
+    )
 
 
 def _told(holds: Iterable[Hold], waiting: Collection[Hold]) -> list[Hold]:
