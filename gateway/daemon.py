@@ -109,7 +109,7 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         for bus in settings.buses:
             lines[bus.id] = bus.driver.open(bus.line, bus.meters, clock)
             opened.push_async_callback(lines[bus.id].close)
-            poller = _poller(bus, lines[bus.id], clock, readings, backlog, boot)
+            poller = _poller(bus, lines[bus.id], counting, readings, boot)
             pollers.append(poller)
             workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
         joints = Joints(lines=lines, store=store, readings=readings, alarms=backlog, clock=clock, boot=boot)
@@ -145,12 +145,19 @@ def _boot_id() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def _poller(
-    bus: BusSettings, line: MeterBus, clock: DaemonClock, readings: ReadingStore, alarms: AlarmSink, boot: str
-) -> Poller:
+def _poller(bus: BusSettings, line: MeterBus, parts: _Counting, readings: ReadingStore, boot: str) -> Poller:
     spared = budgets(bus.driver, bus.poll, bus.meters)
     meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), budgets=spared)
-    return Poller(meters, line, clock=clock, store=readings, alarms=alarms, boot=boot, beat=beat)
+    return Poller(
+        meters,
+        line,
+        clock=parts.clock,
+        store=readings,
+        alarms=parts.backlog,
+        boot=boot,
+        beat=beat,
+        kept=parts.store,
+    )
 
 
 def _told(counting: _Counting) -> Told:

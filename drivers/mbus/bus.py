@@ -79,6 +79,10 @@ class MBusBus:
         )
         return LineHealth(baud=self._timing.baud, echo=self._echo, meters=tuple(meters))
 
+    def needs_key(self, meter: str) -> bool:
+        """See `gateway.ports.field.Rereader`."""
+        return self._meters[meter].key is not None
+
     def reread(self, meter: str, raw: bytes) -> Answer:
         """What an answer that was kept means with the key of today; FieldError otherwise."""
         wired = self._meters[meter]

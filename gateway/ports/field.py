@@ -102,6 +102,9 @@ class MeterBus(Protocol):
 class Rereader(Protocol):
     """A line whose answers may need a key that comes later."""
 
+    def needs_key(self, meter: str) -> bool:
+        """Whether the settings name a key for this meter."""
+
     def reread(self, meter: str, raw: bytes) -> Answer:
         """What a kept answer of this meter means with the key of today; FieldError otherwise."""
 

@@ -7,7 +7,6 @@ was still busy is counted and left out, never made up for in a burst; so is one 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -16,18 +15,20 @@ from zlib import crc32
 from gateway.core.event import Alarm
 from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
-from gateway.ports.field import FieldError, LineDownError, NoAnswerError, Rereader, UnreadableAnswerError
+from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
 from gateway.ports.health import Observed
 from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.place import Placing
 from gateway.service.twice import Twice
+from gateway.service.unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.ports.field import Answer, MeterBus, StoredValue
     from gateway.service.battery import Budget
+    from gateway.service.unread import KeptAnswers
 
 METER_SILENT = "meter_silent"
 METER_WRONG = "meter_wrong"
@@ -36,8 +37,6 @@ BACK_OFF = timedelta(seconds=2)
 MAX_BACK_OFF = timedelta(minutes=5)
 SPREAD = 5
 """a pause is longer by up to this part of it, which follows from whose it is"""
-MOST_UNREAD = 3000
-"""answers of one meter that wait in memory for its key: a month of quarter hours"""
 LINE_LOSSES = 2
 """as many reads in a row that lose the line end the round: one meter may break a connection, two say it is gone"""
 
@@ -125,7 +124,7 @@ class PollCounts:
 class Poller:
     """The worker of one line."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that it is joined to
         self,
         line: Line,
         bus: MeterBus,
@@ -135,8 +134,9 @@ class Poller:
         alarms: AlarmSink,
         boot: str,
         beat: Callable[[], None],
+        kept: KeptAnswers | None = None,
     ) -> None:
-        """`beat` is called at every sign of life."""
+        """`beat` is called at every sign of life; `kept`: where answers from before the start wait for a key."""
         self._line = line
         self._bus = bus
         self._observed = bus if isinstance(bus, Observed) else None  # asked once: it looks through the whole protocol
@@ -147,7 +147,7 @@ class Poller:
         self._rounds = 0
         self._missed = 0
         self._placing = Placing(clock)
-        self._unread = _Unread(bus)
+        self._unread = Unread(bus, kept)
         self._twice = Twice(line.id, alarms)
         self._whole = _Health(line.id, (LINE_DOWN,), alarms)
         self._batteries = {meter: Battery(line.poll, line.budgets.get(meter)) for meter in line.meters}
@@ -196,7 +196,12 @@ class Poller:
         try:
             await self._read_all(due, heard, failed)
         finally:  # also when stopped half-way: what has been read is not lost
-            if kept := [*self._placing.placed(), *self._unread.read_since(), *heard]:
+            late = (
+                polled(answer, poll.at, poll.boot, trusted=poll.clock_trusted)
+                for answer, poll in self._unread.read_since()
+                if answer.values
+            )
+            if kept := [*self._placing.placed(), *late, *heard]:
                 await self._store.keep(kept)
         await self._report(heard, failed)
 
@@ -210,9 +215,10 @@ class Poller:
             try:
                 answer = await self._bus.read(meter)
                 trusted = self._clock.trusted()  # asked first: it may be set right between the two
-                heard.append(polled(answer, self._clock.now(), self._boot, trusted=trusted))
-                self._placing.note(heard[-1])
-                self._unread.try_again(meter)
+                poll = polled(answer, self._clock.now(), self._boot, trusted=trusted)
+                await self._unread.try_again(meter, poll.at)
+                heard.append(poll)
+                self._placing.note(poll)
                 self._twice.note(answer)
             except FieldError as error:
                 failed[meter] = error
@@ -249,36 +255,6 @@ class Poller:
         for meter, error in failed.items():
             silent = isinstance(error, NoAnswerError | LineDownError)
             await self._meters[meter].fail(METER_SILENT if silent else METER_WRONG, error, now)
-
-
-class _Unread:
-    """Answers that needed another key: tried again once the meter has been read with one that fits."""
-
-    def __init__(self, bus: MeterBus) -> None:
-        self._bus = bus
-        self._waiting: dict[str, deque[Poll]] = {}
-        self._read: list[Poll] = []
-
-    def note(self, poll: Poll) -> None:
-        """Remember an answer; of very many the oldest are only in the store."""
-        self._waiting.setdefault(poll.meter, deque(maxlen=MOST_UNREAD)).append(poll)
-
-    def try_again(self, meter: str) -> None:
-        """Read what waits of this meter, with the key that has just fitted."""
-        if not isinstance(self._bus, Rereader):
-            return
-        for poll in self._waiting.pop(meter, ()):
-            try:
-                answer = self._bus.reread(meter, poll.raw)
-            except FieldError as error:
-                _log.warning("%s: the answer of %s stays unread: %s", meter, poll.at.isoformat(), error)
-                continue
-            self._read.append(polled(answer, poll.at, poll.boot, trusted=poll.clock_trusted))
-
-    def read_since(self) -> list[Poll]:
-        """What has been read late, each once."""
-        read, self._read = self._read, []
-        return read
 
 
 class _Health:

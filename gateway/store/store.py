@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.service.records import Correction
-from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, streams
+from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, streams, unread
 from gateway.store.database import database, usable
 from gateway.store.view import StoreView
 from gateway.store.writer import Priority, Writer
@@ -100,6 +100,10 @@ class Store(StoreView):
         self.stored += kept.stored
         self._tell()
         return kept
+
+    async def unread(self, meter: str, before: datetime, limit: int) -> Sequence[Poll]:
+        """The meter's last answers before the instant, back to the one that gave readings: those gave none."""
+        return await self.reader.run(partial(unread.unread, meter=meter, before=before, limit=limit))
 
     async def add_reading(
         self, reading: Reading, reason: str, by: str, at: datetime, dirty: Sequence[DirtyMonth] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.clock import SteppedClock
 from gateway.core.units import Scaled
 from gateway.ports.field import Answer, FieldError, RegisterValue, WrongAnswerError
 from gateway.service.poll import Line, Poll, Poller
+from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -45,10 +47,15 @@ class Field:
         value = RegisterValue(register="import", index=Scaled(12345, -3), unit="kWh", obis="1-0:1.8.0")
         return Answer(meter=meter, serial=f"no-{meter}", status=4, values=(value,), raw=b"\x68")
 
+    def needs_key(self, meter: str) -> bool:
+        return meter == "b"
+
     def reread(self, meter: str, raw: bytes) -> Answer:
         if raw == b"\xff":
             message = "it is of another meter"
             raise WrongAnswerError(message)
+        if raw == b"\x00":
+            return Answer(meter=meter, serial=f"no-{meter}", status=2, values=(), raw=raw)
         value = RegisterValue(register="import", index=Scaled(raw[-1], 0), unit="kWh", obis="1-0:1.8.0")
         return Answer(meter=meter, serial=f"no-{meter}", status=2, values=(value,), raw=raw)
 
@@ -62,10 +69,23 @@ class Book:
     def __init__(self) -> None:
         self.rounds: list[Sequence[Poll]] = []
         self.alarms: list[tuple[str, str, str]] = []
+        self.looked: list[tuple[str, datetime]] = []
+        self.unavailable = False
 
     async def keep(self, polls: Sequence[Poll]) -> None:
         await asyncio.sleep(0)
         self.rounds.append(tuple(polls))
+
+    async def unread(self, meter: str, before: datetime, limit: int) -> Sequence[Poll]:
+        """By the same rule as the store's, over the rounds."""
+        self.looked.append((meter, before))
+        await asyncio.sleep(0)
+        if self.unavailable:
+            message = "the disk is gone"
+            raise StoreUnavailableError(message)
+        polls = [poll for polls in self.rounds for poll in polls if poll.meter == meter and poll.at < before]
+        read = {poll.at for poll in polls if poll.readings}
+        return list(takewhile(lambda poll: poll.at not in read, reversed(polls)))[:limit][::-1]
 
     async def raise_alarm(self, alarm: Alarm) -> None:
         self.alarms.append(("raised", alarm.code, alarm.source))
@@ -92,7 +112,7 @@ class Plant(NamedTuple):
 
 
 def poller_of(line: Line, field: Field, book: Book, clock: SteppedClock) -> Poller:
-    return Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None)
+    return Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None, kept=book)
 
 
 @asynccontextmanager

@@ -86,6 +86,12 @@ class Plant:
         _, err = await self.daemon.communicate()
         return self.daemon.returncode or 0, err.decode().splitlines()
 
+    async def start_again(self) -> None:
+        """Another daemon on the same store, after the first has ended."""
+        await self.clock.close()
+        self.daemon = await begin("--config", self.config, "run", SUBMETER_CLOCK=str(self.folder / "clock"))
+        self.clock = Clock(self.folder / "clock")
+
     async def events(self, kind: Kind) -> list[dict[str, Any]]:
         """The payloads of a kind, in their order."""
         async with StoreView(self.store) as view:
@@ -153,8 +159,8 @@ async def running(
         try:
             yield plant
         finally:
-            if daemon.returncode is None:
-                daemon.kill()
-                await daemon.communicate()
+            if plant.daemon.returncode is None:
+                plant.daemon.kill()
+                await plant.daemon.communicate()
             await plant.clock.close()
             await field.close()

@@ -14,8 +14,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from simulators.clock import Clock
-from tests.scenarios.plant import BUILDING, START, Plant, begin, running, submeter
+from tests.scenarios.plant import BUILDING, START, Plant, running, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -130,9 +129,7 @@ async def test_commands_go_on_after_the_daemon_was_killed_and_when_it_is_back(pl
     assert (plant.folder / "gateway.db.sock").exists(), "it had no time to tidy up"
     await ok(plant, "rate", "set", "heating", "--price", "0.2360", "--from", "2026-10-31")
 
-    await plant.clock.close()
-    again = {"SUBMETER_CLOCK": str(plant.folder / "clock")}
-    plant.daemon, plant.clock = await begin("--config", plant.config, "run", **again), Clock(plant.folder / "clock")
+    await plant.start_again()
     dearer = await standing(plant)
     assert {charge["unit_price"] for charge in dearer["heat-1-heat"]} == {"0.2360"}
     await ok(plant, "move", "flat-1", "2026-10-31", "--to", "weber")

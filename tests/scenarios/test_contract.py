@@ -14,11 +14,10 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from gateway.mqtt.state import schemas
-from simulators.clock import Clock
 from tests.broker import Broker
 from tests.contract import broken, channel_of
 from tests.scenarios import plant as scenario
-from tests.scenarios.plant import BUILDING, Plant, begin, running, submeter
+from tests.scenarios.plant import BUILDING, Plant, running, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,9 +117,7 @@ def events(plant: Plant) -> int:
 @asynccontextmanager
 async def restarted(plant: Plant) -> AsyncIterator[None]:
     """Another daemon on the same store."""
-    await plant.clock.close()
-    plant.daemon = await begin("--config", plant.config, "run", SUBMETER_CLOCK=str(plant.folder / "clock"))
-    plant.clock = Clock(plant.folder / "clock")
+    await plant.start_again()
     yield
     code, log = await plant.end()
     assert code == 0, log

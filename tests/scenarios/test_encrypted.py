@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.scenarios.plant import Plant
 
 KEY, WRONG = "000102030405060708090a0b0c0d0e0f", "ff" * 16
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 CORRECTED = MONTH_END + timedelta(minutes=30)
 
@@ -66,6 +67,40 @@ async def test_what_was_answered_before_its_key_was_put_right_is_read_at_its_own
     assert not [line for line in log if KEY in line or WRONG in line]
 
 
+@pytest.mark.parametrize("killed", [False, True])
+async def test_what_was_answered_before_a_restart_is_read_once_at_its_own_time_and_billed(
+    tmp_path: Path, broker: Broker, *, killed: bool
+) -> None:
+    (tmp_path / "devices.toml").write_text(DEVICES, encoding="utf-8")
+    (tmp_path / "property.toml").write_text(PROPERTY, encoding="utf-8")
+    file = tmp_path / "heat-1.key"
+    file.write_text(WRONG, encoding="utf-8")
+    async with running(tmp_path, (broker.host, broker.port), building=tmp_path, keys={"heat-1": file}) as plant:
+        plant.field.slaves["heat-1"].key = bytes.fromhex(KEY)
+        await stepped(plant, BEGIN)
+        await ok(plant, "import", str(tmp_path / "property.toml"))
+        at = BEGIN + 2 * HOUR
+        await until(plant, BEGIN, at)
+        for end, key in ((CORRECTED, WRONG), (CLOSED, KEY), (CLOSED + HOUR, KEY)):
+            if killed:
+                plant.daemon.kill()
+                await plant.daemon.communicate()
+            else:
+                await plant.end()
+            file.write_text(key, encoding="utf-8")
+            await plant.start_again()
+            await until(plant, at + QUARTER, end)
+            at = end
+        assert await plant.alarms() == {("meter_wrong", "heat-1"): False}
+        await stepped(plant, BEGIN + AGAIN)
+        (charge,) = await ok(plant, "charges", "--month", "2026-10", "--standing")
+        await billed_by_its_own_readings(plant, charge)
+        assert kept_at(plant, "SELECT at, count(*) FROM poll GROUP BY at") == {
+            BEGIN + hour * HOUR: 2 if BEGIN + hour * HOUR < CORRECTED else 1 for hour in range(9)
+        }, "as it came, and once more with its readings"
+        assert kept_at(plant, "SELECT at, count(*) FROM conflict GROUP BY at") == {}
+
+
 async def until(plant: Plant, begin: datetime, end: datetime) -> None:
     for quarter in range((end - begin) // QUARTER + 1):
         await stepped(plant, begin + quarter * QUARTER)
@@ -75,6 +110,13 @@ def raw(plant: Plant) -> list[bytes]:
     """The answers in the store, as they came."""
     with closing(sqlite3.connect(plant.folder / "gateway.db")) as connection:
         return [answer for (answer,) in connection.execute("SELECT raw FROM poll ORDER BY seq")]
+
+
+def kept_at(plant: Plant, query: str) -> dict[datetime, int]:
+    """How many rows the store has of each instant up to the closing."""
+    with closing(sqlite3.connect(plant.folder / "gateway.db")) as connection:
+        rows = {EPOCH + timedelta(microseconds=at): count for at, count in connection.execute(query)}
+    return {at: count for at, count in rows.items() if at <= CLOSED}
 
 
 async def billed_by_its_own_readings(plant: Plant, charge: Any) -> None:  # noqa: ANN401 - JSON
