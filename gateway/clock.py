@@ -160,14 +160,14 @@ class _Timex(ctypes.Structure):
 
 
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)  # looked up once: it is asked at every answer of a meter
 
 
 def _kernel_synchronised() -> bool | None:
     """Whether the kernel counts its clock as synchronised; None where it does not say."""
-    try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.byref(_Timex()))
-    except AttributeError:  # a C library without adjtimex
+    if _adjtimex is None:  # a C library without it
         return None
+    state = _adjtimex(ctypes.byref(_Timex()))
     return None if state < 0 else state != _TIME_ERROR
 
 
