@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.metering import Reading
 from gateway.core.units import Scaled
 from gateway.service.place import LIMIT, Placing
 from gateway.service.poll import Poll
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WRONG, RIGHT = datetime(1970, 1, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
 
@@ -65,3 +70,35 @@ def test_the_latest_readings_are_remembered_however_many_a_meter_gives_at_once()
         placed = placing.placed()
         assert len(placed) == LIMIT // 10
         assert placed[0].at == RIGHT + timedelta(seconds=5)
+
+
+def test_each_answer_comes_back_with_its_own_values_and_whatever_else_it_said() -> None:
+    clock = BootClock()
+    placing = Placing(clock)
+    first = poll(clock, 3)
+    changes: list[dict[str, Any]] = [
+        {"index": Scaled(2**70, 0)},
+        {"index": Scaled(17, -2)},
+        {"unit": "Wh"},
+        {"obis": "1-0:1.8.1"},
+        {"serial": "B"},
+        {"status": 4},
+        {"boot": "c"},
+        {"origin": "stored"},
+        {"modulus": Scaled(1, 6)},
+        {"register": "import"},
+    ]
+    fewer = [replace(first, readings=first.readings[:1]), replace(first, readings=())]
+    said = [each for one in [*(changed(first, given) for given in changes), *fewer] for each in (one, first)]
+    for one in said:
+        placing.note(one)
+    clock.right = True
+    placed = placing.placed()
+    trusted = [changed(one, {"at": RIGHT, "clock_trusted": True}) for one in said]
+    assert placed == [replace(one, at=RIGHT, clock_trusted=True) for one in trusted]
+    exponents = [[each.index.exponent for each in one.readings] for one in placed]
+    assert exponents == [[each.index.exponent for each in one.readings] for one in said]
+
+
+def changed(poll: Poll, given: Mapping[str, Any]) -> Poll:
+    return replace(poll, readings=tuple(replace(one, **given) for one in poll.readings))
