@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """of syslog(3), as systemd reads them at the start of a line: sd-daemon(3)"""
+_ARENA_MAX = -8
+"""of mallopt(3): how many heaps there may be"""
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +32,7 @@ def run(options: Options) -> None:
 
     SIGTERM ends it with 0; in the first moment, before Python has started, with 143.
     """
+    share_one_heap()
     settings = load_settings(options)
     _log_to_stderr(for_journal="JOURNAL_STREAM" in os.environ)
     try:
@@ -37,6 +41,13 @@ def run(options: Options) -> None:
         raise Refused(str(error)) from error
     _log.info("%s/%s: ended", settings.site, settings.gateway)
     raise click.exceptions.Exit(code)
+
+
+def share_one_heap() -> None:
+    """The daemon's few threads seldom run at once: heaps of their own would only take memory."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library has it
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 1)
 
 
 def _log_to_stderr(*, for_journal: bool) -> None:

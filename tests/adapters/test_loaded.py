@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNWANTED = (
     "alembic",
@@ -42,6 +46,23 @@ for group_name, find in groups.items():
         find(name)
 print(json.dumps({"modules": sorted(sys.modules), "frozen": frozen}))
 """
+HEAPS = """
+import ctypes, sys, threading
+from gateway.cli.run import share_one_heap
+share_one_heap()
+barrier = threading.Barrier(4)
+def work():
+    room = bytearray(50_000)
+    barrier.wait()
+for thread in [threading.Thread(target=work) for _ in range(3)]:
+    thread.start()
+barrier.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +80,12 @@ def loaded(told: dict[str, Any]) -> list[str]:
 
 def test_the_collector_is_at_work_and_leaves_alone_what_was_loaded(told: dict[str, Any]) -> None:
     assert told["frozen"] > 10 * len(told["modules"])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library shares its heap anyway")
+def test_the_threads_of_the_daemon_share_one_heap(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", HEAPS, str(tmp_path / "heaps.xml")], check=True)
+    assert (tmp_path / "heaps.xml").read_text(encoding="ascii").count("<heap ") == 1
 
 
 def test_the_daemon_with_every_driver_is_loaded(loaded: list[str]) -> None:
