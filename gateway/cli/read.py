@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
 from gateway.cli.exits import Failure, Refused, Unreachable
 from gateway.cli.watch import watched
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from gateway.cli import Options
     from gateway.ports.field import Answer, Seen
     from gateway.settings import BusSettings, Settings
+
+_ADDRESS = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,30 +48,58 @@ class Reading:
 @click.option("--raw", is_flag=True, help="Also print every record, and the telegrams as they came, in hex.")
 @click.option("--watch", is_flag=True, help="Read it every second and show what has changed, until Ctrl-C.")
 @click.option(
-    "--model", "file", type=click.Path(path_type=Path), help="Write a model file to complete; it is not there yet."
+    "--model",
+    metavar="NAME|FILE",
+    help="modbus, with --bus: the model to read it by; mbus: write a model file to complete, which is not there yet.",
 )
 @click.pass_obj
-def read(options: Options, meter: str, *, line: str | None, raw: bool, watch: bool, file: Path | None) -> None:
+def read(options: Options, meter: str, *, line: str | None, raw: bool, watch: bool, model: str | None) -> None:
     """Read one meter now and print its registers."""
     settings = load_settings(options)
     bus = _bus_of(settings, meter) if line is None else _bus_named(settings, line)
-    if (line is not None or file is not None) and not isinstance(bus.driver, Inspector):
-        message = f"the driver {bus.driver.name} reads meters of the settings only, and writes no model files"
+    wired = bus.meters[meter] if line is None else _not_in_settings(bus, meter, model)
+    file = Path(model) if model is not None and isinstance(bus.driver, Inspector) else None
+    if model is not None and line is None and file is None:
+        message = f"the model of {meter} stands in the settings; leave --model out, or name an address with --bus"
         raise Refused(message)
     if watch:
-        if line is not None or file is not None:
+        if file is not None or isinstance(wired, str):
             message = "--watch follows a meter of the settings; leave --bus and --model out"
             raise Refused(message)
-        watched(options, bus, meter)
-    reading = _read(bus, meter, meter if line is not None else bus.meters[meter], raw=raw)
+        watched(options, bus, meter, wired)
+    reading = _read(bus, meter, wired, raw=raw)
     if reading.problem is not None and not raw and file is None:
         raise failure(reading.problem)
-    shown = raw or line is not None
+    shown = raw or isinstance(wired, str)
     click.echo(json.dumps(_object(meter, reading, raw=shown)) if options.json else _text(meter, reading, raw=shown))
     if file is not None:
         _write_model(bus, meter, reading, file)
     if reading.problem is not None:
         raise failure(reading.problem)
+
+
+def _not_in_settings(bus: BusSettings, address: str, model: str | None) -> BaseModel | str:
+    """How the driver reaches the device: by its address, and by a model where only that gives its words a meaning.
+
+    Refused for what is no address, and where the model is missing or unknown.
+    """
+    if isinstance(bus.driver, Inspector):
+        return address
+    if model is None:
+        message = f"--model NAME is missing: `submeter scan {bus.driver.name} {bus.id}` says which one it may be"
+        raise Refused(message)
+    if not _ADDRESS.fullmatch(address):
+        message = f"{cut(address)!r} is no address on a {bus.driver.name} line; write a number such as 1"
+        raise Refused(message)
+    try:
+        return bus.driver.meter_schema.model_validate({"address": int(address), "model": model})
+    except ValidationError as error:
+        raise Refused.all(_sentence(each["loc"], each["msg"]) for each in error.errors()) from error
+
+
+def _sentence(place: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return text if text != message else f"{'.'.join(map(str, place))}: {text[:1].lower()}{text[1:]}"
 
 
 def _read(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Reading:

@@ -15,6 +15,8 @@ from gateway.ports.field import FieldError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import BaseModel
+
     from gateway.cli import Options
     from gateway.core.units import Scaled
     from gateway.ports.field import Answer, MeterBus
@@ -24,19 +26,19 @@ EVERY = 1.0
 """seconds; a slow line takes longer and is read as fast as it goes"""
 
 
-def watched(options: Options, bus: BusSettings, meter: str) -> None:
-    """Read the meter again and again until Ctrl-C, which is exit 130. What fails is told, and tried again."""
-    budget = bus.driver.reads_per_day(bus.meters[meter])
+def watched(options: Options, bus: BusSettings, meter: str, wired: BaseModel) -> None:
+    """Read the meter, wired like that, again and again until Ctrl-C: exit 130. What fails is told, and tried again."""
+    budget = bus.driver.reads_per_day(wired)
     if budget is not None:
         click.echo(f"the battery of {meter} bears {budget} reads a day, and each second takes one", err=True)
     try:
-        asyncio.run(_watch(bus, meter, as_json=options.json))
+        asyncio.run(_watch(bus, meter, wired, as_json=options.json))
     except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-async def _watch(bus: BusSettings, meter: str, *, as_json: bool) -> None:
-    opened = bus.driver.open(bus.line, {meter: bus.meters[meter]}, SystemClock())
+async def _watch(bus: BusSettings, meter: str, wired: BaseModel, *, as_json: bool) -> None:
+    opened = bus.driver.open(bus.line, {meter: wired}, SystemClock())
     clock = asyncio.get_running_loop().time
     before: dict[str, Scaled] = {}
     try:

@@ -163,3 +163,51 @@ async def test_an_mbus_meter_is_watched_and_its_battery_is_told(tmp_path: Path) 
     assert "(+0" in shown[1]
     assert code == 130
     assert b"the battery of flat-1 bears" in err
+
+
+async def test_a_modbus_meter_is_read_by_its_address_and_a_model_before_it_is_in_the_settings(tmp_path: Path) -> None:
+    stranger = em24()
+    stranger.address = 7
+    line = Line([em24(), stranger])
+    config = settings(tmp_path, "modbus", "carlo-gavazzi-em24-e1", await line.start())
+    stranger.counts["import"] = 81234
+    at = ("--config", config, "read", "7", "--bus", "b", "--model", "carlo-gavazzi-em340")
+
+    code, out, err = await submeter(*at)
+    _, raw, _ = await submeter(*at, "--raw")
+    process = await begin(*at, "--watch")
+    first = await line_of(process)
+    stranger.advance(5)
+    second = await line_of(process)
+    ended = await interrupted(process)
+    await line.close()
+
+    assert code == 0, err
+    assert "status 0\n  import: 8123.4 kWh  (1-0:1.8.0)\n" in out
+    assert "register: name import, function 3, address 52, words 3d52 0001, value 8123.4 kWh" in raw
+    assert first[10:] == "import 8123.4 kWh  export 0.5 kWh\n"
+    assert "(+0.5)" in second
+    assert ended == (130, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("7", "--bus", "b"), "--model NAME is missing: `submeter scan modbus b` says which one it may be\n"),
+        (("x7", "--bus", "b", "--model", "abb-b23"), "'x7' is no address on a modbus line; write a number such as 1\n"),
+        (("300", "--bus", "b", "--model", "abb-b23"), "address: input should be less than or equal to 255\n"),
+        (("7", "--bus", "b", "--model", "abb-b32"), "no Modbus model 'abb-b32'; write e.g. abb-b23"),
+        (("7", "--bus", "c", "--model", "abb-b23"), "no line 'c' in the settings; there are: b\n"),
+        (("flat-1", "--model", "abb-b23"), "the model of flat-1 stands in the settings; leave --model out"),
+    ],
+)
+async def test_what_names_no_meter_of_a_modbus_line_is_one_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    config = settings(tmp_path, "modbus", "eastron-sdm630", 1)
+
+    code, out, err = await submeter("--config", config, "read", *arguments)
+
+    assert (code, out) == (3, "")
+    assert err.startswith(text)
+    assert err.count("\n") == 1
