@@ -112,3 +112,12 @@ def test_an_integer_where_another_maker_has_a_float_is_another_model() -> None:
     assert eltako.registers[0].span == eastron.registers[0].span
     assert read(eltako, "import", 0x0012, 0xD687) == "12345.67"
     assert read(eastron, "import", 0x0012, 0xD687) == "0.00"
+
+
+def test_a_meter_that_counts_before_its_transformers_is_refused_where_their_ratio_is_not_1() -> None:
+    model = meter_models()["chint-dtsu666"]
+    ratios = [fixed.span for fixed in model.identify]
+    model.check_identity(dict(zip(ratios, [(1,), (10,)], strict=True)))
+    for words, place in (((40,), (10,)), 6), (((1,), (1000,)), 7):
+        with pytest.raises(WrongAnswerError, match=rf"in register {place} \(ratio of the"):
+            model.check_identity(dict(zip(ratios, words, strict=True)))
