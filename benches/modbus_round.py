@@ -48,7 +48,7 @@ async def measure(folder: Path) -> Figure:
         await children.start(
             "meters", python("simulators.modbus", *line, "--kind", MODEL, "--meters", str(METERS)), piped=True
         )
-        await _until_there(link)
+        await until_there(link)
         try:
             rounds = [await _round(bus, meters) for _ in range(1 + ROUNDS)][1:]
         finally:
@@ -74,7 +74,8 @@ def _least() -> float:
     return METERS * (characters * _BITS / BAUD + len(requests) * TURNAROUND)
 
 
-async def _until_there(link: Path) -> None:
+async def until_there(link: Path) -> None:
+    """Return once the simulated line is plugged in."""
     async with asyncio.timeout(HANGS):
         while not link.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
             await asyncio.sleep(_LOOK_S)
