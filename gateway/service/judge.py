@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from gateway.service.records import PropertyRow
 
 READING_IMPLAUSIBLE = "reading_implausible"
-Verdict = Literal["rollover", "exchange_suspected", "garbage"]
-"""beside the usual one: measured"""
+Verdict = Literal["measured", "rollover", "exchange_suspected", "garbage"]
 VERDICTS: dict[str, Verdict] = {
     "identity_changed": "exchange_suspected",
     "index_decrease": "exchange_suspected",
@@ -150,8 +149,8 @@ class Judge:
         before, neighbour, course.latest = course.good, course.latest, reading
         if node is None or node.fault not in VERDICTS:
             known = [each for each in (before, neighbour) if each is not None]
-            if node is not None and known and all(_rolled_over(register, each, reading) for each in known):
-                self._counts[register.id, "rollover"] += 1
+            turned = node is not None and known and all(_rolled_over(register, each, reading) for each in known)
+            self._counts[register.id, "rollover" if turned else "measured"] += 1
             course.good = reading
             return
         self._counts[register.id, VERDICTS[node.fault]] += 1

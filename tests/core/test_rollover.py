@@ -295,7 +295,9 @@ async def _judged(readings: Sequence[Reading]) -> Counter[str]:
         await judge.keep(
             [Poll(meter="m", at=one.at, serial="", status=0, clock_trusted=True, boot="", readings=(one,), raw=b"")]
         )
-    return Counter({verdict: count for (_, verdict), count in judge.counts.items() if verdict != "rollover"})
+    return Counter(
+        {verdict: count for (_, verdict), count in judge.counts.items() if verdict in {"exchange_suspected", "garbage"}}
+    )
 
 
 def _settled(readings: Sequence[Reading]) -> Counter[str]:
