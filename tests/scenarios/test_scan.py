@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
 import re
 import signal
 import tomllib
@@ -53,7 +55,8 @@ async def test_a_line_that_no_settings_name_is_searched_by_its_device(wire: MBus
     assert {each["model"] for each in told["found"]} == {"itron-cf-55"}
     assert told["woken"] == next(iter(wire.slaves.values())).heard["selection"]
     assert "found 3: address 3, baud 38400, secondary 40000001" in err
-    assert "100 %" in err
+    assert err.splitlines()[-2] == "100 %, 3 found"
+    assert err.count("100 %") == 1, "nothing is found behind it"
 
 
 async def test_settings_are_printed_that_the_settings_file_takes(wire: MBusWire, tmp_path: Path) -> None:
@@ -234,6 +237,28 @@ async def test_a_search_that_was_killed_goes_on_near_where_it_was(tmp_path: Path
     assert asked > 4
     assert line.slaves[1].heard["selection"] < asked + 19, "of 19 selections some are spared"
     await line.close()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"asked": "", "rest": "", "devices": [1], "troubles": []}', "pipe"]
+)
+async def test_a_file_that_holds_no_search_is_told_and_a_pipe_is_not_waited_for(tmp_path: Path, content: str) -> None:
+    config = tmp_path / "gateway.toml"
+    place = "/dev/nothing"
+    name = hashlib.sha256(f"{config} modbus {place}".encode()).hexdigest()[:16]
+    file = tmp_path / "submeter" / f"scan-{name}.json"
+    file.parent.mkdir()
+    if content == "pipe":
+        os.mkfifo(file)
+    else:
+        file.write_text(content, encoding="utf-8")
+
+    code, out, err = await submeter(
+        "--config", str(config), "scan", "modbus", place, "--continue", XDG_STATE_HOME=str(tmp_path)
+    )
+
+    assert (code, out) == (3, "")
+    assert err == f"{file} holds no interrupted search; search without --continue\n"
 
 
 async def test_a_line_that_another_program_uses_is_not_searched(wire: MBusWire, tmp_path: Path) -> None:

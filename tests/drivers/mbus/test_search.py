@@ -23,6 +23,8 @@ from tests.virtual_time import VirtualTime
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.ports.field import Scanned
+
 KINDS = tuple(captured_telegrams().values())
 HEAT = captured_telegrams()["itron-cf-55"]
 WATER = captured_telegrams()["itron-bm-plus-m"]
@@ -262,12 +264,14 @@ def test_a_meter_that_answers_at_every_baud_rate_is_found_once() -> None:
 
         return Speed(baud=baud, timing=Timing(baud=baud, latency=0.02), connect=connect)
 
-    async def work() -> list[int | None]:
-        events = scan(at, (2400, 9600), ScanOrder())
-        return [each.speed async for each in events if isinstance(each, Device)]
+    async def work() -> list[Scanned]:
+        return [each async for each in scan(at, (2400, 9600), ScanOrder())]
 
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
-        assert runner.run(work()) == [2400] * 3
+        events = runner.run(work())
+    assert [each.speed for each in events if isinstance(each, Device)] == [2400] * 3
+    percents = {each.place[-9:]: each.percent for each in events if isinstance(each, ScanProgress)}
+    assert percents == {"2400 baud": 50, "9600 baud": 100}
 
 
 # what is asked next
