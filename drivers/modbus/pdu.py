@@ -5,6 +5,7 @@ The texts of errors say what the unit does: "refuses ...". Who it is belongs in 
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
@@ -56,7 +57,7 @@ def answered_words(request: Request, pdu: bytes) -> tuple[int, ...]:
             f"answers {len(data)} bytes (it says {pdu[1:2].hex() or 'nothing'}) where {2 * request.count} were asked"
         )
         raise WrongAnswerError(message)
-    return tuple(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
+    return struct.unpack(f">{request.count}H", data)
 
 
 def _exception(pdu: bytes) -> FieldError:

@@ -37,7 +37,7 @@ class Unread:
     """What waits of the meters of one line: since the start in memory, from before it in the store."""
 
     def __init__(self, bus: MeterBus, kept: KeptAnswers | None) -> None:
-        self._bus = bus
+        self._bus = bus if isinstance(bus, Rereader) else None  # asked once: it looks through the whole protocol
         self._kept = kept
         self._waiting: dict[str, deque[Poll]] = {}
         self._read_at: dict[str, datetime] = {}
@@ -55,7 +55,7 @@ class Unread:
         Cancelled in the middle, nothing of it counts as read. So the answer that was read now must be kept in one
         transaction with these, and not at all without them: what stands before it is not looked for again.
         """
-        if not isinstance(self._bus, Rereader):
+        if self._bus is None:
             return
         waiting = self._waiting.get(meter, ())
         earlier = await self._earlier(self._bus, meter, self._read_at.setdefault(meter, at))

@@ -202,8 +202,7 @@ def _numbers(connection: Connection, wanted: Iterable[Channel]) -> dict[Channel,
     added = [channel for channel in dict.fromkeys(wanted) if channel not in numbers]
     for channel in added:
         numbers[channel] = len(numbers) + 1
-    if added:
-        connection.execute(insert(schema.channel), [{"no": numbers[new], **new._asdict()} for new in added])
+    _add(connection, schema.channel, [(numbers[new], *new) for new in added])
     return numbers
 
 
