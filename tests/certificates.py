@@ -27,7 +27,7 @@ class Authority:
         _openssl("req", "-x509", *EC, "-keyout", folder / "ca.key", "-out", self.file, "-days", "2", "-subj", "/CN=CA")
 
     def sign(self, name: str, *, host: str = "127.0.0.1", days: int = 2) -> tuple[Path, Path]:
-        """Certificate and key of a name; an address that it is good for as a server. Negative `days` are over."""
+        """Certificate and key of a name; an address that it is good for as a server. 0 `days` are over."""
         cert, key, request = (self.folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
         _openssl("req", *EC, "-keyout", key, "-out", request, "-subj", f"/CN={name}", "-addext", _names(host))
         ca = ("-CA", self.file, "-CAkey", self.folder / "ca.key", "-CAcreateserial")

@@ -92,6 +92,8 @@ async def test_a_broker_that_names_the_reason_needs_to_say_so_once(caplog: pytes
     async def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x01\x8e")  # CONNACK; DISCONNECT, session taken over
+        writer.write_eof()
+        await reader.read()  # closed over what is unread, the connection would be reset, and the reason lost with it
         writer.close()
         await writer.wait_closed()
 
