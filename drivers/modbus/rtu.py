@@ -114,15 +114,16 @@ class RtuLine:
             octets = await port.receive(deadline - clock())
             if octets:
                 heard += octets
+                silent_until = clock() + self._pace.pause_s  # what the octets are is found out meanwhile
                 found = find(heard.removeprefix(own), wanted)
                 if found is not None:
-                    return await self._ended(port, request, heard, found)
+                    return await self._ended(port, request, heard, found, silent_until)
                 deadline = min(max(deadline, clock() + self._pace.octets(wanted[0].length) + self._pace.gap_s), last)
         raise _problem(heard.removeprefix(request))
 
-    async def _ended(self, port: Port, request: bytes, heard: bytes, found: Found) -> Found:
+    async def _ended(self, port: Port, request: bytes, heard: bytes, found: Found, silent_until: float) -> Found:
         """The answer, if silence follows: who goes on has answered more than was asked."""
-        if found.surplus or await port.receive(self._pace.pause_s):
+        if found.surplus or await port.receive(silent_until - asyncio.get_running_loop().time()):
             message = "goes on after its answer; look for a second unit with its address, or an adapter with echo"
             raise WrongAnswerError(message)
         if found.frame != request:  # the answer to a write looks like its echo: reads tell whether there is one
