@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.clock import RELEASED, SteppedClock, SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -237,6 +242,17 @@ def test_a_clock_before_the_release_is_not_trusted_where_nothing_else_is_known(m
     assert Later().trusted()
     monkeypatch.setattr("gateway.clock._kernel_synchronised", lambda: False)
     assert not Later().trusted()
+
+
+@pytest.mark.parametrize(
+    ("answers", "trusted"), [(lambda _: 0, True), (lambda _: 5, False), (lambda _: -1, True), (None, True)]
+)
+def test_the_kernel_says_whether_its_clock_is_synchronised_or_nothing(
+    answers: Callable[[object], int] | None, *, trusted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gateway.clock.TIMESYNC", tmp_path / "nothing")
+    monkeypatch.setattr("gateway.clock._adjtimex", answers)
+    assert SystemClock().trusted() is trusted
 
 
 def test_a_synchronised_clock_that_jumps_is_not_trusted_until_it_is_back_or_a_new_process_believes_it(
