@@ -179,6 +179,9 @@ async def test_an_interrupted_modbus_search_goes_on_where_it_was(tmp_path: Path)
     told = json.loads(out_so_far)
     assert (told["complete"], [each["unit"] for each in told["found"]]) == (False, [1])
     assert b"the same command with --continue goes on from there" in err
+    code, _, refused = await submeter(*arguments, "--units", "1-9", "--continue", XDG_STATE_HOME=str(tmp_path))
+    assert (code, meter.asked) == (3, asked)
+    assert "it goes on with the same options only" in refused
     code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
     await line.close()
     assert code == 0

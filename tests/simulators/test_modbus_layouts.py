@@ -148,6 +148,13 @@ def test_counters_go_on_and_begin_anew() -> None:
     assert meter.answer(ask(3, 52, 2)) == bytes.fromhex("0304 0000 0000")
 
 
+@pytest.mark.parametrize(
+    ("kind", "end"), [("u16", 1 << 16), ("i16", 1 << 15), ("i32", 1 << 31), ("u64", 1 << 64), ("float32", None)]
+)
+def test_a_counter_ends_where_its_width_does_and_the_sign_never_counts(kind: Type, end: int | None) -> None:
+    assert Counter(function=3, address=0, type=kind, step="0.1", scale="0.1", unit="kWh").end == end
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_counters_that_are_wound_to_their_end_begin_again_at_0(kind: str) -> None:
     meter = Unit(address=1, layout=KINDS[kind])
