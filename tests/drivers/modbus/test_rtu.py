@@ -206,23 +206,16 @@ def test_the_silence_between_frames_is_three_and_a_half_characters_or_the_fixed_
     assert frame_pause(baud) * 1000 == pytest.approx(milliseconds, abs=0.005)
 
 
-async def test_the_line_is_silent_for_so_long_before_each_request(peer: Peer) -> None:
-    bus = open_bus(peer, baud=1200)
-    await bus.read("em")
-    peer.asked = []
-    said: list[float] = []
-
-    def at_once(right: bytes) -> bytes:
-        said.append(time.monotonic())
-        return right
-
-    peer.script = [at_once] * 6
+@pytest.mark.parametrize("baud", [1200, 2400])
+async def test_the_line_is_silent_for_so_long_before_each_request(peer: Peer, baud: int) -> None:
+    """The simulated line knows when each octet was over."""
+    bus = open_bus(peer, baud=baud)
     for _ in range(3):
         await bus.read("em")
     await bus.close()
-    asked = [when for when, _ in peer.asked]
-    assert len(asked) == 6
-    assert min(after - before for before, after in zip(said, asked[1:], strict=False)) >= 3.5 * 11 / 1200
+    assert peer.baud == baud
+    assert len(peer.asked) == 7
+    assert peer.too_early == 0
 
 
 async def test_an_answer_to_an_earlier_master_is_not_ours(peer: Peer) -> None:
