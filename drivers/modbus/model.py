@@ -223,7 +223,7 @@ class RegisterMap(Strict):
     request: RequestLimits = RequestLimits()
     serial: SerialNumber | None = None
     identify: Annotated[tuple[FixedWords, ...], Field(strict=False)] = ()
-    """what tells this map from others; looked at before the first read and after each failure"""
+    """what tells this map from others; looked at before the first read, after each failure and each minute"""
 
     @cached_property
     def limits(self) -> Limits:

@@ -13,7 +13,7 @@ import pytest
 
 from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
-from drivers.modbus.model import SerialNumber
+from drivers.modbus.model import SerialNumber, meter_models
 from gateway.ports.field import FieldError, LineDownError, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Peer
 from tests.drivers.modbus.test_sunspec import END, common, integer, inverter, marker
@@ -252,3 +252,9 @@ async def test_a_sunspec_device_tells_the_number_of_its_common_model(
 @pytest.mark.parametrize("word", [0x0000, 0xFFFF])
 def test_words_that_hold_nothing_are_no_number(form: Literal["letters", "text", "number"], word: int) -> None:
     assert SerialNumber(function=3, address=0x8900, words=2, form=form).read((word, word)) == ""
+
+
+@pytest.mark.parametrize("model", [name for name, each in meter_models().items() if each.serial is not None])
+def test_a_serial_number_of_a_model_file_is_shown_by_a_proof(model: str) -> None:
+    """A wrong place would look like another meter, or like none."""
+    assert any(proof.expect.get("serial") for proof in meter_models()[model].proof)
