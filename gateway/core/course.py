@@ -103,10 +103,9 @@ def _between(limits: _Limits, nodes: Sequence[Node], stored: Iterable[Node]) -> 
         if bare.serial not in {"", left.serial}:
             continue
         before = left if latest is None or latest.at < left.at else latest
-        kept = replace(bare, serial=left.serial, obis=bare.obis or left.obis, modulus=right.modulus)
-        course, turned, fault = limits.step(before, kept)
+        course, turned, fault = limits.step(before, bare, right.modulus)
         if fault is None and course <= right.course:
-            latest = replace(kept, course=course, turned=turned)
+            latest = replace(bare, serial=left.serial, obis=bare.obis or left.obis, course=course, turned=turned)
             yield latest
 
 
@@ -150,17 +149,17 @@ def _modulus(register: Register, readings: Iterable[Reading], exponent: int) -> 
     """The register's own, else the one that the readings say: the largest, which can do no harm."""
     if register.modulus is not None:
         return steps(register.modulus, exponent)
-    said = (
-        _whole_steps(modulus.digits, modulus.exponent, reading.unit, register.unit, exponent)
+    said = [
+        _whole_steps(modulus.digits, modulus.exponent, reading.unit, register.unit, exponent) or 0
         for reading in readings
         if (modulus := reading.modulus) is not None
-    )
-    return max((each for each in said if each is not None), default=None)
+    ]
+    return max(said, default=None)
 
 
 @lru_cache(maxsize=256)
 def _whole_steps(digits: int, power: int, unit: str, target: str, exponent: int) -> int | None:
-    """Kept, as every reading of a meter says the same. None where it is no whole number of steps."""
+    """Kept, as every reading of a meter says the same. None where it is no whole number of steps: nobody shows it."""
     modulus = convert(Scaled(digits, power), unit, target)
     try:
         return modulus.at(exponent).digits
@@ -185,16 +184,17 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
             modulus = good.modulus
         if fault is None and bare.serial not in {"", serial}:
             fault = "identity_changed"
-        node = replace(bare, serial=serial, obis=obis, course=course, modulus=modulus, fault=fault)
         if fault is None:
-            course, turned, fault = _judge(limits, node, good, previous)
-            node = replace(node, course=course, turned=turned, fault=fault)
+            course, turned, fault = _judge(limits, bare, modulus, good, previous)
+        node = replace(bare, serial=serial, obis=obis, course=course, turned=turned, modulus=modulus, fault=fault)
         yield node
         previous = node
         good = node if fault is None else good
 
 
-def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None) -> tuple[int, int, str | None]:
+def _judge(
+    limits: _Limits, node: Node, modulus: int | None, good: Node | None, previous: Node | None
+) -> tuple[int, int, str | None]:
     """Course and turned of the node; a fault where it follows neither from the last good node nor from its neighbour.
 
     A value that follows from its neighbour alone (a counter that was reset) is believed from there on: the
@@ -206,7 +206,7 @@ def _judge(limits: _Limits, node: Node, good: Node | None, previous: Node | None
     for before in (good, previous):
         if before is None:
             continue
-        course, turned, fault_here = limits.step(before, node)
+        course, turned, fault_here = limits.step(before, node, modulus)
         if fault_here is None:
             return course, turned, None
         fault = fault or fault_here
@@ -231,26 +231,23 @@ class _Limits:
             else register.max_per_day.fraction / Fraction(10) ** exponent,
         )
 
-    def step(self, before: Node, node: Node) -> tuple[int, int, str | None]:
+    def step(self, before: Node, node: Node, modulus: int | None) -> tuple[int, int, str | None]:
         """Course and turned of `node`, and the fault that the step from `before` would be."""
         flow = node.raw - before.shown
         if flow < 0 and -flow <= self.backflow:
             return before.course, before.turned, None
-        if flow < 0 and self._rolls_over(before, node):
-            turned = before.turned + (node.modulus or 0)
-            return node.raw + turned, turned, None
+        if flow < 0 and modulus is not None and self._rolls_over(before, node, modulus):
+            return node.raw + before.turned + modulus, before.turned + modulus, None
         if flow < 0:
             return before.course, before.turned, "index_decrease"
         if self.max_per_day is not None and not self._possible(flow - self.step_size, before, node):
             return before.course + flow, before.turned, "index_jump"
         return before.course + flow, before.turned, None
 
-    def _rolls_over(self, before: Node, node: Node) -> bool:
+    def _rolls_over(self, before: Node, node: Node, modulus: int) -> bool:
         """A modulus that is too large makes the flow impossible, one that is too small is below what was shown."""
-        modulus = node.modulus
-        if modulus is None or not 0 <= node.raw < before.shown < modulus:
-            return False
-        return self._possible(node.raw - before.shown + modulus, before, node)
+        fits = 0 <= node.raw < before.shown < modulus
+        return fits and self._possible(node.raw - before.shown + modulus, before, node)
 
     def _possible(self, flow: int, before: Node, node: Node) -> bool:
         if self.max_per_day is None:

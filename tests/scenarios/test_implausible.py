@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.scenarios.plant import Plant, running, submeter
-from tests.scenarios.test_stored import BEGIN, DEVICES, PROPERTY, ok, stepped
+from tests.scenarios.test_stored import BEGIN, CLOSED, DEVICES, PROPERTY, ok, stepped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -85,3 +85,36 @@ async def test_another_meter_that_answers_holds_billing_until_the_exchange_is_en
         await ok(plant, "exchange", "heat-1", *at, *indexes, "--serial", "44493952")
         await stepped(plant, BEGIN + 3 * HOUR)
         assert not (await plant.alarms())[ALARM]
+
+
+async def test_a_counter_that_begins_again_at_0_is_billed_without_an_alarm_and_explained(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """Nobody has entered a modulus: the model reads eight digits, and 15 kWh can flow in an hour."""
+    (tmp_path / "devices.toml").write_text(DEVICES, encoding="utf-8")
+    (tmp_path / "property.toml").write_text(PROPERTY.replace('max_per_day = "4000"', 'power = "20 kW"'), "utf-8")
+    async with running(tmp_path, (broker.host, broker.port), building=tmp_path) as plant:
+        await shows(plant, BEGIN, 99_999_980)
+        await ok(plant, "import", str(tmp_path / "property.toml"))
+        await shows(plant, BEGIN + HOUR, 99_999_990)
+        at = BEGIN + HOUR
+        while at < CLOSED:
+            at += HOUR
+            await shows(plant, at, 5)
+        assert ALARM not in await plant.alarms()
+
+        (charge,) = await ok(plant, "charges", "--month", "2026-10", "--standing")
+        (segment,) = charge["evidence"]["segments"]
+        assert (charge["quantity"], segment["from"]["value"], segment["until"]["value"]) == ("25", "99999980", "5")
+        assert segment["modulus"] == "100000000"
+        code, out, err = await submeter("--config", plant.config, "explain", charge["charge_id"])
+        assert (code, err) == (0, "")
+        assert "5 - 99999980 + 100000000 (the counter passed its highest number and began again at 0) = 25 kWh" in out
+
+
+async def shows(plant: Plant, at: datetime, heat: int) -> None:
+    """The meter shows this index at this instant."""
+    plant.field.show(at)
+    slave = plant.field.slaves["heat-1"]
+    slave.counts = {**slave.counts, "heat": heat}
+    await plant.clock.step(at)
