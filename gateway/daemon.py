@@ -71,6 +71,7 @@ class _Counting:
     lines: Mapping[str, MeterBus]
     """line id -> the open line"""
     pollers: Sequence[Poller]
+    readers: Mapping[str, AccessPoint]
 
 
 async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -> int:
@@ -90,7 +91,9 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
         readers: dict[str, AccessPoint] = {}
         lines: dict[str, MeterBus] = {}
-        counting = _Counting(clock=clock, store=store, backlog=backlog, judge=judge, lines=lines, pollers=pollers)
+        counting = _Counting(
+            clock=clock, store=store, backlog=backlog, judge=judge, lines=lines, pollers=pollers, readers=readers
+        )
         delivered: Mapping[str, int] = {}
         workers = [
             _clocked("settle", settler.run, clock),
@@ -268,6 +271,7 @@ def _metrics(settings: Settings, port: int, counting: _Counting, delivered: Mapp
         backlog=counting.backlog,
         judged=lambda: counting.judge.counts,
         delivered=delivered,
+        dropped_taps=lambda: {point.name: point.dropped for point in counting.readers.values()},
         clock=counting.clock,
         disk=folder(settings.store),
     )

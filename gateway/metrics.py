@@ -87,10 +87,14 @@ class Metrics:
         backlog: Waiting,
         judged: Callable[[], Mapping[tuple[str, Verdict], int]],
         delivered: Mapping[str, int],
+        dropped_taps: Callable[[], Mapping[str, int]],
         clock: MetricsClock,
         disk: Path | None,
     ) -> None:
-        """`delivered` counts messages by what became of them; `disk` is where the store lies, where it is a file."""
+        """`delivered` counts messages by what became of them, `dropped_taps` taps by access point.
+
+        `disk` is where the store lies, where it is a file.
+        """
         self._store = store
         self._holdings = holdings
         self._counts = counts
@@ -98,6 +102,7 @@ class Metrics:
         self._backlog = backlog
         self._judged = judged
         self._delivered = delivered
+        self._dropped_taps = dropped_taps
         self._clock = clock
         self._disk = disk
 
@@ -106,7 +111,9 @@ class Metrics:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(
-            _Collected([*self._polls(), *await self._stored(), self._verdicts(), self._messages(), *self._box()])
+            _Collected(
+                [*self._polls(), *await self._stored(), self._verdicts(), self._messages(), self._taps(), *self._box()]
+            )
         )
         return generate_latest(registry)
 
@@ -134,6 +141,13 @@ class Metrics:
         family = CounterMetricFamily("submeter_messages", "Messages to and from the broker", labels=["result"])
         for result, count in sorted(self._delivered.items()):
             family.add_metric([result], count)
+        return family
+
+    def _taps(self) -> Metric:
+        text = "Taps of badges beyond what a reader may report"
+        family = CounterMetricFamily("submeter_taps_dropped", text, labels=["access_point"])
+        for point, count in sorted(self._dropped_taps().items()):
+            family.add_metric([point], count)
         return family
 
     async def _stored(self) -> Iterable[Metric]:

@@ -24,6 +24,8 @@ Result = Literal["Accepted", "Blocked", "Expired", "Invalid", "Unknown", "Concur
 SEALED = "hmac-sha256:"
 ABSENCE = 1.0
 """seconds without the badge after which the next tap is a new one: a held card and a double tap are one"""
+TAPS_PER_S = 20
+"""of one reader are judged; nobody holds out more badges than that"""
 _HEX = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20}")
 _SHORT = 8
 _RANDOM = "08"
@@ -135,3 +137,17 @@ class Presence:
         """After a report of the reader; whether it is a new tap."""
         same = identifier == self.identifier and now - self.last < ABSENCE
         return Presence(identifier, now), not same
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many taps may be judged at once: `TAPS_PER_S` come back each second, up to as many."""
+
+    left: float = TAPS_PER_S
+    since: float = float("-inf")
+    """monotonic seconds"""
+
+    def spent(self, now: float) -> tuple[Allowance, bool]:
+        """After one more tap; whether it may be judged."""
+        left = min(TAPS_PER_S, self.left + TAPS_PER_S * (now - self.since))
+        return (Allowance(left - 1, now), True) if left >= 1 else (Allowance(left, now), False)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.access import Presence, authorize
+from gateway.core.access import TAPS_PER_S, Allowance, Presence, authorize
 from gateway.core.event import Alarm
 from gateway.core.session import (
     Answer,
@@ -66,6 +66,9 @@ SAMPLES_S = {
 MACHINE_UNKNOWN = "machine_unknown"
 BADGE_COLLISION = "badge_collision"
 READER_DOWN = "reader_down"
+TAP_STORM = "tap_storm"
+CALM_S = 60.0
+"""without a tap too many, after which a storm is over"""
 _ALARMS = {
     "relay_mismatch": "the relay does not let go: the machine runs without a permit; check its wiring and its contacts",
     "relay_unconfirmed": "the relay did not follow: nobody can start the machine; check its wiring and its power",
@@ -86,12 +89,20 @@ class AccessPoint:
         self._book: Book | None = None
         self._site: Site | None = None
         self._badges: list[Badge] = []
+        self._digests: set[str] = set()
         self._machine = Machine(limits=limits_of(wiring, None))
         self._device = MeteredMachine(wiring, parts)
         self._endings = Endings(parts)
         self._window: Window | None = None
         self._reader_down = ""
         """why, while it is"""
+        self._presence = Presence()
+        self._allowances = {True: Allowance(), False: Allowance()}
+        """of badges that are known, and of all others: strangers' badges cost nobody a tap"""
+        self._last_dropped: float | None = None
+        """in seconds of the monotonic clock; None while there is no storm"""
+        self.dropped = 0
+        """taps beyond the allowance, since the start"""
         self._todo: deque[Command] = deque()
         self._awake = asyncio.Event()
         self._stale = True
@@ -141,6 +152,7 @@ class AccessPoint:
         self._book = book
         self._site = site_of(self._wiring, book)
         self._badges = [enrolled(book, badge) for badge in book.badges.values()]
+        self._digests = {badge.digest for badge in self._badges}
         if self._site is None:
             text = (
                 f"{self._wiring.machine}: import a [[register]] of meter {self._wiring.meter} with key "
@@ -154,7 +166,7 @@ class AccessPoint:
 
     async def _restore(self) -> None:
         """Go on with the session that was kept last; end what an earlier run left open."""
-        for code in (*_ALARMS, READER_DOWN, BADGE_COLLISION):
+        for code in (*_ALARMS, READER_DOWN, BADGE_COLLISION, TAP_STORM):
             await self._end_alarm(code)
         self._todo.clear()
         self._machine = Machine(limits=limits_of(self._wiring, self._site))
@@ -179,6 +191,7 @@ class AccessPoint:
                 await self._carry_out(self._todo.popleft())
             if self._book is not None:
                 await self._endings.catch_up(self._book)
+            await self._end_storm()
             self._awake.clear()
             if self._stale or self._todo:
                 continue
@@ -195,22 +208,52 @@ class AccessPoint:
         return min(SAMPLES_S[state], waits.get(state, AN_HOUR_S) / LOOKS)
 
     async def _serve_reader(self) -> None:
-        presence = Presence()
         while True:
             try:
                 if self._reader_down:  # its lamp shows red once: it is there again
                     await self._parts.reader.show(accepted=False)
                     await self._end_alarm(READER_DOWN)
                     self._reader_down = ""
-                identifier = await self._parts.reader.report()
-                presence, new = presence.seen(identifier, self._parts.clock.monotonic())
-                if new and self._window is not None:
-                    await self._parts.reader.show(accepted=self._window.heard(identifier))
-                elif new:
-                    await self._tapped(self._parts.seal(identifier))
+                await self._reported(await self._parts.reader.report())
             except FieldError as error:
                 await self._lost_reader(str(error))
                 await asyncio.sleep(READER_AGAIN_S)
+
+    async def _reported(self, identifier: str) -> None:
+        """A badge is held to the reader. One tap too many is as if it had not been, also for the badge before it."""
+        now = self._parts.clock.monotonic()
+        presence, new = self._presence.seen(identifier, now)
+        tapped = self._parts.seal(identifier) if new else ""
+        if new and not self._allows(tapped, now):
+            await self._drop(now)
+            return
+        self._presence = presence
+        if new and self._window is not None:
+            await self._parts.reader.show(accepted=self._window.heard(identifier))
+        elif new:
+            await self._tapped(tapped)
+
+    def _allows(self, tapped: str, now: float) -> bool:
+        known = tapped in self._digests
+        self._allowances[known], allowed = self._allowances[known].spent(now)
+        return allowed
+
+    async def _drop(self, now: float) -> None:
+        self.dropped += 1
+        news, self._last_dropped = self._last_dropped is None, now
+        if news:
+            text = (
+                f"the reader of {self.name} reports more than {TAPS_PER_S} badges a second; what is beyond is dropped:"
+                " look whether it is disturbed or tampered with"
+            )
+            _log.warning("%s", text)
+            await self._alarm(TAP_STORM, text)
+
+    async def _end_storm(self) -> None:
+        last = self._last_dropped
+        if last is not None and self._parts.clock.monotonic() - last > CALM_S:
+            self._last_dropped = None
+            await self._end_alarm(TAP_STORM)
 
     async def _lost_reader(self, reason: str) -> None:
         news, self._reader_down = not self._reader_down, reason

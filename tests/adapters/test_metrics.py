@@ -97,6 +97,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
                 backlog=backlog,
                 judged=lambda: {("heat-01-heat", "garbage"): 2},
                 delivered={"published": 7, "command_dropped": 2},
+                dropped_taps=lambda: {"washer": 180},
                 clock=clock,
                 disk=folder(url),
             ).text()
@@ -112,6 +113,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
         "submeter_rounds_missed_total,line=mbus-1": 1,
         "submeter_readings_stored_total": 3,
         "submeter_readings_judged_total,register=heat-01-heat,verdict=garbage": 2,
+        "submeter_taps_dropped_total,access_point=washer": 180,
         "submeter_messages_total,result=published": 7,
         "submeter_messages_total,result=command_dropped": 2,
         "submeter_writes_waiting": 100,

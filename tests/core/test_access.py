@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.core.access import (
     ABSENCE,
+    TAPS_PER_S,
+    Allowance,
     Badge,
     Presence,
     authorize,
@@ -111,3 +113,14 @@ def test_a_held_card_and_a_double_tap_are_one_tap_until_a_second_of_absence() ->
         presence, new = presence.seen("A" if now < 4.3 else "B", now)
         times += [now] if new else []
     assert times == [0.0, 3.2, 3.2 + ABSENCE, 4.3]
+
+
+def test_of_a_storm_so_many_taps_a_second_are_judged_and_after_a_pause_no_more_at_once() -> None:
+    allowance, judged = Allowance(), []
+    for now in [*(1000 + number / 10_000 for number in range(30_000)), *[5000.0] * 100]:
+        allowance, allowed = allowance.spent(now)
+        judged += [now] * allowed
+    first = sum(now < 1001 for now in judged)
+    assert first - 2 * TAPS_PER_S in {-1, 0}, "as many as are saved up, and those that come back in a second"
+    assert sum(now < 1003 for now in judged) - 4 * TAPS_PER_S in {-1, 0}
+    assert judged.count(5000.0) == TAPS_PER_S
