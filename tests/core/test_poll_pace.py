@@ -106,6 +106,20 @@ def test_a_dead_meter_among_32_leaves_its_neighbours_their_poll_time() -> None:
         assert {after - before for before, after in pairwise(later)} == {every}
 
 
+def test_where_its_time_out_does_not_fit_into_the_poll_time_a_dead_meter_costs_a_deadline_each_time_it_is_asked() -> (
+    None
+):
+    """A round of 31 takes 2.6 s of 3: what a pause of up to five minutes leaves of it."""
+    every = timedelta(seconds=3)
+    book, missed = polled(SlowLine(dead="m-7"), every, 3600)
+    for times in book.times.values():
+        periods = Counter(after - before for before, after in pairwise(times[1:]))
+        assert set(periods) == {every, 2 * every}
+        assert periods[2 * every] <= missed <= 65
+    last = [after - before for before, after in pairwise(book.times["m-0"][-600:])]
+    assert last.count(2 * every) <= 22, "in the last half an hour"
+
+
 def test_a_poll_time_that_is_nearly_full_does_not_drift_in_five_minutes() -> None:
     line = SlowLine()
     book, _ = polled(line, timedelta(seconds=3), 300)
