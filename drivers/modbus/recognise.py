@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from drivers.modbus.registers import natural_modulus, whole
@@ -28,6 +29,8 @@ _MOST = Scaled(1, 7)
 """10 GWh, 10 TJ or 10 million m3: more than a meter of one payer counts in its life"""
 _MOST_AT_ONCE = Scaled(1, 2)
 """between two reads a few seconds apart"""
+_MEANWHILE, _MEANWHILE_PART = 1, Fraction(1, 20)
+"""what a counter goes on by while a meter is looked at, in its unit, and as a part of it: scales differ by more"""
 _IDENTITY_BITS = 12
 """fixed words that hold at least so much cannot be met by chance"""
 _LIKELY_BITS = 4.0
@@ -187,4 +190,10 @@ def _is_close(other: Fit, best: Fit) -> bool:
 def _contradict(one: Fit, other: Fit) -> bool:
     """Whether the two read a register differently."""
     shared = one.values.keys() & other.values.keys()
-    return not shared or any(one.values[key] != other.values[key] for key in shared)
+    return not shared or any(_differ(one.values[key], other.values[key]) for key in shared)
+
+
+def _differ(one: Scaled, other: Scaled) -> bool:
+    """Whether it is more than a counter may have gone on between the two reads."""
+    gap = abs(one.fraction - other.fraction)
+    return gap > _MEANWHILE or gap > max(one.fraction, other.fraction) * _MEANWHILE_PART

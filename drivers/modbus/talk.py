@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Words = dict[Span, tuple[int, ...]]
 
 _TRIES = 3
+_SILENCES = 2
+"""so many in a row are no lost answer"""
 _UNREACHED = frozenset({10, 11})
 """exceptions of a gateway: nobody is there"""
 _LOSSES = 3
@@ -78,6 +80,8 @@ class Asker:
         self._unit = unit
         self._known: dict[tuple[int, int, int], tuple[int, ...] | None] = {}
         self._raw: list[bytes] = []
+        self._is_taciturn = False
+        """whether it stays silent where others refuse: what it says nothing to is not asked again"""
 
     @property
     def raw(self) -> bytes:
@@ -85,9 +89,11 @@ class Asker:
         return b"".join(self._raw)
 
     async def words(self, request: Request, *, anew: bool = False) -> tuple[int, ...] | None:
-        """The words; None where it does not give them."""
+        """The words as they were read first, or anew; None where it does not give them."""
         key = (request.function, request.address, request.count)
-        if anew or key not in self._known:
+        if anew:
+            return await self._asked(request)
+        if key not in self._known:
             self._known[key] = await self._asked(request)
         return self._known[key]
 
@@ -116,12 +122,19 @@ class Asker:
         return True
 
     async def _asked(self, request: Request) -> tuple[int, ...] | None:
+        silences = 0
         for _ in range(_TRIES):
             try:
                 raw, pdu = await self._talk.ask(self._unit, request)
                 words = answered_words(request, pdu)
-            except (RefusedError, NoAnswerError, LineDownError):
+            except (RefusedError, LineDownError):
                 return None
+            except NoAnswerError:
+                silences += 1
+                if self._is_taciturn or silences == _SILENCES:
+                    self._is_taciturn = True
+                    return None
+                continue
             except WrongAnswerError:
                 continue  # damaged, or another exception
             self._raw.append(raw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,19 @@ def test_of_models_that_fit_equally_that_of_most_registers_is_proposed_and_the_o
         judged = verdict(fits)
         assert (judged.model, judged.sure, set(judged.alike)) == ("more", "likely", {"few", "less"})
     assert (verdict([less, few]).model, verdict([less, few]).alike) == ("few", ("less",))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_alike"),
+    [("7712.34", "7712.61", True), ("7712.34", "7719.34", False), ("0.35", "0.035", False), ("0", "0.2", False)],
+)
+def test_a_counter_may_have_gone_on_between_the_reads_of_two_models(first: str, second: str, *, is_alike: bool) -> None:
+    fits = [
+        replace(one(name, {}, bits=8), values={"import": Scaled.parse(index)})
+        for name, index in (("a", first), ("b", second))
+    ]
+
+    assert (verdict(fits).model is not None) == is_alike
 
 
 def test_a_likelier_model_with_fewer_registers_is_proposed_alone() -> None:

@@ -18,13 +18,14 @@ from drivers.modbus.scan import Place, Wire, scan
 from drivers.modbus.speeds import Speed, tried
 from drivers.modbus.sweep import found
 from gateway.ports.field import Device, LineDownError, ScanOrder, ScanProgress, ScanTrouble
-from simulators.modbus import Layout, RtuBus, Unit, layouts_of_models, with_crc
+from simulators.modbus import Layout, Reply, RtuBus, Unit, layouts_of_models, with_crc
 from simulators.modbus.rtu import BITS
 from tests.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from drivers.modbus.model import RegisterMap
     from drivers.serial import Parity
 
 LAYOUT = layouts_of_models()["abb-b23"]
@@ -115,7 +116,11 @@ class Found:
 
 
 def searched(
-    bus: Bus, speeds: tuple[Speed, ...] = (OWN,), order: ScanOrder | None = None, steps: int | None = None
+    bus: Bus,
+    speeds: tuple[Speed, ...] = (OWN,),
+    order: ScanOrder | None = None,
+    steps: int | None = None,
+    models: Mapping[str, RegisterMap] = MODELS,
 ) -> Found:
     """Ends after so many steps."""
 
@@ -131,7 +136,7 @@ def searched(
 
     async def work() -> Found:
         all_, clock = Found(), asyncio.get_running_loop().time
-        events = scan(Place(open=opened, wait=LONG, models=MODELS), speeds, order or ScanOrder())
+        events = scan(Place(open=opened, wait=LONG, models=models), speeds, order or ScanOrder())
         async for each in events:
             if isinstance(each, Device):
                 all_.devices.append(each)
@@ -198,6 +203,57 @@ def test_slow_meters_are_found_once_and_as_themselves(late: float) -> None:
 
     assert sorted(found.units) == [1, 30, 31, 247]
     assert not found.troubles
+
+
+class Forgetful(Unit):
+    """Loses some answers."""
+
+    def hear(self, request: bytes, now: float) -> Reply | None:
+        reply = super().hear(request, now)
+        return None if self.asked % 3 == 0 else reply
+
+
+class Taciturn(Unit):
+    """Says nothing where others refuse."""
+
+    def hear(self, request: bytes, now: float) -> Reply | None:
+        reply = super().hear(request, now)
+        return None if reply is None or reply.pdu[0] & 0x80 else reply
+
+
+def test_a_meter_whose_answers_get_lost_is_still_known_by_its_makers_words() -> None:
+    lossy = Forgetful(address=5, layout=LAYOUT, counts={"import": 771234, "export": 3019})
+
+    [device] = searched(Bus([lossy]), order=ScanOrder(units=(5,))).devices
+
+    assert (device.facts["model"], device.facts["sure"]) == ("abb-b23", "certain")
+
+
+def test_a_meter_that_is_silent_where_others_refuse_costs_each_question_once() -> None:
+    image = {(3, 0): 0}
+    layout = Layout(counters=LAYOUT.counters, image={**LAYOUT.image, **image}, serial=LAYOUT.serial)
+    silent = Taciturn(address=5, layout=layout, counts={"import": 771234, "export": 3019})
+    refusing = Unit(address=5, layout=layout, counts={"import": 771234, "export": 3019})
+
+    [device] = searched(Bus([silent]), order=ScanOrder(units=(5,))).devices
+    searched(Bus([refusing]), order=ScanOrder(units=(5,)))
+
+    assert device.facts["model"] == "abb-b23"
+    assert silent.asked <= refusing.asked + 1
+
+
+def test_a_meter_that_counts_while_it_is_looked_at_is_read_the_same_by_models_that_are_alike() -> None:
+    class Counting(Unit):
+        def hear(self, request: bytes, now: float) -> Reply | None:
+            self.advance(3)
+            return super().hear(request, now)
+
+    meter = Counting(address=5, layout=layouts_of_models()["eastron-sdm630"], counts={"import": 77123, "export": 3019})
+    alike = {name: meter_models()[name] for name in ("eastron-sdm630", "eastron-sdm120", "eastron-sdm72d-m")}
+
+    [device] = searched(Bus([meter]), order=ScanOrder(units=(5,)), models=alike).devices
+
+    assert (device.facts["sure"], device.facts["alike"]) == ("likely", "eastron-sdm120, eastron-sdm72d-m")
 
 
 def test_slow_meters_are_also_looked_for_at_another_speed_where_one_was_heard() -> None:
