@@ -102,7 +102,7 @@ class ModbusRegister(Register):
         except RegisterError as error:
             message = f"gives no value for register {self.key}: {error}"
             raise WrongAnswerError(message) from error
-        return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis)
+        return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis, modulus=self.rolls_over_at)
 
     @model_validator(mode="after")
     def _is_exact(self) -> ModbusRegister:
