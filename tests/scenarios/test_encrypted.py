@@ -136,4 +136,5 @@ async def today_is_shown(plant: Plant) -> None:
     _, out, _ = await submeter("--config", plant.config, "--json", "doctor")
     (line,) = [each["line"] for each in json.loads(out)["findings"] if each["check"] == "line"]
     (meter,) = line["meters"]
-    assert (meter["today"], meter["bears"]) == (3, 300)
+    assert meter["bears"] == 300
+    assert 3 <= meter["today"] <= 3 + meter["repeats"], "three reads since midnight, and repeats on a busy machine"
