@@ -16,6 +16,7 @@ import asyncio
 import logging
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -68,6 +69,16 @@ NAMES = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQ
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
+class _Ends:
+    """How often the connection of one client of paho's has ended. Its thread connects anew on its own."""
+
+    seen: int = 0
+    """by paho's thread"""
+    heard: int = 0
+    """of these, by the event loop"""
+
+
 class MqttClient:
     """An `Outlet` and a `StateOutlet` to one broker.
 
@@ -91,6 +102,7 @@ class MqttClient:
         self._flying: dict[int, asyncio.Future[ReasonCode]] = {}
         self._number = 0
         self._online = False
+        self._ends = _Ends()
         self._since = 0.0
         """the loop's time of the last connect"""
         self._brief = 0
@@ -148,7 +160,7 @@ class MqttClient:
         self, topic: str, payload: bytes, *, retain: bool = False, properties: Properties | None = None
     ) -> None:
         await self._room.acquire()
-        if not self._online:
+        if not self._online or self._ends.heard != self._ends.seen:  # it would go out ahead of what is to be repeated
             self._room.release()
             raise OfflineError(self._lost)
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
@@ -180,7 +192,8 @@ class MqttClient:
         client.on_connect_fail = lambda client, *_: self._call(
             client, self._on_failed, fault(sys.exception(), self._address[0])
         )
-        client.on_disconnect = lambda client, *args: self._call(client, self._on_closed, str(args[2]))
+        ends = self._ends = _Ends()
+        client.on_disconnect = lambda client, *args: self._ended(client, ends, str(args[2]))
         client.on_publish = lambda client, *args: self._call(client, self._on_publish, args[1], args[2])
         client.on_subscribe = lambda client, *args: self._call(client, self._on_subscribe, args[2])
         client.on_message = lambda client, *args: self._call(client, self._on_message, args[1])
@@ -204,6 +217,11 @@ class MqttClient:
     def _call(self, client: Client, handler: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - paho's own
         """From paho's thread into the event loop; a client that was replaced has no say any more."""
         self._loop.call_soon_threadsafe(lambda: handler(*args) if client is self._client else None)
+
+    def _ended(self, client: Client, ends: _Ends, reason: str) -> None:
+        """In paho's thread."""
+        ends.seen += 1
+        self._call(client, self._on_closed, reason)
 
     def _on_open(self) -> None:
         self._timer = self._loop.call_later(ANSWER, self._on_silence)
@@ -280,6 +298,7 @@ class MqttClient:
         self._on_lost(clause)
 
     def _on_closed(self, reason: str) -> None:
+        self._ends.heard += 1
         if self._context is not None and self._context.refusal is not None:
             self._answered()
             self._on_unusable(refused(self._context.refusal))

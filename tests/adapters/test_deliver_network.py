@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.outbox import Outbox, stream
 from tests.proxy import Proxy
 
 if TYPE_CHECKING:
+    from gateway.core.event import Event
     from tests.broker import Broker
 
 CHARGES = stream("charge")
@@ -43,6 +47,50 @@ async def test_a_connection_cut_twenty_times_during_publishes_loses_nothing_and_
         await ear.until(lambda: len(first_come(ear.seqs())) == 3000)
         assert first_come(ear.seqs()) == list(range(1, 3001))
         assert proxy.accepted == 21
+
+
+async def test_what_is_new_never_overtakes_what_is_repeated(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paho's thread connects anew on its own, here before the event loop has heard that the connection ended."""
+    outbox, proxy, loop = Outbox(), Proxy(broker.port), asyncio.get_running_loop()
+    sent, opened, holding, held = asyncio.Semaphore(0), asyncio.Event(), threading.Event(), deque[tuple[Any, ...]]()
+    call, publish = mqtt.MqttClient._call, mqtt.MqttClient.publish  # noqa: SLF001 - all that paho's thread says passes it
+
+    def hold(client: mqtt.MqttClient, *said: Any) -> None:  # noqa: ANN401 - paho's own
+        if not holding.is_set():
+            call(client, *said)
+            return
+        held.append((client, *said))
+        if said[1].__name__ == "_on_open":
+            loop.call_soon_threadsafe(opened.set)
+
+    async def tell(client: mqtt.MqttClient, event: Event, *, historical: bool) -> None:
+        sent.release()
+        await publish(client, event, historical=historical)
+
+    async def add(count: int) -> None:
+        outbox.add("charge", count)
+        deliver.notify()
+        for _ in range(count):
+            await sent.acquire()
+
+    monkeypatch.setattr(mqtt.MqttClient, "_call", hold)
+    monkeypatch.setattr(mqtt.MqttClient, "publish", tell)
+    async with proxy.running() as port, listening(HOST, broker.port) as ear, delivering(outbox, HOST, port) as deliver:
+        await add(1)
+        await outbox.until(lambda: outbox.done[CHARGES] == 1)
+        proxy.fall_silent()
+        await add(5)
+        holding.set()
+        proxy.delay = 0.2
+        proxy.cut()
+        await opened.wait()
+        await add(5)
+        while held:
+            call(*held.popleft())
+        holding.clear()
+        await outbox.until(lambda: outbox.done[CHARGES] == 11)
+        await ear.until(lambda: len(first_come(ear.seqs())) == 11)
+        assert first_come(ear.seqs()) == list(range(1, 12))
 
 
 async def test_a_slow_network_delays_and_changes_nothing(broker: Broker) -> None:
