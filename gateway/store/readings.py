@@ -151,13 +151,12 @@ def _sort(placed: Iterable[_Placed], seq: int, numbers: Mapping[Channel, int], h
             rows.too_large += 1
             continue
         row = _reading_row(reading, at, numbers[channel])
-        if known:
+        if known or held.get((*key[:3], not key[3])):  # what was stored for the instant may have the same channel
             rows.beside.append((*row[:2], seq, *row[2:]))
-            rows.conflicts += any(not value.voided for value in known)
-            known.append(_Value(counter, reading.index))
         else:
             rows.reading.append(row)
-            held[key] = [_Value(counter, reading.index)]
+        rows.conflicts += any(not value.voided for value in known or ())
+        held[key] = [*(known or ()), _Value(counter, reading.index)]
     return new
 
 

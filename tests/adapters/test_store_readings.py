@@ -95,6 +95,20 @@ async def test_what_a_meter_stored_for_an_instant_is_no_conflict_with_what_was_r
         assert (await store.keep([poll(replace(stored_then, index=Scaled(3, 0)))])).conflicts == 1
 
 
+@pytest.mark.parametrize("stored_first", [True, False])
+async def test_what_a_meter_stored_for_the_instant_of_a_poll_has_room_beside_it(
+    store_url: str, *, stored_first: bool
+) -> None:
+    both = [reading(), replace(reading(index="2.000"), origin="stored")]
+    async with Store(store_url) as store:
+        for one in reversed(both) if stored_first else both:
+            assert (await store.keep([poll(one)])).conflicts == 0
+        assert {(one.origin, str(one.index)) for one in await stored(store)} == {
+            ("measured", "1.000"),
+            ("stored", "2.000"),
+        }
+
+
 async def test_a_round_is_kept_whole_or_not_at_all(store_url: str) -> None:
     nameless = replace(poll(reading(START + QUARTER)), boot=None)  # type: ignore[arg-type] # the database must refuse it
     async with Store(store_url) as store:
