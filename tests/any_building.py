@@ -42,10 +42,11 @@ def worlds(draw: st.DrawFn) -> tuple[o.World, date]:
     """A building, and the first day of the month that is settled."""
     zone, first = draw(st.sampled_from(MONTHS))
     days = st.integers(-3, 33).map(lambda n: first + timedelta(days=n))
-    points = [draw(point(f"p{n}", days)) for n in range(draw(st.integers(1, 3)))]
+    nobody_has = draw(st.sampled_from(KEYS))
+    points = [draw(point(f"p{n}", days, nobody_has)) for n in range(draw(st.integers(1, 3)))]
     rich = draw(st.booleans())
     building: dict[str, o.Dated] = {
-        key: draw(dated(days, st.just(F(10000)) if rich else amounts))
+        key: draw(dated(days, st.sampled_from([F(10000), F(100)]) if rich else amounts))
         for key in KEYS[:-1]
         if rich or draw(st.booleans())
     }
@@ -64,7 +65,9 @@ def worlds(draw: st.DrawFn) -> tuple[o.World, date]:
     return world, first
 
 
-amounts = st.one_of(st.integers(0, 60).map(F), st.integers(0, 500).map(lambda n: F(n, 10)))
+amounts = st.one_of(
+    st.integers(0, 60).map(F), st.integers(0, 500).map(lambda n: F(n, 10)), st.sampled_from([F(50), F(100)])
+)
 
 
 @st.composite
@@ -74,8 +77,8 @@ def dated(draw: st.DrawFn, days: st.SearchStrategy[date], values: st.SearchStrat
 
 
 @st.composite
-def point(draw: st.DrawFn, name: str, days: st.SearchStrategy[date]) -> o.Point:
-    values = {key: draw(dated(days)) for key in KEYS[:-1]}
+def point(draw: st.DrawFn, name: str, days: st.SearchStrategy[date], without: str) -> o.Point:
+    values = {key: draw(dated(days, st.just(F(0)) if key == without else amounts)) for key in KEYS[:-1]}
     return o.Point(id=name, building="b", badges=draw(st.integers(0, 9)) == 0, values=values)
 
 
@@ -180,7 +183,7 @@ TROUBLE = [
     "manual",
     "substituted",
     "stored",
-    "stored",
+    "both",
     "exchange",
     "exchange",
 ]
@@ -194,11 +197,12 @@ def course(
     exchanges: list[o.Exchange] = []
     before: datetime | None = None
     for at in draw(instants(zone, first)):
-        room = int(one.max_per_day * days_between(before or at, at) / one.resolution)
-        steps = draw(st.one_of(st.integers(0, 20), st.integers(0, 2000), st.just(room)))
-        value += min(steps, room) * one.resolution
-        value = value % (one.modulus or value + 1)
         trouble = draw(st.sampled_from(WELL + TROUBLE))
+        room = int(one.max_per_day * days_between(before or at, at) / one.resolution)
+        steps = draw(st.one_of(st.integers(0, 20), st.integers(0, 2000), st.integers(room, room + 1)))
+        if trouble != "back":
+            value += min(steps, room + 1) * one.resolution  # the display may be a step behind
+        value = value % (one.modulus or value + 1)
         readings += said(one, at, value, trouble)
         if trouble == "exchange":
             begins = draw(st.integers(0, 50)) * one.resolution
@@ -225,7 +229,8 @@ def said(one: o.Register, at: datetime, value: F, trouble: str) -> list[o.Readin
     quality = trouble if trouble in {"manual", "substituted", "stored"} else "measured"
     if trouble == "exchange" and at.minute % 2:
         return []
-    return [o.Reading(at=at, value=v, quality=quality, trusted=trouble != "untrusted") for v in values]
+    beside = [o.Reading(at=at, value=low, quality="stored")] if trouble == "both" else []
+    return beside + [o.Reading(at=at, value=v, quality=quality, trusted=trouble != "untrusted") for v in values]
 
 
 # ---- the same for the gateway
