@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _PREFERENCE: tuple[Origin, ...] = ("measured", "stored", "manual", "substituted")
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
+_NO_WITNESS = frozenset({"conflicting_reading", "identity_changed"})
+"""faults of a node that says nothing of its neighbour: it has two values, or is another meter's"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Node:
     """what the rollovers before it add up to: `course - turned` is what the meter shows, but for a backflow"""
     modulus: int | None = None
     """the index at which the meter begins again at 0, as far as it is known with this node"""
+    life: int = 0
+    """number of the counter's start: one more where a counter that was reset is believed again"""
     exchange: bool = False
     """one side of an exchange: what a person read off the meter and wrote down"""
     fault: str | None = None
@@ -131,6 +135,8 @@ def _node(register: Register, group: Sequence[tuple[Reading, Scaled]], unit: int
     best = min(_PREFERENCE.index(reading.origin) for reading, _ in group)
     same = [(reading, value) for reading, value in group if reading.origin == _PREFERENCE[best]]
     reading, value = same[0]
+    if same[1:]:  # whichever came first: the order of the input must change nothing
+        reading, value = min(same, key=lambda pair: (pair[1].fraction, pair[0].serial, pair[0].obis))
     return Node(
         at=reading.at,
         raw=value.at(exponent).digits,
@@ -141,7 +147,7 @@ def _node(register: Register, group: Sequence[tuple[Reading, Scaled]], unit: int
         clock_trusted=reading.clock_trusted,
         unit=unit,
         modulus=_modulus(register, [reading for reading, _ in same], exponent),
-        fault="conflicting_reading" if any(other != value for _, other in same[1:]) else None,
+        fault="conflicting_reading" if any(other != value for _, other in same) else None,
     )
 
 
@@ -176,8 +182,9 @@ def _course(register: Register, nodes: Iterable[Node], exponent: int) -> Iterabl
 def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
     serial = next((node.serial for node in nodes if node.serial), "")
     obis = next((node.obis for node in nodes if node.obis), "")
-    previous: Node | None = None  # the neighbour
+    previous: Node | None = None  # the neighbour, where it is a witness
     good: Node | None = None  # the last one without a fault
+    life = 0
     for bare in nodes:
         course, turned, fault, modulus = bare.raw, 0, bare.fault, bare.modulus
         if modulus is None and bare.origin != "measured" and good is not None:
@@ -185,32 +192,35 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
         if fault is None and bare.serial not in {"", serial}:
             fault = "identity_changed"
         if fault is None:
-            course, turned, fault = _judge(limits, bare, modulus, good, previous)
-        node = replace(bare, serial=serial, obis=obis, course=course, turned=turned, modulus=modulus, fault=fault)
+            course, turned, fault, begins = _judge(limits, bare, modulus, good, previous)
+            life += begins
+        node = replace(
+            bare, serial=serial, obis=obis, course=course, turned=turned, modulus=modulus, life=life, fault=fault
+        )
         yield node
-        previous = node
+        previous = None if fault in _NO_WITNESS else node
         good = node if fault is None else good
 
 
 def _judge(
     limits: _Limits, node: Node, modulus: int | None, good: Node | None, previous: Node | None
-) -> tuple[int, int, str | None]:
+) -> tuple[int, int, str | None, bool]:
     """Course and turned of the node; a fault where it follows neither from the last good node nor from its neighbour.
 
-    A value that follows from its neighbour alone (a counter that was reset) is believed from there on: the
-    stretch before it is blocked by the neighbour's fault.
+    A value that follows from its neighbour alone (a counter that was reset) is believed from there on, and begins
+    another life of the counter (True): the stretch before it is blocked by the neighbour's fault.
     """
     if good is None:
-        return node.raw, 0, None
+        return node.raw, 0, None, False
     fault = None
     for before in (good, previous):
         if before is None:
             continue
         course, turned, fault_here = limits.step(before, node, modulus)
         if fault_here is None:
-            return course, turned, None
+            return course, turned, None, before is not good
         fault = fault or fault_here
-    return node.raw, 0, fault
+    return node.raw, 0, fault, False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

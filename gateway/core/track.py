@@ -116,9 +116,11 @@ class Track:
         return bisect_right(self.anchors, at, key=instant) > low or None not in self._measured_around(at)
 
     def _measured_around(self, at: datetime) -> tuple[Node | None, Node | None]:
+        """The measured neighbours whose indexes can be compared: of one meter, which did not begin again between."""
         low = bisect_left(self.nodes, at, key=instant)
-        left = (node for node in reversed(self.nodes[:low]) if node.interpolates)
-        right = (node for node in self.nodes[low:] if node.interpolates)
+        life = (self.nodes[low - 1].unit, self.nodes[low - 1].life) if low else None
+        left = (node for node in reversed(self.nodes[:low]) if node.interpolates and (node.unit, node.life) == life)
+        right = (node for node in self.nodes[low:] if node.interpolates and (node.unit, node.life) == life)
         return next(left, None), next(right, None)
 
     def _join(self, edges: Sequence[Node | _Boundary]) -> Iterable[Segment]:

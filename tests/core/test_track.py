@@ -194,3 +194,27 @@ def test_another_unit_of_the_same_kind_is_turned_exactly_and_any_other_refused()
     assert counted(track(REGISTER, [heard(0, "10"), watt_hours]), 0, 1) == "2.345"
     with pytest.raises(UnitError, match="GJ cannot be turned into kWh"):
         track(REGISTER, [replace(heard(1, "12"), unit="GJ")])
+
+
+@pytest.mark.parametrize("turned_around", [False, True])
+def test_a_value_is_not_believed_because_one_of_two_values_of_an_instant_is_near(*, turned_around: bool) -> None:
+    two = [heard(2, "400"), heard(2, "410")]
+    course = track(
+        REGISTER, [heard(0, "0"), heard(1, "50"), *(reversed(two) if turned_around else two), heard(3, "505")]
+    )
+    assert held(course) == [(1, 2, "conflicting_reading"), (2, 3, "index_jump")]
+
+
+def test_an_index_is_never_interpolated_across_a_counter_that_began_again() -> None:
+    read = [heard(0, "300"), heard(1, "1"), heard(2, "2", "substituted"), heard(4, "60"), heard(5, "80")]
+    course = track(REGISTER, read)
+    assert held(course) == [(0, 2, "index_decrease")]
+    assert not course.known(day(3))
+    with pytest.raises(LookupError, match="not known"):
+        course.segments(Period(day(3), day(5)))
+    assert counted(course, 2, 5) == "78.0"
+
+
+def test_an_index_is_interpolated_across_a_spike() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "900"), heard(2, "30", "manual"), heard(4, "50")])
+    assert counted(course, 3, 4) == "10.0"
