@@ -15,7 +15,7 @@ from gateway.core.metering import Reading as CoreReading
 from gateway.core.units import Scaled
 from gateway.service import property_schema as schema
 from tests import oracle_world as o
-from tests.oracle import Line, midnight, month_of, runs_of
+from tests.oracle import Line, midnight, month_of
 from tests.oracle import days as days_between
 
 if TYPE_CHECKING:
@@ -357,20 +357,3 @@ def line(charge: Charge) -> Line:
         charge.unit_price.fraction,
         charge.amount.fraction,
     )
-
-
-def undecided(world: o.World) -> bool:
-    """Whether a counter begins again beside two values, or beside an index that nobody measured.
-
-    From where on it is believed then, or what lies beside, is told differently by those who may decide it.
-    """
-    for one in world.registers:
-        nodes = runs_of(one)[2]
-        for before, node in pairwise(nodes):
-            again = node.chain and node is node.chain[0] and node is not nodes[0]
-            if len(before.values) > 1 and (node.code or again):
-                return True
-        chains = {id(node.chain) for node in nodes if not node.code}
-        if len(chains) > 1 + len(one.exchanges) and not all(node.measured for node in nodes):
-            return True
-    return False
