@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.event import Alarm
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 LIMIT = 1.01
 POLL = timedelta(seconds=5)

@@ -10,7 +10,7 @@ from benches.figure import say
 from gateway import drivers, settings
 from gateway.clock import SystemClock
 from gateway.core.units import Scaled
-from gateway.service.poll import polled
+from gateway.service.polled import polled
 from gateway.store import Store
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benches.plant import Plant
     from gateway.ports.field import Answer
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
     from simulators.truth import Device
 
 EVERY = timedelta(minutes=15)

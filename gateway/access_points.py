@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from gateway.ports.field import MeterBus
     from gateway.service.access_parts import AccessClock, SessionStore
-    from gateway.service.poll import AlarmSink, ReadingStore
+    from gateway.service.alarms import AlarmSink
+    from gateway.service.polled import ReadingStore
     from gateway.settings import Settings
 
 

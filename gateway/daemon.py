@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from gateway.clock import Bell, Run
     from gateway.ports.field import MeterBus
     from gateway.service.access import AccessPoint
-    from gateway.service.poll import AlarmSink, ReadingStore
+    from gateway.service.alarms import AlarmSink
+    from gateway.service.polled import ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
 
 CLOCK = "SUBMETER_CLOCK"

@@ -18,7 +18,7 @@ from gateway.core.charge import Terms, charge_session, compare
 from gateway.core.event import Alarm
 from gateway.core.period import local_date, month
 from gateway.service.access_site import enrolled
-from gateway.service.poll import Poll
+from gateway.service.polled import Poll
 from gateway.service.records import DirtyMonth
 from gateway.service.sessions import chargeable, closed, moments_of, placed_readings, told, unpayable
 from gateway.service.settle import new_charge

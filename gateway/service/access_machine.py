@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.core.session import Count, Sampled
 from gateway.core.units import UnitError, convert
 from gateway.ports.field import FieldError
-from gateway.service.poll import Poll, polled
+from gateway.service.polled import Poll, polled
 from gateway.service.sessions import Identity
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.ports.field import BadgeReader, Machine, MeterBus
-    from gateway.service.poll import AlarmSink, ReadingStore
+    from gateway.service.alarms import AlarmSink
+    from gateway.service.polled import ReadingStore
     from gateway.service.records import DirtyMonth, NewCharge, PropertyRow, SessionRecord
 
 

@@ -25,7 +25,6 @@ from gateway.service.reports import (
     COMMAND_DROPPED,
     GATEWAY,
     PUBLISH_REFUSED,
-    AlarmSink,
     Reports,
 )
 from gateway.service.storing import AGAIN, StoreUnavailableError
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.core.canonical import Json
     from gateway.core.event import Event
     from gateway.ports.clock import Clock
+    from gateway.service.alarms import AlarmSink
     from gateway.service.messages import EventStore, Outlet, Received
 
 WINDOW = 20

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from gateway.core.course import Node
     from gateway.core.metering import Reading, Register
-    from gateway.service.poll import AlarmSink, Poll, ReadingStore
+    from gateway.service.alarms import AlarmSink
+    from gateway.service.polled import Poll, ReadingStore
     from gateway.service.records import PropertyRow
 
 READING_IMPLAUSIBLE = "reading_implausible"

@@ -9,7 +9,7 @@ from gateway.core.event import Alarm
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gateway.service.poll import AlarmSink
+    from gateway.service.alarms import AlarmSink
 
 METER_STATUS = "meter_status"
 _APPLICATION = ("", "application busy", "application error", "abnormal condition")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.metering import Reading
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 LIMIT = 9000
 """as many readings of a line are remembered, at most 4 MB: two days of fifteen meters at every quarter of an hour"""

@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 from gateway.core.event import Alarm
-from gateway.core.metering import Reading
 from gateway.ports.clock import Clock, Waiter
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
 from gateway.ports.health import Observed
 from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.place import Placing
+from gateway.service.polled import polled, unread
 from gateway.service.twice import Twice
 from gateway.service.unread import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from gateway.ports.field import Answer, MeterBus, StoredValue
+    from gateway.ports.field import MeterBus
+    from gateway.service.alarms import AlarmSink
     from gateway.service.battery import Budget
+    from gateway.service.polled import Poll, ReadingStore
     from gateway.service.unread import KeptAnswers
 
 METER_SILENT = "meter_silent"
@@ -41,40 +43,6 @@ LINE_LOSSES = 2
 """as many reads in a row that lose the line end the round: one meter may break a connection, two say it is gone"""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Poll:
-    """One answer of one meter, to be kept with the readings that it gave."""
-
-    meter: str
-    at: datetime
-    """when the answer was complete"""
-    serial: str
-    status: int
-    clock_trusted: bool
-    boot: str
-    readings: tuple[Reading, ...]
-    raw: bytes
-    stored: tuple[StoredValue, ...] = ()
-    """what the meter kept for dates gone by, not yet placed in time"""
-
-
-class ReadingStore(Protocol):
-    """Where readings are kept."""
-
-    async def keep(self, polls: Sequence[Poll]) -> object:
-        """Keep the polls of one round in one transaction; return once they are durable."""
-
-
-class AlarmSink(Protocol):
-    """Where alarms begin and end. Both calls may be repeated without effect."""
-
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        """Open the alarm unless one of its code and source is open."""
-
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
-        """End the open alarm of this code and source, if there is one."""
 
 
 class PollClock(Clock, Waiter, Protocol):
@@ -300,51 +268,6 @@ class _Health:
         self.ok += 1
         self._in_a_row = 0
         self._retry_at = None
-
-
-def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
-    """An answer that was complete at this instant, with its readings."""
-    readings = tuple(
-        Reading(
-            meter=answer.meter,
-            register=value.register,
-            at=at,
-            index=value.index,
-            unit=value.unit,
-            obis=value.obis,
-            serial=answer.serial,
-            status=answer.status,
-            clock_trusted=trusted,
-            boot=boot,
-            modulus=value.modulus,
-        )
-        for value in answer.values
-    )
-    return Poll(
-        meter=answer.meter,
-        at=at,
-        serial=answer.serial,
-        status=answer.status,
-        clock_trusted=trusted,
-        boot=boot,
-        readings=readings,
-        raw=answer.raw,
-        stored=answer.stored,
-    )
-
-
-def unread(meter: str, error: UnreadableAnswerError, at: datetime, boot: str, *, trusted: bool) -> Poll:
-    """An answer that could not be read yet, without readings."""
-    return Poll(
-        meter=meter,
-        at=at,
-        serial=error.serial,
-        status=error.status,
-        clock_trusted=trusted,
-        boot=boot,
-        readings=(),
-        raw=error.raw,
-    )
 
 
 def on_grid(instant: datetime, every: timedelta) -> datetime:

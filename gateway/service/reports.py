@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.core.event import Alarm
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection
-    from datetime import datetime
 
     from gateway.ports.clock import Clock
+    from gateway.service.alarms import AlarmSink
 
 GATEWAY = "gateway"
 BROKER_UNUSABLE = "broker_unusable"
@@ -49,16 +49,6 @@ QUIET = 900.0
 """seconds"""
 
 _log = logging.getLogger(__name__)
-
-
-class AlarmSink(Protocol):
-    """Where alarms begin and end; doing either twice changes nothing."""
-
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        """Begin the alarm of this code and source."""
-
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
-        """End the alarm of this code and source, if there is one."""
 
 
 class Reports:

@@ -34,6 +34,7 @@ from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.ports.clock import Clock
+from gateway.service.alarms import AlarmSink
 from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
 from gateway.service.property import book_of
 from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
@@ -101,7 +102,7 @@ class MeteredStore(Protocol):
         """The ended sessions of which a part lies in [start, until)."""
 
 
-class SettleStore(MeteredStore, Protocol):
+class SettleStore(MeteredStore, AlarmSink, Protocol):
     """What settling needs of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
@@ -133,12 +134,6 @@ class SettleStore(MeteredStore, Protocol):
 
     async def open_alarms(self) -> Sequence[Alarm]:
         """The alarms that have not ended."""
-
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        """Begin the alarm of this code and source; nothing where it is open."""
-
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
-        """End it, where it is open."""
 
 
 class SettleClock(Clock, Protocol):

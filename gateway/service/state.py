@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gateway.ports.clock import Clock
-    from gateway.service.poll import Poll, ReadingStore
+    from gateway.service.polled import Poll, ReadingStore
 
 METERS = "state/meters"
 LIVE = 60.0

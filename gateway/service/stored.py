@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.ports.field import StoredValue
-    from gateway.service.poll import Poll, ReadingStore
+    from gateway.service.polled import Poll, ReadingStore
     from gateway.service.records import PropertyRow
 
 

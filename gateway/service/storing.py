@@ -9,12 +9,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.service.alarms import AlarmSink
+from gateway.service.polled import ReadingStore
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from gateway.core.event import Alarm
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 AGAIN = 5.0
 """seconds until it is tried again"""
@@ -34,17 +37,8 @@ class StoreUnavailableError(Exception):
         return str(self)
 
 
-class Sink(Protocol):
+class Sink(ReadingStore, AlarmSink, Protocol):
     """Where readings and alarms are kept."""
-
-    async def keep(self, polls: Sequence[Poll]) -> object:
-        """Keep the polls of one round in one transaction; return once they are durable."""
-
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        """Open the alarm unless one of its code and source is open."""
-
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
-        """End the open alarm of this code and source, if there is one."""
 
 
 class Backlog:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.ports.field import Answer
-    from gateway.service.poll import AlarmSink
+    from gateway.service.alarms import AlarmSink
 
 METER_TWICE = "meter_twice"
 

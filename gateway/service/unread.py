@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.ports.field import Answer, MeterBus
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 MOST_UNREAD = 3000
 """answers of one meter that wait for its key: a month of quarter hours"""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
-from gateway.service.poll import Poll
+from gateway.service.polled import Poll
 from gateway.service.records import Correction
 from gateway.store import months, readings, retention, schema
 from gateway.store.errors import StoreError

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select, Table
 
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 _ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _TRUSTED = 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.core.event import Alarm
     from gateway.core.metering import Reading
     from gateway.service.messages import Ack
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
     from gateway.service.records import DirtyMonth, KeptAlarm, NewCharge, PropertyChange, SessionRecord
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
-from gateway.service.poll import Poll
+from gateway.service.polled import Poll
 from gateway.store import readings, schema
 from gateway.store.instants import instant, micros
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.metering import Reading
 from gateway.core.units import Scaled
-from gateway.service.poll import Poll
+from gateway.service.polled import Poll
 from gateway.service.records import NewCharge
 from gateway.store.migrate import migrate
 

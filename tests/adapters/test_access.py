@@ -15,7 +15,7 @@ import pytest
 
 from gateway.core.period import rfc3339
 from gateway.core.units import Scaled
-from gateway.service.poll import polled
+from gateway.service.polled import polled
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
 from tests.contract import broken, schema

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 BALLAST = 200_000
 TOO_MUCH = [replace(charge(no), data="x" * 4000) for no in range(1, 101)]

@@ -20,7 +20,7 @@ from tests.adapters.test_settle import CLOSED, NOVEMBER, OCTOBER, PROPERTY, Hous
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
     from gateway.service.records import PropertyRow
 
 __all__ = ["house"]

@@ -13,13 +13,14 @@ import pytest
 from gateway.clock import SteppedClock
 from gateway.core.units import Scaled
 from gateway.ports.field import Answer, FieldError, RegisterValue, WrongAnswerError
-from gateway.service.poll import Line, Poll, Poller
+from gateway.service.poll import Line, Poller
 from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from gateway.core.event import Alarm
+    from gateway.service.polled import Poll
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.event import Alarm
-    from gateway.service.poll import Poll
+    from gateway.service.polled import Poll
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 METERS = tuple(f"m-{number}" for number in range(32))

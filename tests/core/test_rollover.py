@@ -20,7 +20,7 @@ from gateway.core.period import Period
 from gateway.core.track import Track, track
 from gateway.core.units import Scaled
 from gateway.service.judge import Judge
-from gateway.service.poll import Poll
+from gateway.service.polled import Poll
 from tests.core.worlds import MONTH, World, at, hours, worlds
 from tests.verifier import counted as recomputed
 
