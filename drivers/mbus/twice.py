@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drivers.mbus.driver import MeterSettings
     from drivers.mbus.model import MBusModel
     from drivers.mbus.secondary import Pattern
+    from drivers.mbus.settings import MeterSettings
 
 _ANY_MAKER, _ANY = 0xFFFF, 0xFF
 

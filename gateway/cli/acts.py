@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.ask import carry_out
-from gateway.cli.entries import command, pairs
 from gateway.cli.exits import Refused
 from gateway.cli.tell import tell
+from gateway.cli.typed import command, pairs
 from gateway.core.problem import cut
 from gateway.service.command_schema import AddReading, Exchange, Move, VoidReading
 

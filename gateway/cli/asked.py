@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from gateway.cli.ask import carry_out
-from gateway.cli.entries import command, pairs
 from gateway.cli.exits import Refused
 from gateway.cli.tell import change_text, tell
+from gateway.cli.typed import command, pairs
 from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
 from gateway.core.metering import EnergySource

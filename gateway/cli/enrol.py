@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.ask import have_enrolled
-from gateway.cli.entries import command
 from gateway.cli.exits import Unreachable
 from gateway.cli.tell import tell
+from gateway.cli.typed import command
 from gateway.service.command_schema import Enrol
 
 if TYPE_CHECKING:

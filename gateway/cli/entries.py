@@ -9,21 +9,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from gateway.cli.ask import carry_out
 from gateway.cli.exits import Refused
 from gateway.cli.tell import flat, tell
+from gateway.cli.typed import command
 from gateway.cli.wiring import load_settings
 from gateway.core.problem import cut
-from gateway.core.refusal import dotted
-from gateway.schema_errors import sentence
 from gateway.service.command_edits import DATED
 from gateway.service.command_schema import Add, End, Set
 from gateway.service.property_schema import TABLES, Entity, Register, entities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from gateway.store import StoreView
 
 _F = TypeVar("_F", bound=Callable[..., object])
-_C = TypeVar("_C", bound=BaseModel)
 T = TypeVar("T")
 _MADE_IDS = ("link", "owner", "occupancy")
 """tables that give their entries an id where none is chosen"""
@@ -45,8 +43,8 @@ _LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "un
 def group(kind: str) -> click.Group:
     """The commands of one table."""
     made = click.Group(name=kind, help=f"{TABLES[kind].__doc__} Add, change, list, show and end them.")
-    for command in (_add(kind), _set(kind), _end(kind), _list(kind), _show(kind)):
-        made.add_command(command)
+    for verb in (_add(kind), _set(kind), _end(kind), _list(kind), _show(kind)):
+        made.add_command(verb)
     if kind == "badge":
         from gateway.cli.enrol import enrol
 
@@ -183,29 +181,6 @@ def _asked(options: Options, question: Callable[[StoreView], Awaitable[T]]) -> T
         return asyncio.run(ask())
     except StoreError as error:
         raise Refused(str(error)) from error
-
-
-def command(model: type[_C], **given: object) -> _C:
-    """The command that was typed; Refused with every mistake in it."""
-    told = {key: value for key, value in given.items() if value is not None}
-    try:
-        return model.model_validate_json(json.dumps(told))
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        parts = [filter(None, (dotted(one["loc"]), sentence(one, model))) for one in found]
-        raise Refused.all(map(": ".join, parts)) from error
-
-
-def pairs(option: str, form: str, given: Iterable[str]) -> dict[str, str]:
-    """What was given as NAME=VALUE; Refused where one has another form or a name comes twice."""
-    found: dict[str, str] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign or name in found:
-            message = f"--{option} {cut(text)}: write {form}, once for each"
-            raise Refused(message)
-        found[name] = value
-    return found
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

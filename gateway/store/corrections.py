@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select
 
 from gateway.service.polled import Poll
 from gateway.service.records import Correction
-from gateway.store import months, readings, retention, schema
+from gateway.store import marks, months, readings, schema
 from gateway.store.errors import StoreError
 from gateway.store.instants import instant, micros
 
@@ -35,7 +35,7 @@ def add(connection: Connection, correction: Correction, reading: Reading, dirty:
         if kept.repeated:
             return False
     _record(connection, correction, [reading])
-    retention.touched(connection, correction.at)
+    marks.touched(connection, correction.at)
     months.mark(connection, dirty)
     return True
 
@@ -47,7 +47,7 @@ def void(connection: Connection, correction: Correction, dirty: Sequence[DirtyMo
         number = _record(connection, correction, [reading for _, reading in found])
         rows = [{**row, "correction": number} for row, _ in found]
         connection.execute(insert(schema.void), rows)
-        retention.touched(connection, correction.at)
+        marks.touched(connection, correction.at)
         months.mark(connection, dirty)
     return [reading for _, reading in found]
 

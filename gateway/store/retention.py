@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
-from gateway.service.retain import Progress
-from gateway.store import readings, schema, streams
+from gateway.store import marks, readings, schema, streams
 from gateway.store.instants import micros
 from gateway.store.writer import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
     from gateway.core.metering import Reading
     from gateway.core.period import Period
-    from gateway.service.retain import Rollup
+    from gateway.service.retain import Progress, Rollup
     from gateway.store.store import Store
-
-_ROLLED = "rolled_until/"
-_THINNED = "thinned_until/"
-_RAW = "raw_forgotten"
-_POLLS = "polls_forgotten"
 
 
 class Retention:
@@ -42,7 +36,7 @@ class Retention:
 
     async def progress(self, facility: str) -> Progress:
         """How far the work for this facility is."""
-        return await self._reader.run(partial(_progress, facility=facility))
+        return await self._reader.run(partial(marks.progress, facility=facility))
 
     async def roll_up(self, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
         """Keep the roll-ups of the meters' day in place of earlier ones."""
@@ -50,7 +44,9 @@ class Retention:
 
     async def rolled_up(self, facility: str, until: datetime) -> None:
         """Keep that every meter of the facility is rolled up to `until`."""
-        await self._writer.submit(Priority.RETAIN, partial(_mark, key=_ROLLED + facility, value=until.isoformat()))
+        await self._writer.submit(
+            Priority.RETAIN, partial(marks.mark, key=marks.ROLLED + facility, value=until.isoformat())
+        )
 
     async def thin(self, spare: Sequence[Reading]) -> None:
         """Delete these readings."""
@@ -58,7 +54,9 @@ class Retention:
 
     async def thinned(self, facility: str, until: datetime) -> None:
         """Keep that every meter of the facility is thinned up to `until`."""
-        await self._writer.submit(Priority.RETAIN, partial(_mark, key=_THINNED + facility, value=until.isoformat()))
+        await self._writer.submit(
+            Priority.RETAIN, partial(marks.mark, key=marks.THINNED + facility, value=until.isoformat())
+        )
 
     async def forget_raw(self, before: datetime, limit: int) -> int:
         """Empty the raw answers of at most `limit` polls before the instant; how many polls were looked through."""
@@ -72,25 +70,8 @@ class Retention:
         return await self._writer.submit(Priority.RETAIN, partial(_forget_polls, before=before, limit=limit))
 
 
-def touched(connection: Connection, at: datetime) -> None:
-    """A person has changed what counts at this instant: its day is rolled up anew."""
-    table = schema.meta
-    rows = connection.execute(select(table).where(table.c.key.startswith(_ROLLED, autoescape=True)))
-    for key, value in rows.all():
-        if datetime.fromisoformat(value) > at:
-            _mark(connection, key, at.isoformat())
-
-
 def _metered(connection: Connection) -> list[str]:
     return sorted(set(connection.scalars(select(schema.channel.c.meter))))
-
-
-def _progress(connection: Connection, facility: str) -> Progress:
-    rolled, thinned = (_marked(connection, prefix + facility) for prefix in (_ROLLED, _THINNED))
-    return Progress(
-        rolled_until=datetime.fromisoformat(rolled) if rolled else None,
-        thinned_until=datetime.fromisoformat(thinned) if thinned else None,
-    )
 
 
 def _roll_up(connection: Connection, meters: Collection[str], day: Period, rollups: Sequence[Rollup]) -> None:
@@ -128,11 +109,11 @@ def _thin(connection: Connection, spare: Sequence[Reading]) -> None:
 
 def _forget_raw(connection: Connection, before: datetime, limit: int) -> int:
     table = schema.poll
-    numbers = _next_polls(connection, _RAW, before, limit)
+    numbers = _next_polls(connection, marks.RAW, before, limit)
     if numbers:
         rows = (table.c.seq.in_(numbers), table.c.raw != b"")
         connection.execute(update(table).where(*rows).values(raw=b""))
-        _mark(connection, _RAW, str(numbers[-1]))
+        marks.mark(connection, marks.RAW, str(numbers[-1]))
     return len(numbers)
 
 
@@ -140,12 +121,12 @@ def _forget_polls(connection: Connection, before: datetime, limit: int) -> int:
     table = schema.poll
     stream = streams.current(connection, "reading")
     newest = connection.scalar(select(func.max(table.c.seq))) or 0
-    numbers = _next_polls(connection, _POLLS, before, limit)
+    numbers = _next_polls(connection, marks.POLLS, before, limit)
     numbers = [seq for seq in numbers if seq <= stream.base + stream.finished and seq < newest]
     if numbers:
         needed = select(schema.conflict.c.poll).where(schema.conflict.c.poll.in_(numbers))
         connection.execute(delete(table).where(table.c.seq.in_(numbers), table.c.seq.not_in(needed)))
-        _mark(connection, _POLLS, str(numbers[-1]))
+        marks.mark(connection, marks.POLLS, str(numbers[-1]))
     return len(numbers)
 
 
@@ -155,16 +136,6 @@ def _next_polls(connection: Connection, mark: str, before: datetime, limit: int)
     Polls lie in the order of their times but for a clock that was set, so more than that need not be looked at.
     """
     table = schema.poll
-    done = int(_marked(connection, mark) or 0)
+    done = int(marks.marked(connection, mark) or 0)
     query = select(table.c.seq, table.c.at).where(table.c.seq > done).order_by(table.c.seq).limit(limit)
     return [seq for seq, at in connection.execute(query) if at < micros(before)]
-
-
-def _marked(connection: Connection, key: str) -> str | None:
-    return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == key))
-
-
-def _mark(connection: Connection, key: str, value: str) -> None:
-    table = schema.meta
-    if not connection.execute(update(table).where(table.c.key == key).values(value=value)).rowcount:
-        connection.execute(insert(table).values(key=key, value=value))

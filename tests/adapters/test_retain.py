@@ -13,7 +13,7 @@ from gateway.service import retain as service
 from gateway.service.messages import Ack
 from gateway.service.records import DirtyMonth
 from gateway.service.retain import Retain
-from gateway.store import Store, retention, schema
+from gateway.store import Store, marks, schema
 from gateway.store.instants import micros
 from gateway.store.retention import Retention
 from gateway.store.writer import Priority
@@ -93,7 +93,7 @@ async def test_a_day_is_rolled_up_anew_once_a_person_has_touched_it(house: House
     await retain(house).retain_due()
     late = OCTOBER + 7 * HOUR
     await house.counted(late, "6.5")
-    await house.store.writer.submit(Priority.SETTLE, lambda connection: retention.touched(connection, late))
+    await house.store.writer.submit(Priority.SETTLE, lambda connection: marks.touched(connection, late))
     await retain(house).retain_due()
     daily = await rows(house, schema.daily)
     assert len(daily) == 2 * (DAYS + 1)

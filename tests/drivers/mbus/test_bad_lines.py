@@ -13,10 +13,10 @@ import pytest
 
 from drivers.mbus import driver
 from drivers.mbus.bus import MBusBus, Wired
-from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.link import Timing, req_ud2, select, snd_nke
 from drivers.mbus.model import MODELS
 from drivers.mbus.secondary import SELECTED, Pattern
+from drivers.mbus.settings import BusSettings, MeterSettings
 from gateway.clock import SteppedClock
 from gateway.lines import troubles
 from gateway.ports.field import FieldError, WrongAnswerError

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from drivers.mbus.driver import MBusDriver, MeterSettings
+from drivers.mbus.driver import MBusDriver
+from drivers.mbus.settings import MeterSettings
 from gateway.service.battery import Battery, Budget, budgets
 
 HEAT, POWER = "sensus-pollustat", "emu-professional-375"

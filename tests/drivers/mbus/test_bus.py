@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.mbus import driver
-from drivers.mbus.driver import BusSettings, MeterSettings
+from drivers.mbus.settings import BusSettings, MeterSettings
 from drivers.network import tcp
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.mbus.slave import CAPTURED, Cut, Slave, from_address, long_frame, request

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.mbus.driver import MeterSettings, driver
+from drivers.mbus.driver import driver
 from drivers.mbus.frame import FrameError
 from drivers.mbus.link import split
 from drivers.mbus.model import FAMILIES, MODELS, MBusModel, recognised, stored_values
+from drivers.mbus.settings import MeterSettings
 from drivers.mbus.telegram import Telegram, decode
 from drivers.model import mismatches
 from tests.drivers.mbus.slave import CAPTURED, long_frame

@@ -11,8 +11,8 @@ from Crypto.Cipher import AES
 from pydantic import ValidationError
 
 from drivers.mbus import driver
-from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.keys import read_key
+from drivers.mbus.settings import BusSettings, MeterSettings
 from gateway.clock import SteppedClock
 from gateway.ports.field import Rereader, UnreadableAnswerError, WrongAnswerError
 from tests.drivers.mbus.slave import Slave, long_frame

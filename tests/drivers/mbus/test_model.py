@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.mbus import driver
-from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.model import MODELS, MBusModel, read_registers
+from drivers.mbus.settings import BusSettings, MeterSettings
 from drivers.mbus.telegram import decode
 from drivers.model import ModelFileError, load_models, mismatches
 from gateway.core.units import Scaled

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drivers.mbus import driver, orders
-from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.link import Timing
 from drivers.mbus.master import Master
 from drivers.mbus.orders import Target, target
 from drivers.mbus.scan import Speed
+from drivers.mbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, NoAnswerError, OrderRefusedError, WrongAnswerError
 from simulators.mbus import Bus, Direct, Slave, captured_telegrams
 from simulators.pty import MBusWire

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.mbus import driver, search
-from drivers.mbus.driver import BusSettings
 from drivers.mbus.link import Timing
 from drivers.mbus.model import MODELS
 from drivers.mbus.scan import Speed, scan
 from drivers.mbus.search import Search, Step
+from drivers.mbus.settings import BusSettings
 from gateway.ports.field import Device, ScanOrder, ScanProgress, ScanRefusedError, ScanTrouble
 from simulators.mbus import Bus, Direct, Line, Slave, captured_telegrams
 from tests.virtual_time import VirtualTime

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from drivers.mbus import driver, secondary
 from drivers.mbus.bus import MBusBus, Wired
-from drivers.mbus.driver import BusSettings, MeterSettings
 from drivers.mbus.link import Timing, select
 from drivers.mbus.master import Master
 from drivers.mbus.model import MODELS
 from drivers.mbus.secondary import Pattern
+from drivers.mbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, NoAnswerError, WrongAnswerError
 from simulators.mbus import Bus, Direct, Frame, Slave, captured_telegrams
 from simulators.pty import MBusWire

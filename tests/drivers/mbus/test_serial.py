@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.mbus import driver
-from drivers.mbus.driver import BusSettings, MeterSettings
+from drivers.mbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import LineDownError, NoAnswerError
 from simulators.mbus import Slave, captured_telegrams
 from simulators.pty import MBusWire

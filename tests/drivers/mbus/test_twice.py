@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.mbus.driver import BusSettings, MBusDriver, MeterSettings, driver
+from drivers.mbus.driver import MBusDriver, driver
+from drivers.mbus.settings import BusSettings, MeterSettings
 from gateway.settings import Settings, load
 from simulators.mbus import Slave, captured_telegrams
 from simulators.pty import MBusWire
