@@ -15,6 +15,7 @@ from benches.modbus_round import BAUD, METERS, MODEL, TURNAROUND, until_there
 from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
 from gateway.clock import SystemClock
+from gateway.core.event import Alarm
 from gateway.service.poll import Line, Poller
 from simulators.processes import Children, python
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from gateway.core.event import Alarm
+    from gateway.service.alarms import Ended
     from gateway.service.polled import Poll
 
 LIMIT = 1.01
@@ -43,11 +44,11 @@ class _Book:
         for poll in polls:
             self.times[poll.meter].append(poll.at.timestamp())
 
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        say(f"  {alarm.code} of {alarm.source}")
-
-    async def end_alarm(self, code: str, source: str, at: object) -> None:
-        """Nobody waits for it."""
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
+        """Say what begins."""
+        for each in changes:
+            if isinstance(each, Alarm):
+                say(f"  {each.code} of {each.source}")
 
 
 async def measure(folder: Path) -> Figure:

@@ -16,6 +16,7 @@ from gateway.core.event import Alarm
 from gateway.ports.clock import Clock, Waiter
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
 from gateway.ports.health import Observed
+from gateway.service.alarms import Gathered
 from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.place import Placing
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.ports.field import MeterBus
-    from gateway.service.alarms import AlarmSink
+    from gateway.service.alarms import AlarmLog, AlarmSink
     from gateway.service.battery import Budget
     from gateway.service.polled import Poll, ReadingStore
     from gateway.service.unread import KeptAnswers
@@ -99,7 +100,7 @@ class Poller:
         *,
         clock: PollClock,
         store: ReadingStore,
-        alarms: AlarmSink,
+        alarms: AlarmLog,
         boot: str,
         beat: Callable[[], None],
         kept: KeptAnswers | None = None,
@@ -116,11 +117,12 @@ class Poller:
         self._missed = 0
         self._placing = Placing(clock)
         self._unread = Unread(bus, kept)
-        self._twice = Twice(line.id, alarms)
-        self._whole = _Health(line.id, (LINE_DOWN,), alarms)
+        self._alarms = told = Gathered(alarms)
+        self._twice = Twice(line.id, told)
+        self._whole = _Health(line.id, (LINE_DOWN,), told)
         self._batteries = {meter: Battery(line.poll, line.budgets.get(meter)) for meter in line.meters}
-        self._status = {meter: Status(meter, alarms) for meter in line.meters}
-        self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), alarms) for meter in line.meters}
+        self._status = {meter: Status(meter, told) for meter in line.meters}
+        self._meters = {meter: _Health(meter, (METER_SILENT, METER_WRONG), told) for meter in line.meters}
 
     def counts(self) -> PollCounts:
         """What has been done so far."""
@@ -172,6 +174,7 @@ class Poller:
             if kept := [*self._placing.placed(), *late, *heard]:
                 await self._store.keep(kept)
         await self._report(heard, failed)
+        await self._alarms.tell()
 
     async def _read_all(self, due: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:
         losses = 0

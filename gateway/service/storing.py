@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.service.alarms import AlarmSink
+from gateway.service.alarms import AlarmLog, AlarmSink
 from gateway.service.polled import ReadingStore
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.event import Alarm
+    from gateway.service.alarms import Ended
     from gateway.service.polled import Poll
 
 AGAIN = 5.0
@@ -37,7 +38,7 @@ class StoreUnavailableError(Exception):
         return str(self)
 
 
-class Sink(ReadingStore, AlarmSink, Protocol):
+class Sink(ReadingStore, AlarmSink, AlarmLog, Protocol):
     """Where readings and alarms are kept."""
 
 
@@ -71,6 +72,10 @@ class Backlog:
     async def end_alarm(self, code: str, source: str, at: datetime) -> None:
         """End the alarm, now or later."""
         await self._do(partial(self._sink.end_alarm, code, source, at))
+
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
+        """Raise and end alarms, now or later."""
+        await self._do(partial(self._sink.change_alarms, tuple(changes)))
 
     async def run(self) -> None:
         """Try again what waits, until cancelled; then once more."""

@@ -14,9 +14,12 @@ from gateway.store import events, schema, streams
 from gateway.store.instants import instant, micros
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, Select
+
+    from gateway.service.alarms import Ended
 
 
 def begin(connection: Connection, alarm: Alarm, bootid: str) -> bool:
@@ -45,6 +48,17 @@ def end(connection: Connection, code: str, source: str, at: datetime, bootid: st
         return False
     _close(connection, row, at, bootid)
     return True
+
+
+def change(connection: Connection, changes: Sequence[Alarm | Ended], bootid: str) -> None:
+    """Open and close them in this order; whatever is so already stays. Very many end that were never open."""
+    known = {(row.code, row.source) for row in connection.execute(_still_open())}
+    for each in changes:
+        if isinstance(each, Alarm):
+            begin(connection, each, bootid)
+            known.add((each.code, each.source))
+        elif (each.code, each.source) in known:
+            end(connection, each.code, each.source, each.at, bootid)
 
 
 def end_by_hand(

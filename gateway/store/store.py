@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm
     from gateway.core.metering import Reading
+    from gateway.service.alarms import Ended
     from gateway.service.messages import Ack
     from gateway.service.polled import Poll
     from gateway.service.records import DirtyMonth, KeptAlarm, NewCharge, PropertyChange, SessionRecord
@@ -195,6 +196,11 @@ class Store(StoreView):
         """End the open alarm of this code and source and make its event, if there is one."""
         work = partial(alarms.end, code=code, source=source, at=at, bootid=self._boot)
         await self.writer.submit(Priority.DELIVERY, work)
+        self._tell()
+
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
+        """Raise and end alarms in this order and make their events, in one transaction."""
+        await self.writer.submit(Priority.DELIVERY, partial(alarms.change, changes=changes, bootid=self._boot))
         self._tell()
 
     async def end_alarm_by_hand(self, alarm_id: str, at: datetime, by: str, reason: str) -> KeptAlarm | None:

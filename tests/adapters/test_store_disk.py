@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from gateway.core.event import Alarm
 from gateway.service import storing
+from gateway.service.alarms import Ended
 from gateway.service.storing import Backlog, StoreUnavailableError, enduring
 from gateway.store import StorageError, Store, StoreError, writer
 from gateway.store.ballast import DiskGuard
@@ -249,6 +250,9 @@ class Disk:
         del source, at
         self._take(f"no {code}")
 
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
+        self._take([each.code for each in changes])
+
     def _take(self, what: object) -> None:
         if self.full:
             self.refused.set()
@@ -272,7 +276,8 @@ async def test_rounds_and_alarms_wait_in_memory_and_are_kept_in_their_order(monk
     await hand_over(backlog, 1, 3)
     await backlog.raise_alarm(ALARM)
     await backlog.end_alarm("meter_silent", "heat-01", START)
-    assert len(backlog) == 4
+    await backlog.change_alarms([ALARM, Ended(code="line_down", source="m-1", at=START)])
+    assert len(backlog) == 5
     running = asyncio.create_task(backlog.run())
     disk.refused.clear()
     await disk.refused.wait()  # it is tried again
@@ -285,7 +290,7 @@ async def test_rounds_and_alarms_wait_in_memory_and_are_kept_in_their_order(monk
     running.cancel()
     await asyncio.wait([running])
     times = [START + no * QUARTER for no in range(4)]
-    assert disk.kept == [*times[:3], "meter_silent", "no meter_silent", times[3]]
+    assert disk.kept == [*times[:3], "meter_silent", "no meter_silent", ["meter_silent", "line_down"], times[3]]
 
 
 async def test_what_waits_is_bounded_and_the_oldest_goes_first_and_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.event import Alarm
+from gateway.service.alarms import Ended
 from gateway.service.messages import Ack
 from gateway.service.records import DirtyMonth, PropertyChange
 from gateway.store import Store
@@ -16,6 +19,8 @@ from tests.adapters.stores import START, charge
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from sqlalchemy import Connection
 
     from gateway.core.event import Event
 
@@ -127,6 +132,29 @@ async def test_an_alarm_is_told_when_it_begins_and_when_it_ends_and_never_twice(
     }
     assert json.loads(ended.data) == {**data, "ended": "2026-10-02T00:00:00Z"}
     assert (ended.seq, ended.time) == (2, START + DAY)
+
+
+async def test_what_a_round_tells_begins_and_ends_in_its_order_and_in_one_transaction(store_url: str) -> None:
+    other = replace(SILENT, source="heat-02")
+    never = [Ended(code="meter_wrong", source=f"heat-{number:02}", at=START) for number in range(100)]
+    async with Store(store_url) as store:
+        await store.raise_alarm(SILENT)
+        seen: list[Connection] = []
+        event.listen(store.writer._engine, "commit", seen.append)  # noqa: SLF001 - counted where it happens
+        over = Ended(code="meter_silent", source="heat-01", at=START + DAY)
+        anew = replace(SILENT, since=START + DAY)
+        for _ in range(2):
+            await store.change_alarms([*never, other, over, anew, replace(over, source="heat-02")])
+        assert len(seen) == 2
+        assert await store.open_alarms() == [anew]
+        told = [json.loads(one.data) for one in await alarms(store)]
+    assert [(one["source"], one["ended"] is None) for one in told][:5] == [
+        ("heat-01", True),
+        ("heat-02", True),
+        ("heat-01", False),
+        ("heat-01", True),
+        ("heat-02", False),
+    ]
 
 
 async def test_an_alarm_that_ended_can_begin_again_as_another(store_url: str) -> None:

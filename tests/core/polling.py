@@ -13,6 +13,7 @@ import pytest
 from gateway.clock import SteppedClock
 from gateway.core.units import Scaled
 from gateway.ports.field import Answer, FieldError, RegisterValue, WrongAnswerError
+from gateway.service.alarms import Ended
 from gateway.service.poll import Line, Poller
 from gateway.service.storing import StoreUnavailableError
 
@@ -70,6 +71,8 @@ class Book:
     def __init__(self) -> None:
         self.rounds: list[Sequence[Poll]] = []
         self.alarms: list[tuple[str, str, str]] = []
+        self.told = 0
+        """transactions of alarms"""
         self.looked: list[tuple[str, datetime]] = []
         self.unavailable = False
 
@@ -94,6 +97,14 @@ class Book:
     async def end_alarm(self, code: str, source: str, at: datetime) -> None:
         self.alarms.append(("ended", code, source))
         assert at >= START
+
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
+        self.told += 1
+        for each in changes:
+            if isinstance(each, Ended):
+                await self.end_alarm(each.code, each.source, each.at)
+            else:
+                await self.raise_alarm(each)
 
 
 class Plant(NamedTuple):

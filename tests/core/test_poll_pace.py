@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.event import Alarm
+    from gateway.service.alarms import Ended
     from gateway.service.polled import Poll
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -71,10 +72,7 @@ class Book:
         for poll in polls:
             self.times[poll.meter].append(poll.at)
 
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        pass
-
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
         pass
 
 

@@ -89,3 +89,21 @@ async def test_the_first_answer_ends_alarms_that_were_open_before_the_start(plan
         ("ended", "line_down", "line"),
         *[("ended", code, meter) for meter in "abc" for code in ("meter_status", "meter_silent", "meter_wrong")],
     ]
+
+
+async def test_what_a_round_has_to_tell_is_told_at_once_and_a_round_with_nothing_to_tell_costs_nothing(
+    plant: Plant,
+) -> None:
+    await plant.clock.step(at(0))
+    assert (len(plant.book.alarms), plant.book.told) == (1 + 4 * 3, 1)
+    await plant.clock.step(at(30))
+    assert plant.book.told == 1
+    plant.field.errors = {meter: NoAnswerError("silent") for meter in "abc"}
+    await plant.clock.step(at(45))
+    plant.field.errors.clear()
+    await plant.clock.step(at(60))
+    assert plant.book.told == 3
+    assert plant.book.alarms[13:] == [
+        *[("raised", "meter_silent", meter) for meter in "abc"],
+        *[("ended", code, meter) for meter in "abc" for code in ("meter_silent", "meter_wrong")],
+    ]
