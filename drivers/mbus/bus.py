@@ -72,12 +72,12 @@ class MBusBus:
 
     def health(self) -> LineHealth:
         """See `gateway.ports.health.Observed`."""
-        self._echo = self._echo or (self._master is not None and self._master.echo)
-        meters = (
-            self._reads[meter].health(meter, self._talks.get(wired.asked, Talk()))
-            for meter, wired in self._meters.items()
-        )
-        return LineHealth(baud=self._timing.baud, echo=self._echo, meters=tuple(meters))
+        meters = tuple(reads.health(meter, self._talk(meter)) for meter, reads in self._reads.items())
+        return LineHealth(baud=self._timing.baud, echo=self._has_echo(), meters=meters)
+
+    def repeats(self, meter: str) -> int:
+        """See `gateway.ports.health.Observed`."""
+        return self._talk(meter).repeats
 
     def needs_key(self, meter: str) -> bool:
         """See `gateway.ports.field.Rereader`."""
@@ -93,6 +93,12 @@ class MBusBus:
         async with self._one_at_a_time:
             await self._hang_up()
 
+    def _talk(self, meter: str) -> Talk:
+        return self._talks.get(self._meters[meter].asked, Talk())
+
+    def _has_echo(self) -> bool:
+        return self._echo or (self._master is not None and self._master.echo)
+
     async def _taken(self, wired: Wired) -> tuple[Taken, ...]:
         if self._master is not None:
             try:
@@ -107,7 +113,7 @@ class MBusBus:
         return self._master
 
     async def _hang_up(self) -> None:
-        self._echo = self.health().echo
+        self._echo = self._has_echo()
         line, self._line, self._master = self._line, None, None
         if line is not None:
             await line.close()

@@ -47,3 +47,6 @@ class Observed(Protocol):
 
     def health(self) -> LineHealth:
         """What has been counted so far."""
+
+    def repeats(self, meter: str) -> int:
+        """`MeterHealth.repeats` of one meter, which is asked for before and after every read."""

@@ -182,7 +182,7 @@ class Poller:
             if not self._batteries[meter].spend(due):
                 continue
             self._beat()
-            before = self._repeats()
+            before = self._repeats(meter)
             try:
                 answer = await self._bus.read(meter)
                 trusted = self._clock.trusted()  # asked first: it may be set right between the two
@@ -199,12 +199,12 @@ class Poller:
                 losses = losses + 1 if isinstance(error, LineDownError) else 0
             else:
                 losses = 0
-            self._batteries[meter].repeated(self._repeats() - before)
+            self._batteries[meter].repeated(self._repeats(meter) - before)
             if losses == LINE_LOSSES:
                 return
 
-    def _repeats(self) -> int:
-        return sum(each.repeats for each in self._observed.health().meters) if self._observed is not None else 0
+    def _repeats(self, meter: str) -> int:
+        return 0 if self._observed is None else self._observed.repeats(meter)
 
     def _order(self, now: datetime) -> list[str]:
         """Meters that answer come first, so that those in trouble delay nobody."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.ports.field import NoAnswerError
-from gateway.ports.health import LineHealth, MeterHealth
 from gateway.service.battery import Budget
 from gateway.service.poll import Line
 from tests.core.polling import QUARTER, Field, Plant, at, polling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from gateway.ports.health import LineHealth
 
 
 @pytest.fixture
@@ -53,13 +54,11 @@ class Repeating(Field):
     """A line on which every read of meter b takes two repeats."""
 
     def health(self) -> LineHealth:
-        meters = tuple(
-            MeterHealth(
-                meter=meter, reads=0, failed=0, requests=0, repeats=repeats, damaged=0, unasked=0, ms=None, wire_ms=None
-            )
-            for meter, repeats in (("a", self.asked.count("a")), ("b", 2 * self.asked.count("b")))
-        )
-        return LineHealth(baud=2400, echo=False, meters=meters)
+        message = "a look at every meter of the line for each read"
+        raise AssertionError(message)
+
+    def repeats(self, meter: str) -> int:
+        return self.asked.count(meter) * (2 if meter == "b" else 1)
 
 
 async def test_repeats_count_as_reads_of_the_meter_that_needed_them() -> None:

@@ -42,7 +42,9 @@ def health(bus: Bus, faults: Sequence[Fault | None], *, secondary: str = "") -> 
                 with suppress(FieldError):
                     await line.read(meter)
         await line.close()
-        return line.health()
+        found = line.health()
+        assert [line.repeats(each.meter) for each in found.meters] == [each.repeats for each in found.meters]
+        return found
 
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
         return runner.run(work())
