@@ -2,6 +2,8 @@
 
 Deadlines lie on multiples of the poll time since midnight UTC. A deadline that passed while the line
 was still busy is counted and left out, never made up for in a burst; so is one that a battery is not made for.
+The meters of a line follow each other from the deadline on; lines have their deadlines in common, as the boundaries
+of billing lie on them: what is read later than its boundary has to be interpolated.
 """
 
 from __future__ import annotations
