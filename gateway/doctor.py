@@ -20,12 +20,13 @@ from gateway import control, lines
 from gateway.clock import SystemClock
 from gateway.control import socket_path
 from gateway.mqtt.probe import ProbeError, probe
-from gateway.places import security
+from gateway.places import security, unplugged
 from gateway.ports.field import FieldError, LineDownError
 from gateway.service.battery import Battery, budgets
 from gateway.service.judge import READING_IMPLAUSIBLE
 from gateway.service.meter_status import METER_STATUS
 from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG, on_grid
+from gateway.service.reports import OF_BROKER
 from gateway.service.settle import HELD
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
@@ -111,7 +112,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             down = any((alarm.code, alarm.source) == (LINE_DOWN, bus.id) for alarm in alarms)
             yield _conversations(bus, healths[bus.id], down=running and down)
     if settings.mqtt is not None:
-        yield await asyncio.to_thread(_broker, settings.mqtt)
+        refused = [alarm.text for alarm in alarms if running and alarm.code in OF_BROKER]
+        yield await asyncio.to_thread(_broker, settings.mqtt, refused)
 
 
 def _billing(alarms: Iterable[Alarm]) -> Iterator[Finding]:
@@ -258,6 +260,7 @@ def _heard(
     late = {meter for meter, time in _patience(bus).items() if meter not in heard or heard[meter] < now - time}
     waiting = _some([f"{meter}: due at {at:%H:%M} UTC" for meter, at in due.items()])
     down = [alarm.text for alarm in alarms if (alarm.code, alarm.source) == (LINE_DOWN, bus.id)]
+    down = down or [*unplugged(getattr(bus.line, "device", None))]  # which no alarm says before the first read
     silent = [] if down else [meter for meter in bus.meters if meter in late - failing - due.keys()]
     text = f"{len(bus.meters) - len(late | failing)} of {len(bus.meters)} meters answered in the last two rounds"
     look = f"look at the cable, address and settings of {_some(silent)}" if silent else ""
@@ -342,7 +345,8 @@ async def _failure(line: MeterBus, meter: str) -> FieldError | None:
     return None
 
 
-def _broker(mqtt: MqttSettings) -> Finding:
+def _broker(mqtt: MqttSettings, refused: Sequence[str]) -> Finding:
+    """`refused`: what the running gateway has open against it. It has the credentials that this user may lack."""
     known = security(mqtt)
     try:
         if known.hidden:
@@ -354,4 +358,6 @@ def _broker(mqtt: MqttSettings) -> Finding:
         text, well = str(error), False
     except OSError as error:
         text, well = f"it cannot be reached ({error}); start it, or correct host and port", False
+    if well and refused:
+        text, well = " ".join(refused), False
     return Finding(check="broker", subject=f"{mqtt.host}:{mqtt.port}", well=well, text=text)

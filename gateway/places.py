@@ -53,12 +53,13 @@ def exposed(settings: Settings, document: Document, environment: Mapping[str, st
 def absent(document: Document) -> list[FileProblem]:
     """Devices that are not there just now: an adapter may be plugged in later."""
     devices = [((*place, "device"), table.get("device")) for place, table in _wired(document.table)]
-    text = "{} is not there now; plug the adapter in, or name one that `ls -l /dev/serial/by-id` shows"
-    return [
-        document.lines.problem(place, text.format(device))
-        for place, device in devices
-        if isinstance(device, str) and not os.path.lexists(device)
-    ]
+    return [document.lines.problem(place, text) for place, device in devices for text in unplugged(device)]
+
+
+def unplugged(device: object) -> Iterator[str]:
+    """What is to be done where the device file of a line, if it has one, is not there."""
+    if isinstance(device, str) and not os.path.lexists(device):
+        yield f"{device} is not there now; plug the adapter in, or name one that `ls -l /dev/serial/by-id` shows"
 
 
 def wakeful(settings: Settings, document: Document) -> list[FileProblem]:

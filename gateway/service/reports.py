@@ -38,6 +38,8 @@ CODES = (
     COMMAND_DROPPED,
     DUPLICATE_GATEWAY,
 )
+OF_BROKER = (BROKER_UNUSABLE, PUBLISH_REFUSED, SUBSCRIBE_REFUSED, DUPLICATE_GATEWAY)
+"""what the broker, or somebody else at it, keeps the gateway from"""
 OF_ACKS = (ACK_ABOVE_SENT, ACK_UNKNOWN_STREAM, ACK_MALFORMED)
 """over with the next good ack of the same consumer"""
 PASSING = {

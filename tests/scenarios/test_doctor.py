@@ -13,6 +13,7 @@ import pytest
 
 from gateway import doctor, drivers
 from gateway.clock import SystemClock
+from gateway.core.event import Alarm
 from gateway.lines import Told
 from gateway.settings import Settings, load
 from gateway.store import Store, StoreView
@@ -168,6 +169,31 @@ async def test_what_was_lost_because_the_store_refused_it_is_told(box: Box, monk
     assert found.text.startswith(
         "3 rounds of readings or alarms could not be stored since the start and are lost: look"
     )
+
+
+async def test_a_broker_that_refuses_the_running_gateway_is_not_well_though_we_can_reach_it(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = '[mqtt]\nuser = "gw"\npassword_file = "credential:mqtt"\n'
+    box.config.write_text(box.text.replace("[mqtt]\n", hidden), encoding="utf-8")
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings), loaded
+
+    async def broker() -> tuple[bool, str]:
+        (found,) = [each async for each in doctor.examine(loaded) if each.check == "broker"]
+        return found.well, found.text
+
+    only = "can be reached; only the service has its credentials: see journalctl -u submeter"
+    assert await broker() == (True, only)
+    text = "The broker cannot be used: it refuses user and password."
+    async with Store(box.url) as store:
+        since = SystemClock().now()
+        await store.raise_alarm(
+            Alarm(code="broker_unusable", source="gateway", severity="error", since=since, text=text)
+        )
+    assert await broker() == (True, only), "which may have ended with the gateway"
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    assert await broker() == (False, text)
 
 
 async def test_people_get_a_line_for_each_and_exit_code_1(box: Box) -> None:

@@ -192,3 +192,23 @@ async def test_a_battery_meter_before_its_first_read_is_no_failure(box: Box, mon
         await store.raise_alarm(silent)
     (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
     assert (found.well, found.text) == (False, "1 of 2 meters answered in the last two rounds")
+
+
+async def test_an_adapter_that_is_not_there_is_told_before_the_first_read(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_listening", lambda _: True)
+    monkeypatch.setattr(doctor, "_not_read_yet", lambda *_: {"power-01": SystemClock().now()})
+    device = box.folder / "ttyUSB0"
+    box.config.write_text(re.sub(r'host = "127.0.0.1"\nport = \d+\nbaud', f'device = "{device}"\nbaud', box.text))
+    loaded = load(box.config, drivers)
+    assert isinstance(loaded, Settings)
+    (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
+    assert not found.well
+    assert f"; {device} is not there now; plug the adapter in, or name one that " in found.text
+    async with Store(box.url) as store:
+        down = Alarm(code="line_down", source="mbus-1", severity="warning", since=SystemClock().now(), text="gone")
+        await store.raise_alarm(down)
+    (found,) = [each async for each in doctor.examine(loaded) if each.check == "bus"]
+    assert "; gone; not read yet" in found.text, "once"
+    assert "plug" not in found.text
