@@ -11,7 +11,6 @@ import asyncio
 import grp
 import logging
 import os
-import pwd
 import select
 import socket
 import struct
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from gateway.core.refusal import dotted
+from gateway.files import user_name
 from gateway.lines import TOLD, Told
 from gateway.schema_errors import sentence
 from gateway.service.command_schema import COMMAND, HEARD, VERBS, Answer, Enrol, Lines, Progress, refusal
@@ -215,14 +215,6 @@ def author(connection: socket.socket) -> str:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(credentials)
     return user_name(user)
-
-
-def user_name(number: int) -> str:
-    """The user's name, else "uid-1000"."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid-{number}"
 
 
 def group_name(number: int) -> str:

@@ -1,9 +1,14 @@
-"""Files that a person names are read whole: never a device or a pipe that has no end, nor more than fits the box."""
+"""Files that a person names are read whole: never a device or a pipe that has no end, nor more than fits the box.
+
+And whose a file is, for whoever may not read it.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import pwd
+from contextlib import suppress
 from io import BytesIO, TextIOWrapper
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
@@ -36,3 +41,19 @@ def require_finite(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a device or a pipe, no file", str(path))
     if seen.st_size > LARGEST:
         raise OSError(errno.EFBIG, f"it is larger than {LARGEST // 1_000_000} MB", str(path))
+
+
+def owner(path: Path) -> str:
+    """Name of the user that it belongs to; of what cannot be seen, that of the nearest folder on the way to it."""
+    for place in (path, *path.absolute().parents):
+        with suppress(PermissionError, FileNotFoundError):
+            return user_name(place.stat().st_uid)
+    return user_name(0)  # not reached: / can be seen by everybody
+
+
+def user_name(number: int) -> str:
+    """The user's name, else "uid-1000"."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid-{number}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
+from gateway.files import owner
 from gateway.store.ballast import DiskGuard, primary_code, room_to_open
 from gateway.store.errors import StoreError
 from gateway.store.lock import Lock
@@ -50,10 +51,15 @@ class SqliteDatabase:
         self.name = path
 
     def require(self) -> None:
-        """StoreError unless the file is there: SQLite would make an empty one."""
-        if not self.path.is_file():
+        """StoreError unless the file is there, as SQLite would make an empty one, and for this user to read."""
+        try:
+            there = self.path.is_file()
+        except PermissionError:  # of its folder
+            there = True
+        if not there:
             message = f"{self.path}: there is no store yet: run `submeter migrate`"
             raise StoreError(message)
+        self._require_right()
 
     def create(self) -> None:
         """An empty file for its owner alone, unless there is one; StoreError where it cannot be made."""
@@ -63,13 +69,18 @@ class SqliteDatabase:
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except FileExistsError:
-            pass
+            self._require_right()
         except OSError as error:
             message = (
                 f"{self.path}: the store cannot be made ({error.strerror}): "
                 "run it as the gateway's user, or let that user write to the folder"
             )
             raise StoreError(message) from error
+
+    def _require_right(self) -> None:
+        if not os.access(self.path, os.R_OK):
+            message = f"{self.path}: this user may not read the store: use sudo, or sudo -u {owner(self.path)}"
+            raise StoreError(message)
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:

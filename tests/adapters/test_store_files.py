@@ -6,7 +6,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from pwd import getpwuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +25,7 @@ from gateway.store.writer import Priority
 from tests.adapters.stores import START, new_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 HOLDER = """
 import asyncio, sys
@@ -228,3 +231,36 @@ def test_a_store_that_cannot_be_made_is_one_sentence_with_exit_3(tmp_path: Path)
         f"{tmp_path / name}: the store cannot be made (File name too long): "
         "run it as the gateway's user, or let that user write to the folder\n"
     )
+
+
+@contextmanager
+def stranger() -> Iterator[None]:
+    """Whom modes keep out, as they do not root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("closed", ["store", "store/gateway.db"])
+def test_who_may_not_read_the_store_is_told_as_whom_to_ask(closed: str) -> None:
+    told = f"this user may not read the store: use sudo, or sudo -u {getpwuid(os.geteuid()).pw_name}"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "store").mkdir()
+        url = new_store(folder / "store")
+        before = (folder / closed).stat().st_mode
+        (folder / closed).chmod(0)
+        try:
+            with stranger(), pytest.raises(StoreError) as refused:
+                StoreView(url)
+            assert str(refused.value) == f"{folder}/store/gateway.db: {told}"
+            with stranger(), pytest.raises(StoreError, match=r"use sudo|run it as the gateway's user"):
+                migrate(url)
+        finally:
+            (folder / closed).chmod(before)
