@@ -151,13 +151,18 @@ def _sort(placed: Iterable[_Placed], seq: int, numbers: Mapping[Channel, int], h
             rows.too_large += 1
             continue
         row = _reading_row(reading, at, numbers[channel])
-        if known or held.get((*key[:3], not key[3])):  # what was stored for the instant may have the same channel
+        if known or _has(held, (*key[:3], not key[3]), counter):
             rows.beside.append((*row[:2], seq, *row[2:]))
         else:
             rows.reading.append(row)
         rows.conflicts += any(not value.voided for value in known or ())
         held[key] = [*(known or ()), _Value(counter, reading.index)]
     return new
+
+
+def _has(held: _Held, key: tuple[str, str, int, bool], counter: tuple[str, ...]) -> bool:
+    """Whether the channel has a row of that instant: what was read then, or what was stored for it."""
+    return any(value.counter == counter for value in held.get(key, ()))
 
 
 def channel_of(reading: Reading) -> Channel:
