@@ -23,6 +23,8 @@ class Relay(Device):
     """it acknowledges and does not move"""
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     """set whenever it is written to"""
+    looked_at: asyncio.Event = field(default_factory=asyncio.Event)
+    """set when it is read after that"""
 
     def answer(self, request: bytes) -> bytes:
         """See `Device.answer`."""
@@ -33,9 +35,11 @@ class Relay(Device):
         if coil != 0:
             return refusal(function, _ILLEGAL_ADDRESS)
         if function == _READ:
+            self.looked_at.set()
             return bytes((_READ, 1, self.on)) if value == 1 else refusal(function, _ILLEGAL_VALUE)
         if value not in {_ON, _OFF}:
             return refusal(function, _ILLEGAL_VALUE)
         self.on = self.on if self.stuck else value == _ON
+        self.looked_at.clear()
         self.moved.set()
         return request

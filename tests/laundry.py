@@ -111,11 +111,12 @@ class Laundry:
             return await self.reader.tap(badge)
 
     async def switched(self, *, on: bool) -> None:
-        """Wait until the relay is there."""
+        """Wait until the relay is there and the gateway has seen it: before that it may switch it again."""
         async with asyncio.timeout(10):
             while self.relay.on != on:
                 self.relay.moved.clear()
                 await self.relay.moved.wait()
+            await self.relay.looked_at.wait()
 
     async def ended(self, count: int = 1) -> list[dict[str, Any]]:
         """Wait for so many session events; the payloads."""
