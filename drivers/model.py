@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -217,3 +218,12 @@ def stored_mismatches(proof: Proof, values: Iterable[StoredValue]) -> list[str]:
     if found == proof.stored:
         return []
     return [f"{proof.source}: stored is {'; '.join(found)!r}, expected {'; '.join(proof.stored)!r}"]
+
+
+def instead(name: str, known: Iterable[str]) -> str:
+    """What to do about a model's name that nobody knows, as the end of a sentence."""
+    make = name.partition("-")[0]
+    names = list(known)
+    close = get_close_matches(name, names, n=3) or [each for each in names if each.partition("-")[0] == make][:3]
+    listed = f"write e.g. {', '.join(close)}" if close else "`submeter check --schema` lists all"
+    return f"{listed}, or add models/{name}.toml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -14,7 +13,7 @@ from drivers.mbus.keys import CREDENTIAL
 from drivers.mbus.link import Timing
 from drivers.mbus.model import MODELS, MBusModel
 from drivers.mbus.orders import BAUD_RATES
-from drivers.model import Strict
+from drivers.model import Strict, instead
 from drivers.network import tcp
 from drivers.wire import WireSettings
 
@@ -97,7 +96,7 @@ class MeterSettings(Strict):
     own: ClassVar[Mapping[str, MBusModel]] = {}
     """models of the installer's, beside ours"""
 
-    model: str = Field(description="name of a model file, without .toml")
+    model: str = Field(description="name of a model file, without .toml", examples=sorted(MODELS))
     address: Annotated[int, Field(ge=0, le=250)] | None = Field(default=None, description="primary address")
     secondary: Annotated[str, AfterValidator(_secondary_address)] | None = Field(
         default=None,
@@ -134,10 +133,7 @@ class MeterSettings(Strict):
     @classmethod
     def _is_known(cls, name: str) -> str:
         if name not in MODELS and name not in cls.own:
-            close = get_close_matches(name, [*MODELS, *cls.own], n=3) or [*MODELS, *cls.own]
-            message = (
-                f'"{name}" is no model of an M-Bus meter; write e.g. {", ".join(close)}, or add models/{name}.toml'
-            )
+            message = f'"{name}" is no model of an M-Bus meter; {instead(name, [*MODELS, *cls.own])}'
             raise ValueError(message)
         return name
 

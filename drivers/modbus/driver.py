@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
@@ -21,7 +20,7 @@ from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.talk import Talk
 from drivers.modbus.tcp import CONNECT_S, TcpLine
 from drivers.modbus.trace import trace
-from drivers.model import Strict
+from drivers.model import Strict, instead
 from drivers.wire import WireSettings
 from gateway.ports.field import ScanRefusedError
 
@@ -124,7 +123,13 @@ class MeterSettings(Strict):
     own: ClassVar[Mapping[str, ModbusModel]] = {}
     """models of the installer's, beside ours"""
 
-    model: Annotated[str, Field(description="name of a model file without .toml, or sunspec")]
+    model: Annotated[
+        str,
+        Field(
+            description="name of a model file without .toml, or sunspec",
+            json_schema_extra=lambda schema: schema.update(examples=[*sorted(meter_models()), sunspec.NAME]),
+        ),
+    ]
     address: Annotated[int, Field(ge=0, le=255)]
     """unit id"""
     serial: Annotated[str, StringConstraints(min_length=1)] | None = None
@@ -143,8 +148,7 @@ class MeterSettings(Strict):
     def _is_known(cls, model: str) -> str:
         names = [*meter_models(), *cls.own, sunspec.NAME]
         if model not in names:
-            close = get_close_matches(model, names, n=3) or names
-            message = f"no Modbus model {model!r}; write e.g. {', '.join(close)}, or add models/{model}.toml"
+            message = f"no Modbus model {model!r}; {instead(model, names)}"
             raise ValueError(message)
         return model
 
