@@ -31,6 +31,7 @@ class Proxy:
         self.accepted = 0
         """connections so far"""
         self._target = port
+        self._over = False
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -41,7 +42,9 @@ class Proxy:
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
+            self._over = True
             server.close()
+            self.cut()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -63,12 +66,19 @@ class Proxy:
             link.silent = True
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._over:
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # also where it was cancelled before it began
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_server, to_server = await asyncio.open_connection(HOST, self._target)
+        try:
+            from_server, to_server = await asyncio.open_connection(HOST, self._target)
+        except OSError:  # nobody listens there: the client is let go
+            return
         link = Link(client=writer, server=to_server)
         self._links.add(link)
         self.accepted += 1
@@ -80,6 +90,7 @@ class Proxy:
             self._links.discard(link)
             for end in (writer, to_server):
                 end.close()
+            for end in (writer, to_server):
                 with suppress(OSError):
                     await end.wait_closed()
 
