@@ -19,7 +19,8 @@ from gateway.cli.wiring import load_settings
 from gateway.core.problem import cut
 from gateway.service.command_edits import DATED
 from gateway.service.command_schema import Add, End, Set
-from gateway.service.property_schema import TABLES, Entity, Register, entities
+from gateway.service.property import entities
+from gateway.service.property_schema import TABLES, Entity, Register
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

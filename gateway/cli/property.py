@@ -21,7 +21,7 @@ from gateway.core.problem import Problem
 from gateway.service.command import Plan
 from gateway.service.command_execute import SealError, prepare, refused, told_ahead
 from gateway.service.command_schema import Import, Named
-from gateway.service.property_schema import entities
+from gateway.service.property import entities
 from gateway.tomlfile import Document
 
 if TYPE_CHECKING:

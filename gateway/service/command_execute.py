@@ -37,7 +37,7 @@ from gateway.service.command_schema import (
 from gateway.service.correct import CorrectionStore, correct
 from gateway.service.dealt_with import AlarmStore, deal_with
 from gateway.service.foresee import ForeseeStore, foreseen
-from gateway.service.property import book
+from gateway.service.property import book, entities
 from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ class Commander:
 
     async def check(self, command: Change) -> Answer:
         """What would become of a change."""
-        current = schema.entities(await self._store.property_rows(None))
+        current = entities(await self._store.property_rows(None))
         planned = prepare(current, command, self._clock.now(), self._seal, await self._store.closed_months())
         return told(planned) if isinstance(planned, Plan) else refused(planned)
 
     async def _execute(self, command: Command, by: str) -> Answer:
-        current = schema.entities(await self._store.property_rows(None))
+        current = entities(await self._store.property_rows(None))
         now = self._clock.now()
         past = await self._past(command, now)
         if isinstance(command, EndAlarm):

@@ -1,4 +1,4 @@
-"""The core's Book of what import accepted."""
+"""The property data that the store keeps: its entries, and the core's Book of them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,14 @@ UNPLACED = "UTC"
 """time zone of what belongs to no facility: `book.problems` refuses it"""
 
 
+def entities(rows: Iterable[PropertyRow]) -> tuple[schema.Entity, ...]:
+    """The entries that the store keeps."""
+    return tuple(schema.TABLES[row.kind].model_validate_json(row.value) for row in rows if row.value is not None)
+
+
 def book_of(rows: Iterable[PropertyRow]) -> Book:
     """The book that the store's rows make."""
-    return book(schema.entities(rows))
+    return book(entities(rows))
 
 
 def book(entities: Iterable[schema.Entity]) -> Book:

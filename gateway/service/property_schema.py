@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -40,11 +40,6 @@ from gateway.service.property_fields import (
     TimeZone,
     Unit,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gateway.service.records import PropertyRow
 
 _VOLUMES = {"m3", "l"}
 
@@ -395,8 +390,3 @@ TABLES: dict[str, type[Entity]] = {
     model.table: model for model in (Facility, Building, Point, User, Owner, Stay, Meter, Register, Link, Rate, Badge)
 }
 """the tables of the file, in an order in which everything is named before it is referred to"""
-
-
-def entities(rows: Iterable[PropertyRow]) -> tuple[Entity, ...]:
-    """The entries that the store keeps."""
-    return tuple(TABLES[row.kind].model_validate_json(row.value) for row in rows if row.value is not None)

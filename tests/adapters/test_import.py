@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,12 +20,14 @@ from gateway.core.book import problems
 from gateway.core.occupancy import stay
 from gateway.core.period import MAX, MIN, Period, midnight
 from gateway.core.units import Scaled
-from gateway.service.property import book, book_of
-from gateway.service.property_schema import Entity, entities
+from gateway.service.property import book, book_of, entities
 from gateway.service.records import PropertyRow
 from gateway.store.lock import Lock
 from gateway.tomlfile import Document, parse, read
 from tests.adapters.importing import ENTRIES, HOUSE, Desk, new_desk
+
+if TYPE_CHECKING:
+    from gateway.service.property_schema import Entity
 
 DEMO = Path(__file__).parents[2] / "simulators" / "buildings" / "sonnenhof" / "property.toml"
 ZURICH = "Europe/Zurich"

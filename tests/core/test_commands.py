@@ -18,7 +18,8 @@ from gateway.core.book import problems
 from gateway.service.command import Plan, record
 from gateway.service.command_execute import prepare
 from gateway.service.command_schema import COMMAND, AddReading, Change, EndAlarm, Enrol, Lines, VoidReading
-from gateway.service.property_schema import TABLES, entities
+from gateway.service.property import entities
+from gateway.service.property_schema import TABLES
 from gateway.service.records import ClosedMonth, DirtyMonth, PropertyChange, PropertyRow
 from gateway.tomlfile import Document, parse
 from tests.adapters.importing import HOUSE
