@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
-
-import pytest
 
 from gateway.core.event import Alarm
 from gateway.service.judge import READING_IMPLAUSIBLE
-from gateway.store import Store
-from tests.adapters.stores import new_store
-from tests.adapters.test_settle import CLOSED, NOVEMBER, OCTOBER, PROPERTY, House
+from tests.adapters.test_settle import CLOSED, NOVEMBER, OCTOBER, House, house
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with Store(new_store(tmp_path)) as store:
-        one = House(store)
-        await one.told(PROPERTY)
-        yield one
+__all__ = ["house"]
 
 
 async def test_an_anomaly_that_was_told_when_it_was_polled_is_not_told_again_by_the_closing(house: House) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,32 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.charge import body, parse
-from gateway.core.metering import Exchange, Reading, Register
+from gateway.core.metering import Exchange, Reading
 from gateway.core.period import Period
 from gateway.core.track import Track, track
 from gateway.core.units import Scaled
 from gateway.service.judge import Judge
 from gateway.service.polled import Poll
+from tests.core.test_track import REGISTER, counted, day
 from tests.core.worlds import MONTH, World, at, hours, worlds
 from tests.verifier import counted as recomputed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
     from random import Random
 
     from gateway.core.event import Alarm
     from gateway.core.metering import Origin
     from gateway.core.track import Segment
     from gateway.service.records import PropertyRow
-
-START = datetime(2026, 10, 1, tzinfo=UTC)
-REGISTER = Register(
-    id="r", meter="m", key="k", energy_source="electricity", unit="kWh", exponent=-1, max_per_day=Scaled(100, 0)
-)
-
-
-def day(number: float) -> datetime:
-    return START + timedelta(days=number)
 
 
 def heard(number: float, index: str, modulus: str | None = "1000", origin: Origin = "measured") -> Reading:
@@ -58,10 +50,6 @@ def heard(number: float, index: str, modulus: str | None = "1000", origin: Origi
 
 def held(course: Track) -> list[str]:
     return [code for _, code in course.blocked()]
-
-
-def counted(course: Track, first: float, last: float) -> str:
-    return str(Scaled(course.quantity(Period(day(first), day(last))), course.exponent))
 
 
 def evidence(course: Track, first: float, last: float) -> list[tuple[str, str, str]]:

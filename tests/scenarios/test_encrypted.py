@@ -29,14 +29,20 @@ HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 CORRECTED = MONTH_END + timedelta(minutes=30)
 
 
+def mistyped(folder: Path) -> Path:
+    """A building, and the file of its meter's key, which is wrong."""
+    (folder / "devices.toml").write_text(DEVICES, encoding="utf-8")
+    (folder / "property.toml").write_text(PROPERTY, encoding="utf-8")
+    file = folder / "heat-1.key"
+    file.write_text(WRONG, encoding="utf-8")
+    return file
+
+
 @pytest.mark.parametrize("mode", get_args(Mode))
 async def test_what_was_answered_before_its_key_was_put_right_is_read_at_its_own_time_and_billed(
     tmp_path: Path, broker: Broker, mode: Mode
 ) -> None:
-    (tmp_path / "devices.toml").write_text(DEVICES, encoding="utf-8")
-    (tmp_path / "property.toml").write_text(PROPERTY, encoding="utf-8")
-    file = tmp_path / "heat-1.key"
-    file.write_text(WRONG, encoding="utf-8")
+    file = mistyped(tmp_path)
     async with running(tmp_path, (broker.host, broker.port), building=tmp_path, keys={"heat-1": file}) as plant:
         slave = plant.field.slaves["heat-1"]
         slave.key, slave.mode = bytes.fromhex(KEY), mode
@@ -71,10 +77,7 @@ async def test_what_was_answered_before_its_key_was_put_right_is_read_at_its_own
 async def test_what_was_answered_before_a_restart_is_read_once_at_its_own_time_and_billed(
     tmp_path: Path, broker: Broker, *, killed: bool
 ) -> None:
-    (tmp_path / "devices.toml").write_text(DEVICES, encoding="utf-8")
-    (tmp_path / "property.toml").write_text(PROPERTY, encoding="utf-8")
-    file = tmp_path / "heat-1.key"
-    file.write_text(WRONG, encoding="utf-8")
+    file = mistyped(tmp_path)
     async with running(tmp_path, (broker.host, broker.port), building=tmp_path, keys={"heat-1": file}) as plant:
         plant.field.slaves["heat-1"].key = bytes.fromhex(KEY)
         await stepped(plant, BEGIN)

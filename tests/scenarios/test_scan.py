@@ -145,13 +145,17 @@ async def test_a_serial_line_is_printed_with_the_speed_at_which_most_answer(rs48
     assert out.startswith('# below [[bus]] id = "modbus-1"\n# and write there: baud = 19200\n[[bus.meter]]\n')
 
 
+async def until_told(process: asyncio.subprocess.Process, what: bytes) -> None:
+    assert process.stderr is not None
+    while what not in await process.stderr.readline():
+        pass
+
+
 async def test_an_interrupted_search_prints_settings_of_what_it_has_found(rs485: RtuWire, tmp_path: Path) -> None:
     process = await begin(
         *("scan", "modbus", str(rs485.link), "--baud", "19200", "--settings"), XDG_STATE_HOME=str(tmp_path)
     )
-    assert process.stderr is not None
-    while b"found 2" not in await process.stderr.readline():
-        pass
+    await until_told(process, b"found 2")
     process.send_signal(signal.SIGINT)
     out, err = await process.communicate()
 
@@ -166,9 +170,7 @@ async def test_an_interrupted_modbus_search_goes_on_where_it_was(tmp_path: Path)
     place = f"127.0.0.1:{await line.start()}"
     arguments = ("--json", "scan", "modbus", place)
     first = await begin(*arguments, XDG_STATE_HOME=str(tmp_path))
-    assert first.stderr is not None
-    while b"found 1" not in await first.stderr.readline():
-        pass
+    await until_told(first, b"found 1")
     while meter.asked < 3 or line.requests == meter.asked:  # noqa: ASYNC110 - of another process; unit 2 is silent for a second
         await asyncio.sleep(0.01)
     first.send_signal(signal.SIGINT)
@@ -194,9 +196,7 @@ async def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> Non
     place = f"127.0.0.1:{await line.start()}"
     arguments = ("--json", "scan", "mbus", place)
     first = await begin(*arguments, XDG_STATE_HOME=str(tmp_path))
-    assert first.stderr is not None
-    while b"found 1" not in await first.stderr.readline():
-        pass
+    await until_told(first, b"found 1")
     first.send_signal(signal.SIGINT)
     so_far, err = await first.communicate()
 
