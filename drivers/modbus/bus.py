@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drivers.modbus.model import RegisterMap
+from drivers.modbus.model import ModbusModel, RegisterMap
 from drivers.modbus.pdu import RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span, split
 from drivers.modbus.sunspec import SunSpecMeter
@@ -33,7 +33,7 @@ class WiredMeter:
 
     id: str
     unit: int
-    model: RegisterMap | SunSpecMeter
+    model: ModbusModel | SunSpecMeter
     """its registers, or the meter to find in a device that tells where they are"""
     serial: str = ""
     """what the meter's serial number register must hold at each read; "" for any number, or none"""
@@ -152,7 +152,8 @@ class ModbusBus:
         if wired.is_swapped:
             values = tuple(replace(value, register=swapped(value.register)) for value in values)
         partner.identity = identity
-        return Answer(meter=wired.id, serial=serial, status=0, values=values, raw=b"".join(raw))
+        device = _device(wired.model, serial)
+        return Answer(meter=wired.id, serial=serial, status=0, values=values, raw=b"".join(raw), device=device)
 
     async def _identity(self, partner: _Partner, known: _Identity | None, raw: list[bytes]) -> _Identity:
         """Who the meter is: as it has said within the last minute, or as it says now."""
@@ -276,6 +277,15 @@ class ModbusBus:
             message = f"is meter {found}, the settings say {wired.serial}; correct the serial or the address"
             raise WrongAnswerError(message)
         return serial
+
+
+def _device(model: ModbusModel | SunSpecMeter, serial: str) -> str:
+    """Maker and serial number, and which meter of a SunSpec device; a TCP meter may answer for every unit id."""
+    if not serial:
+        return ""
+    if isinstance(model, SunSpecMeter):
+        return f"SunSpec {serial}, instance {model.instance}"
+    return f"{model.make} {serial}"
 
 
 _CLOSED = "the line was closed"

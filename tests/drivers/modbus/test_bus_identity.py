@@ -15,12 +15,14 @@ from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.model import SerialNumber, meter_models
 from gateway.ports.field import FieldError, LineDownError, WrongAnswerError
+from gateway.service.twice import Twice
 from tests.drivers.modbus.peer import Asked, Peer
 from tests.drivers.modbus.test_sunspec import END, common, integer, inverter, marker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.core.event import Alarm
     from gateway.ports.field import Answer, MeterBus
 
 EM, EM24, SUN = 7, 4, 3
@@ -246,6 +248,59 @@ async def test_a_sunspec_device_tells_the_number_of_its_common_model(
     peer.put(SUN, 3, 40000, *marker(), *inverter(), *common(b"SN-2"), *integer(203, 7000, 250, 0), *END)
     clock.go(61)
     assert said(await bus.read("sun")) == ("SN-2", "7.000")
+
+
+class Told:
+    """The alarms that a line raises."""
+
+    def __init__(self) -> None:
+        self.alarms: list[tuple[str, str]] = []
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        self.alarms.append((alarm.code, alarm.source))
+
+    async def end_alarm(self, code: str, source: str, now: datetime) -> None:
+        """Nothing is remembered of it."""
+
+
+@pytest.mark.parametrize(
+    ("serials", "alarms"),
+    [
+        ((OLD, OLD), [("meter_twice", "beside")]),
+        ((OLD, NEW), []),
+        ((bytes(14), bytes(14)), []),
+    ],
+)
+async def test_a_device_that_answers_for_two_unit_ids_is_told_by_its_serial_number(
+    peer: Peer, clock: HandClock, serials: tuple[bytes, bytes], alarms: list[tuple[str, str]]
+) -> None:
+    """As a meter with a socket of its own does for whatever unit id it is asked."""
+    names = {"a": EM, "beside": EM + 1}
+    for unit, serial in zip(names.values(), serials, strict=True):
+        peer.put(unit, 3, SERIAL, *serial)
+        peer.put(unit, 3, IMPORT, 1, 0)
+        peer.put(unit, 3, EXPORT, 0, 0)
+    meters = {name: MeterSettings(model="carlo-gavazzi-em340", address=unit) for name, unit in names.items()}
+    told = Told()
+    twice = Twice("line", told)
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.5), meters, clock)
+    for name in names:
+        twice.note(await bus.read(name))
+    await twice.tell(clock.now())
+    await bus.close()
+    assert told.alarms == alarms
+
+
+async def test_the_meters_of_one_sunspec_device_are_several(peer: Peer, clock: HandClock) -> None:
+    """They stand behind one common model, and have its serial number."""
+    meter = integer(203, 5000, 250, 0)
+    peer.put(SUN, 3, 40000, *marker(), *common(b"SN-1"), *meter, *meter, *END)
+    meters = {str(each): MeterSettings(model="sunspec", address=SUN, instance=each) for each in (1, 2)}
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.5), meters, clock)
+    first, second = [await bus.read(name) for name in meters]
+    await bus.close()
+    assert first.serial == second.serial == "SN-1"
+    assert first.device != second.device
 
 
 @pytest.mark.parametrize("form", ["letters", "text", "number"])
