@@ -243,6 +243,10 @@ def _text(register: Register, fault: str, before: Reading | None, reading: Readi
     was = f"{before.index} {before.unit}" if before is not None else "nothing"
     seen = f"{reading.index} {reading.unit} at {at} after {was}"
     if fault == "index_decrease":
-        return f"exchange or reset suspected: {seen} is less: {enter}, or {void}; {held}"
+        wrong = void.replace("void it", "void the one that is")
+        return (
+            f"exchange or reset suspected: {seen} is less, and either may be wrong: {enter}, or {wrong};"
+            f" what was counted up to the earlier one is billed, {held.replace('it is', 'the later one is')}"
+        )
     limit = register.limit
     return f"garbage suspected: {seen} is more than {limit} allows: {void}, or correct {limit}; {held}"
