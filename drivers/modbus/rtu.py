@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LATE_S = 0.25
 """at least so long after its time-out an answer may still begin; else as long again as the time-out"""
+OWING = 8
+"""so many times its time-out an answer that did not come is looked out for behind those that do"""
 _FAST_BAUD, _FAST_PAUSE_S = 19200, 0.00175
 
 
@@ -58,6 +60,8 @@ class RtuLine:
         self._answers_end = 0.0
         """on the event loop's clock: whoever has not begun to answer until then does not any more"""
         self._echo = False
+        self._owing: dict[int, float] = {}
+        """units that have left a question without its answer, and until when it may come yet and look like another"""
 
     async def ask(self, unit: int, pdu: bytes, wait: float) -> Exchange:
         """See `Line.ask`."""
@@ -66,13 +70,18 @@ class RtuLine:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._pace.octets(len(request)) + wait
         self._answers_end = deadline + max(wait, LATE_S)  # until the answer is there, whatever happens meanwhile
+        owing = self._owing.get(unit, 0.0)
+        self._owing[unit] = deadline + OWING * wait
         try:
             await port.send(request)
             found = await self._answer(port, request, wanted, deadline)
+            if owing > clock():
+                await self._undoubted(port, deadline)
         except LineDownError:
             await self.close()
             raise
         self._answers_end = 0.0
+        self._owing[unit] = owing
         return Exchange(pdu=found.pdu, raw=request + found.frame)
 
     async def close(self) -> None:
@@ -129,6 +138,13 @@ class RtuLine:
         if found.frame != request:  # the answer to a write looks like its echo: reads tell whether there is one
             self._echo = heard.startswith(request)
         return found
+
+    async def _undoubted(self, port: Port, until: float) -> None:
+        """Return where nothing more comes: of two answers the first was late, and is perhaps another question's."""
+        left = until - asyncio.get_running_loop().time()
+        if left > 0 and await port.receive(left):
+            message = "answers twice, so that one answer was late; set `timeout` longer than it ever takes to answer"
+            raise WrongAnswerError(message)
 
 
 def _problem(heard: bytes) -> FieldError:

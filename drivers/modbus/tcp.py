@@ -147,11 +147,18 @@ class _Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes have come."""
         self._buffer += data
+        frames: list[Frame] = []
         try:
             while (frame := take_frame(self._buffer)) is not None:
-                self._deliver(frame)
-        except FrameError as error:
+                frames.append(frame)
+        except FrameError as error:  # what stands before it is not believed either: octets may have slipped in
             self.drop(WrongAnswerError(f"answers with {error}"))
+            return
+        if self._buffer and self._question is not None and self._question[0] in {one.transaction for one in frames}:
+            self.drop(WrongAnswerError(f"answers with {self.half} bytes more than its frame"))
+            return
+        for frame in frames:
+            self._deliver(frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the peer or the network has ended the connection."""

@@ -172,6 +172,14 @@ LIES: Mapping[str, tuple[Callable[[Asked], bytes], str]] = {
     "half a header": (lambda asked: asked.answer[:3], "breaks off after 3 bytes"),
     "another protocol": (lambda asked: b"\x00\x01\x00\x01" + asked.answer[4:], "no Modbus TCP frame: protocol 1"),
     "an impossible length": (lambda asked: asked.answer[:4] + b"\xff\xff" + asked.answer[6:], "length 65535"),
+    "octets that slipped in": (
+        lambda asked: asked.answer[:9] + bytes(5) + asked.answer[9:],
+        "unit 5 answers with 5 bytes more than its frame",
+    ),
+    "many octets that slipped in": (
+        lambda asked: asked.answer[:9] + bytes.fromhex("0102030405060708") + asked.answer[9:],
+        "no Modbus TCP frame",
+    ),
     "exception 1": (lambda asked: asked.frame(b"\x84\x01"), r"refuses: exception 1 \(illegal function\)"),
     "exception 4": (lambda asked: asked.frame(b"\x84\x04"), r"refuses: exception 4 \(device failure\)"),
     "an exception without a code": (lambda asked: asked.frame(b"\x84"), "an exception of 1 bytes"),

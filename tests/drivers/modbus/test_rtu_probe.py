@@ -64,11 +64,15 @@ class FaultyPort:
         words = (counts & 0xFFFF).to_bytes(2, "big") + (counts >> 16).to_bytes(2, "big")
         if octets[2:4] == SERIAL_ADDRESS.to_bytes(2, "big"):
             words = f"00000{octets[0]}S".encode("utf-16-be")
-        late = self._chance.random() < self._faults / 2
-        at = self._chance.uniform(TIMEOUT, TIMEOUT + max(TIMEOUT, LATE_S)) if late else self._chance.uniform(0, TIMEOUT)
+        at = self._delay()
         for piece in self._pieces(self._spoilt(with_crc(octets[:2] + bytes([len(words)]) + words), octets)):
             loop.call_later(at, self._arrive, piece)
             at += self._chance.uniform(0, self._spread)
+
+    def _delay(self) -> float:
+        if self._chance.random() < self._faults / 2:
+            return self._chance.uniform(TIMEOUT, TIMEOUT + max(TIMEOUT, LATE_S))
+        return self._chance.uniform(0, TIMEOUT)
 
     def _spoilt(self, answer: bytes, request: bytes) -> bytes:
         if self._chance.random() >= self._faults:
@@ -125,6 +129,20 @@ class FaultyPort:
         self._arrival.clear()
 
 
+class LatePort(FaultyPort):
+    """Nothing is lost or spoilt, but one answer in ten comes when nobody waits for it any more; never two at a time."""
+
+    _next = 0.0
+
+    def _delay(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if now < self._next or self._chance.random() > 0.1:
+            return self._chance.uniform(0, TIMEOUT / 2)
+        self._next = now + 2 * VERY_LATE
+        return self._chance.uniform(TIMEOUT, VERY_LATE)
+
+
+VERY_LATE = 8 * TIMEOUT
 _ANSWER = 9
 _GONE = "/dev/ttyUSB0 was unplugged"
 
@@ -135,15 +153,29 @@ _GONE = "/dev/ttyUSB0 was unplugged"
 def test_a_read_gives_the_values_of_its_own_time_or_an_error(
     seed: int, faults: float, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    chance = random.Random(seed)
+    port = FaultyPort(chance, faults, WAYS[way][1])
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
-        outcomes = runner.run(read_many(random.Random(seed), faults, way, monkeypatch))
+        outcomes = runner.run(read_many(chance, port, way, monkeypatch))
     assert sum(outcomes.values()) == READS
     assert min(outcomes.values()) > 2, outcomes  # else it has proven nothing
 
 
-def plugged(chance: random.Random, faults: float, way: str, monkeypatch: pytest.MonkeyPatch) -> MeterBus:
-    settings, spread = WAYS[way]
-    port = FaultyPort(chance, faults, spread)
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("way", WAYS)
+def test_an_answer_that_comes_when_nobody_waits_any_more_is_no_other_registers_value(
+    seed: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    port = LatePort(chance, 0, WAYS[way][1])
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        outcomes = runner.run(read_many(chance, port, way, monkeypatch))
+    assert outcomes["refused"] > 2, outcomes
+    assert outcomes["right"] > READS / 2
+
+
+def plugged(port: FaultyPort, way: str, monkeypatch: pytest.MonkeyPatch) -> MeterBus:
+    settings, _ = WAYS[way]
 
     async def connect(_: serial.LineSettings | None = None) -> FaultyPort:
         return port
@@ -153,8 +185,10 @@ def plugged(chance: random.Random, faults: float, way: str, monkeypatch: pytest.
     return driver.open(settings, METERS, LoopClock())
 
 
-async def read_many(chance: random.Random, faults: float, way: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    bus = plugged(chance, faults, way, monkeypatch)
+async def read_many(
+    chance: random.Random, port: FaultyPort, way: str, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, int]:
+    bus = plugged(port, way, monkeypatch)
     outcomes = {"right": 0, "refused": 0, "cancelled": 0}
     for _ in range(READS):
         await asyncio.sleep(chance.choice([0, 0, 0.01, 900]))
@@ -189,7 +223,7 @@ def counts(answer: Answer) -> dict[str, int]:
 @pytest.mark.parametrize("way", WAYS)
 def test_without_faults_and_cancellations_nothing_fails(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def read_all() -> None:
-        bus = plugged(random.Random(0), 0, way, monkeypatch)
+        bus = plugged(FaultyPort(random.Random(0), 0, WAYS[way][1]), way, monkeypatch)
         for number in range(READS):
             assert await read_once(bus, ("a", "b")[number % 2], None) == "right"
         await bus.close()
