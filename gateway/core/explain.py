@@ -90,11 +90,12 @@ def _counted(charge: Charge, names: Names) -> list[str]:
 
 def _segment(charge: Charge, part: Segment, names: Names) -> list[str]:
     serial = f", serial number {part.serial}" if part.serial else ""
+    obis = f" ({part.obis} on the meter)" if part.obis else ""
     difference = f"{part.until.value} - {part.start.value}"
     if part.modulus is not None and part.until.value < part.start.value:
         difference += f" + {part.modulus} (the counter passed its highest number and began again at 0)"
     return [
-        f"  {_named(part.meter, names.meters)}, register {part.register}{serial}:",
+        f"  {_named(part.meter, names.meters)}, register {part.register}{obis}{serial}:",
         f"    at the start  {part.start.value} {charge.unit}  {_known(part.start, part.meter, charge, names)}",
         f"    at the end    {part.until.value} {charge.unit}  {_known(part.until, part.meter, charge, names)}",
         f"    counted: {difference} = {part.quantity} {charge.unit}",

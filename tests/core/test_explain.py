@@ -53,6 +53,13 @@ def test_a_share_is_explained_from_the_indexes_to_the_amount() -> None:
     assert "What is left for the owner: 40 m2; building b: 60 m2." in _text(rest)
 
 
+def test_the_code_that_a_register_has_on_the_meter_itself_stands_beside_it() -> None:
+    one = _world()
+    swapped = World(book=one.book, readings=tuple(replace(each, obis="1-0:2.8.0") for each in one.readings))
+    assert "  Heat (m), register r (1-0:2.8.0 on the meter):" in _text(swapped.charges()[0])
+    assert "  Heat (m), register r:" in _text(one.charges()[0]), "none is known"
+
+
 def test_what_a_meter_reported_of_itself_with_a_reading_stands_beside_that_reading() -> None:
     charge = _world().charges()[0]
     said = replace(NAMES, statuses={("m", MONTH.start): "power low"})
