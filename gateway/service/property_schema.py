@@ -256,6 +256,15 @@ class Register(Entity):
             raise ValueError(why)
         return text
 
+    @field_validator("modulus")
+    @classmethod
+    def _is_more_than_a_step(cls, number: Scaled | None, info: ValidationInfo) -> Scaled | None:
+        step = info.data.get("resolution")
+        if number is not None and step is not None and number <= step:
+            message = f"{number} is not more than one step of its resolution, {step}; write where the counter restarts"
+            raise ValueError(message)
+        return number
+
     @field_validator("max_per_day")
     @classmethod
     def _limited_once(cls, number: Scaled | None, info: ValidationInfo) -> Scaled | None:

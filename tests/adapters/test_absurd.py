@@ -29,6 +29,7 @@ def desk(tmp_path: Path) -> Desk:
         ('quotity = "600"', 'quotity = "1000000000000"', f'point[0].quotity: "1000000000000" {LONG}'),
         ('max_per_day = "500"', 'max_per_day = "9999999999999"', f'register[0].max_per_day: "9999999999999" {LONG}'),
         ('final = "8502.7"', 'final = "8502.0000000001"', f'exchanges[0].final: "8502.0000000001" {LONG}'),
+        ('max_per_day = "500"', 'modulus = "0.001"\nmax_per_day = "500"', "0.001 is not more than one step of its"),
         ('"0.2700"', f'"{"9" * 70}"', f"prices[1].price: '{'9' * 40}...' is not a plain decimal number"),
         ("entry = 2026-01-01", "entry = 1026-01-01", f"occupancy[0].entry: 1026-01-01 {OUTSIDE}"),
         ("entry = 2026-01-01", "entry = 2200-01-01", f"occupancy[0].entry: 2200-01-01 {OUTSIDE}"),
