@@ -10,8 +10,10 @@ import tomllib
 from collections import Counter
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+from unicodedata import category
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.core.refusal import clause, dotted, shown
+from gateway.core.refusal import clause, dotted, shown, some
 from gateway.core.units import UNITS
 
 if TYPE_CHECKING:
@@ -33,9 +35,19 @@ if TYPE_CHECKING:
 
     from gateway.ports.field import RegisterValue, StoredValue
 
+
+def _plain(text: str) -> str:
+    if any(category(sign) == "Cc" for sign in text):
+        message = f"{text[:40]!r} has control characters; write it in one line of plain text"
+        raise ValueError(message)
+    return text
+
+
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 HexText = Annotated[str, StringConstraints(pattern=r"^(\s*[0-9a-f]{2})+\s*$")]
 Obis = Annotated[str, StringConstraints(pattern=r"^\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3}$")]
+Plain = Annotated[str, AfterValidator(_plain)]
+"""text that a person reads"""
 Origin = Literal["captured", "manual", "constructed"]
 """of a real device; the maker's example; by hand from the document, never by our encoder"""
 
@@ -79,7 +91,7 @@ class Proof(Strict):
     """A raw answer and what must be read out of it."""
 
     origin: Origin
-    source: str
+    source: Plain
     """where it comes from: the capture's name, or document and page"""
     raw: HexText
     """what was on the wire in one read, frame after frame, in hex; blanks and line ends do not count"""
@@ -97,6 +109,12 @@ class Proof(Strict):
             return bool(named & keys) and named <= keys | {_SERIAL}
         return named == _IDENTITY | keys
 
+    def differs(self, keys: set[str]) -> str:
+        """What a complete proof of these registers has too little and too much."""
+        wanted, named = _IDENTITY | keys, set(self.expect)
+        lacks, beside = some(sorted(wanted - named)), some(sorted(named - wanted))
+        return (f"; it lacks {lacks}" if lacks else "") + (f"; no register is called {beside}" if beside else "")
+
     @property
     def octets(self) -> bytes:
         """`raw` as it was on the wire."""
@@ -109,14 +127,14 @@ AnyRegister = TypeVar("AnyRegister", bound=Register)
 class MeterModel(Strict, Generic[AnyRegister]):
     """What all model files have in common. A protocol's class adds `protocol` and what identifies its meters."""
 
-    make: Annotated[str, StringConstraints(min_length=1)]
-    models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    make: Annotated[Plain, StringConstraints(min_length=1)]
+    models: Annotated[tuple[Plain, ...], Field(min_length=1, strict=False)]
     """the maker's names of the devices that answer like this"""
-    verified_on: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    verified_on: Annotated[tuple[Plain, ...], Field(strict=False)] = ()
     """devices at hand on which the file was tried: type, serial number, date"""
     read_budget_per_day: Annotated[int, Field(ge=1)] | None = None
     """how many reads a day the battery is made for; absent: no battery to spare"""
-    unbilled: Annotated[str, StringConstraints(min_length=1)] | None = None
+    unbilled: Annotated[Plain, StringConstraints(min_length=1)] | None = None
     """why nothing that it sends is billed; it has no registers then and is only recognised"""
     registers: Annotated[tuple[AnyRegister, ...], Field(alias="register", strict=False)] = ()
     proof: Annotated[tuple[Proof, ...], Field(strict=False)]
@@ -145,10 +163,10 @@ class MeterModel(Strict, Generic[AnyRegister]):
         told = bool(keys) or info.data.get("unbilled") is not None  # else the registers are what is wrong
         wrong = [proof for proof in proofs if told and not proof.expects(keys)]
         if wrong and wrong[0].partial:
-            message = f"a partial proof expects one or more of {', '.join(sorted(keys))}, and serial where it shows it"
+            message = f"a partial proof expects one or more of {some(sorted(keys))}, and serial where it shows it"
             raise ValueError(message)
         if wrong:
-            message = f"a proof expects exactly {', '.join(sorted(_IDENTITY))}, {', '.join(sorted(keys))}"
+            message = f"a proof expects exactly {some([*sorted(_IDENTITY), *sorted(keys)])}{wrong[0].differs(keys)}"
             raise ValueError(message)
         if told and all(proof.partial for proof in proofs):
             message = "no proof is complete; put one beside the partial ones that expects every register"
@@ -181,14 +199,15 @@ def _model(path: Path, schema: type[AnyModel]) -> AnyModel:
     except tomllib.TOMLDecodeError as error:
         raise _unusable(path, f"is not TOML: {error}") from error
     except ValidationError as error:
-        raise _unusable(path, "; ".join(map(_mistake, error.errors()))) from error
+        raise _unusable(path, "; ".join(map(mistake, error.errors()))) from error
 
 
 def _unusable(path: Path, text: str) -> ModelFileError:
     return ModelFileError(f"model file {path.name}: {text}")
 
 
-def _mistake(error: ErrorDetails) -> str:
+def mistake(error: ErrorDetails) -> str:
+    """What a schema refuses, where and why, in words for who wrote it."""
     match error["type"]:
         case "extra_forbidden":
             text = "this key is not known; remove it"

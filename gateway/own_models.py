@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.core.refusal import some
 from gateway.ports.field import ModelKeeper
 from gateway.tomlfile import Document, FileProblem, Loaded, read, validated
 
@@ -31,6 +32,8 @@ class OwnModels:
     """by name; only those to which the folder adds a model"""
     problems: list[FileProblem] = field(default_factory=list)
     """in the order of the files' names"""
+    broken: list[str] = field(default_factory=list)
+    """names of the models whose files are refused"""
 
 
 def own_models(folder: Path, find: Callable[[str], Driver]) -> OwnModels:
@@ -51,6 +54,7 @@ def own_models(folder: Path, find: Callable[[str], Driver]) -> OwnModels:
             found.drivers[driver.name] = driver.with_models(files[driver.name])
         except _RefusedError as refused:
             found.problems += refused.problems
+            found.broken.append(path.stem)
     return found
 
 
@@ -96,7 +100,7 @@ def _model(name: str, document: Document, driver: ModelKeeper) -> BaseModel:
         raise _RefusedError(loaded)
     wrong = driver.with_models({name: loaded.value}).prove(name)
     if wrong:
-        text = f"{'; '.join(wrong)}; correct the register or the proof"
+        text = f"{some(wrong, '; ')}; correct the register or the proof"
         raise _refused(document, ("proof",), text)
     return loaded.value
 

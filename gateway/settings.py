@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.core.refusal import dotted
 from gateway.own_models import FOLDER, own_models
 from gateway.ports.field import Distinguisher
 from gateway.settings_access import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.refusal import Place
+    from gateway.own_models import OwnModels
     from gateway.ports.field import Driver, MachineDriver, ReaderDriver
     from gateway.tomlfile import Problems
 
@@ -113,7 +115,7 @@ def load(path: Path, drivers: Drivers) -> Settings | Problems:
         return document
     loaded = validated(document, SettingsFile)
     own = own_models(path.resolve().parent / FOLDER, drivers.find)
-    wiring = _Wiring(document.lines, drivers, own.drivers)
+    wiring = _Wiring(document.lines, drivers, own)
     wiring.check(document.table)
     problems = wiring.problems if isinstance(loaded, Loaded) else [*loaded, *wiring.problems]
     if problems or own.problems or not isinstance(loaded, Loaded):
@@ -189,15 +191,16 @@ class _Wiring:
     It looks at the file as it is, so that its findings stand beside those of the schema.
     """
 
-    def __init__(self, lines: Lines, drivers: Drivers, own: Mapping[str, Driver]) -> None:
+    def __init__(self, lines: Lines, drivers: Drivers, own: OwnModels) -> None:
         self.problems: list[FileProblem] = []
-        self.drivers: dict[str, Driver] = dict(own)
+        self.drivers: dict[str, Driver] = dict(own.drivers)
         self.readers: dict[str, ReaderDriver] = {}
         self.machines: dict[str, MachineDriver] = {}
         self.parts: dict[Place, BaseModel] = {}
         """path of a line or a meter -> its settings by the driver's schema"""
         self._lines = lines
         self._installed = drivers
+        self._broken = own.broken
 
     def check(self, table: dict[str, Any]) -> None:
         buses = tables((), table, "bus")
@@ -265,7 +268,9 @@ class _Wiring:
         try:
             self.parts[place] = schema.model_validate(theirs)
         except ValidationError as error:
-            self.problems.extend(schema_problems(error, schema, self._lines, place, names))
+            wrong = schema_problems(error, schema, self._lines, place, names)
+            told = theirs.get("model") in self._broken  # why there is no such model is told of its own file
+            self.problems.extend(each for each in wrong if not told or each.path != dotted((*place, "model")))
 
     def _once(self, tables: Iterable[tuple[Place, dict[str, Any]]], key: str) -> None:
         first: dict[str | int, Place] = {}

@@ -24,7 +24,7 @@ from drivers.modbus.registers import (
     text,
     whole,
 )
-from drivers.model import MeterModel, Register, Strict, load_models
+from drivers.model import MeterModel, Plain, Register, Strict, load_models
 from gateway.core.units import Scaled
 from gateway.ports.field import RegisterValue, WrongAnswerError
 
@@ -174,7 +174,7 @@ class SerialNumber(Strict):
 class FixedWords(Strict):
     """Words that meters of this map hold and others do not."""
 
-    says: Annotated[str, StringConstraints(min_length=1)]
+    says: Annotated[Plain, StringConstraints(min_length=1)]
     """what they are in the maker's words, such as "identification code" """
     function: Function
     address: Address
@@ -329,9 +329,9 @@ class ModbusModel(RegisterMap, MeterModel[ModbusRegister]):
     """One model file of this folder."""
 
     protocol: Literal["modbus"]
-    sources: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    sources: Annotated[tuple[Plain, ...], Field(min_length=1, strict=False)]
     """what each fact was read from"""
-    agreement: Annotated[str, StringConstraints(min_length=1)]
+    agreement: Annotated[Plain, StringConstraints(min_length=1)]
     """how many independent sources say the same, and where they do not"""
 
 

@@ -12,6 +12,7 @@ from drivers.modbus.pdu import answered_words, read_request
 from drivers.modbus.plan import MAX_WORDS, Request, plan
 from drivers.modbus.rtu_frame import is_whole, rtu_pdu, shapes
 from drivers.model import mismatches
+from gateway.core.refusal import some
 from gateway.ports.field import WrongAnswerError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def read_raw(model: ModbusModel, raw: bytes) -> dict[Span, tuple[int, ...]]:
         words |= request.parts(answered_words(request, answer))
     missing = [register.key for register in model.registers if not words.keys() >= set(register.spans)]
     if missing:
-        message = f"nothing asks for {', '.join(missing)}"
+        message = f"nothing asks for {some(missing)}"
         raise WrongAnswerError(message)
     return words
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from gateway.core.problem import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Place = tuple[str | int, ...]
 """a path: ("bus", 1, "meter", 0, "address") """
+NAMED = 5
+"""so many names at most in a sentence"""
 UNFIT = "is nothing that fits here"
 FORMS = {
     r"^[a-z0-9-]{1,40}$": "write 1 to 40 of a-z, 0-9 and -",
@@ -64,6 +66,12 @@ def clause(kind: str, context: Mapping[str, object]) -> str:
     if kind == "string_pattern_mismatch":
         return f"does not fit: {FORMS.get(str(context['pattern']), UNFIT)}"
     return CLAUSES.get(kind, UNFIT).format(**context)
+
+
+def some(names: Sequence[str], between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return between.join(names[:NAMED]) + more
 
 
 def shown(value: object) -> str:

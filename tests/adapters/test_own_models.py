@@ -163,6 +163,18 @@ async def test_a_meter_is_read_by_an_installers_own_file(folder: Path) -> None:
             "models/maker-m1.toml:20: proof: a proof expects exactly serial, status, import",
         ),
         (
+            MODBUS.replace("import =", " = '', ".join("abcdefg") + " = '', import ="),
+            "models/maker-m1.toml:20: proof: a proof expects exactly serial, status, import; no register is called a, b,",
+        ),
+        (
+            MODBUS.replace('make = "Maker"', r'make = "\u0000"'),
+            r"models/maker-m1.toml:2: make: '\x00' has control characters; write it in one line of plain text",
+        ),
+        (
+            MODBUS.replace('"by hand from page 7"', r'"by hand\nfrom page 7"'),
+            r"models/maker-m1.toml:22: proof[0].source: 'by hand\nfrom page 7' has control characters; write it in one",
+        ),
+        (
             MODBUS.replace("0012d687", "0012d6"),
             "models/maker-m1.toml:20: proof: by hand from page 7: the frames are not",
         ),
@@ -175,6 +187,34 @@ def test_a_bad_file_is_refused_with_its_place(folder: Path, text: str, told: str
     put(folder, "maker-m1", text)
     problems = refused(folder)
     assert any(problem.startswith(told) for problem in problems), problems
+    assert not any("no Modbus model" in problem for problem in problems), "its file says why there is none"
+
+
+def test_what_else_is_wrong_with_the_meter_of_a_refused_model_is_told_beside(folder: Path) -> None:
+    put(folder, "maker-m1", "")
+    settings = SETTINGS.format(port=1502).replace("address = 7", "address = 256")
+    (folder / "gateway.toml").write_text(settings, encoding="utf-8")
+    (address, file) = refused(folder)
+    assert "address: 256 is too large" in address
+    assert file.startswith("models/maker-m1.toml: protocol: is missing")
+
+
+def test_of_many_registers_that_a_proof_reads_otherwise_five_are_named(folder: Path) -> None:
+    head, _, rest = MODBUS.partition("[[register]]")
+    register, _, proof = rest.partition("[[proof]]")
+    names = [f"import-{at}" for at in range(9)]
+    for at, name in enumerate(names):
+        head += "[[register]]" + register.replace('"import"', f'"{name}"').replace("0x4000", str(2 * at))
+    frames = "000100000006 01 03 0000 0012 000100000027 01 03 24" + "00000001" * len(names)
+    proof = proof.replace("000100000006 01 03 4000 0002 000100000007 01 03 04 0012d687", frames)
+    expected = proof.replace('import = "12345.67"', ", ".join(f'{name} = "1.00"' for name in names))
+    put(folder, "maker-m1", f"{head}[[proof]]{expected}")
+    (told,) = refused(folder)
+    assert told.count("expected '1.00'") == 5
+    assert told.endswith("import-4 is '0.01', expected '1.00' and 4 more; correct the register or the proof")
+    put(folder, "maker-m1", f"{head}[[proof]]{proof}")
+    (told,) = refused(folder)
+    assert "it lacks import-0, import-1, import-2, import-3, import-4 and 4 more; no register is called import" in told
 
 
 @pytest.mark.parametrize(
