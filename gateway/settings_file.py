@@ -51,6 +51,16 @@ class MeterTable(BaseModel):
     id: Id = Field(description="id of the meter; the property data and the topics use the same", examples=["heat-01"])
 
 
+def _wired(meters: list[MeterTable]) -> list[MeterTable]:
+    if not meters:
+        message = (
+            "no meter is wired to this line; write a [[bus.meter]] for each: `submeter scan modbus HOST:PORT`, or mbus,"
+            " or the device of a serial line, finds them"
+        )
+        raise ValueError(message)
+    return meters
+
+
 class BusTable(BaseModel):
     """One line with its meters; the rest of its keys is the driver's: host, port and the like."""
 
@@ -60,7 +70,7 @@ class BusTable(BaseModel):
     poll: Duration = Field(
         description="every meter is read at multiples of this time since midnight UTC", examples=["15min"]
     )
-    meter: list[MeterTable] = Field(min_length=1)
+    meter: Annotated[list[MeterTable], AfterValidator(_wired)] = Field(default=[], validate_default=True)
 
 
 class ConsumerTable(BaseModel):

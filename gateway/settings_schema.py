@@ -29,6 +29,7 @@ def json_schema(
             "driver": {**outer["properties"]["driver"], "const": driver.name},
             "meter": {"type": "array", "minItems": 1, "items": inner},
         }
+        outer["required"].append("meter")
         kinds.append(outer)
     schema["properties"]["bus"]["items"] = {"oneOf": kinds}
     _of_kinds(schema, "reader", "ReaderTable", readers)

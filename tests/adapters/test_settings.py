@@ -300,9 +300,14 @@ def test_each_kind_of_mistake_is_told_with_its_place(tmp_path: Path, good: str, 
     assert any(each.startswith(expected) for each in found), found
 
 
-def test_a_line_without_meters_is_refused(tmp_path: Path) -> None:
-    found = load_text(tmp_path, GOOD.partition("[[bus.meter]]")[0])
-    assert found == ["gateway.toml:8: bus[0].meter: is missing"]
+def test_a_line_without_meters_is_told_how_they_are_found(tmp_path: Path) -> None:
+    bare = GOOD.partition("[[bus.meter]]")[0]
+    text = "no meter is wired to this line; write a [[bus.meter]] for each: `submeter scan modbus HOST:PORT`"
+    absent, none = load_text(tmp_path, bare), load_text(tmp_path, f"{bare}meter = []\n")
+    assert isinstance(absent, list)
+    assert isinstance(none, list)
+    assert absent[0].startswith(f"gateway.toml:8: bus[0]: {text}")
+    assert f": bus[0].meter: {text}" in none[0]
 
 
 def test_a_meter_that_is_no_table_is_refused_without_a_traceback(tmp_path: Path) -> None:
