@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from gateway.core.metering import same_serial
 from gateway.core.period import Period
 from gateway.core.units import Scaled, convert
 
@@ -104,7 +105,7 @@ def _between(limits: _Limits, nodes: Sequence[Node], stored: Iterable[Node]) -> 
         if place in {0, len(nodes)} or bare.fault is not None:
             continue
         left, right = nodes[place - 1], nodes[place]
-        if bare.serial not in {"", left.serial}:
+        if bare.serial and not same_serial(bare.serial, left.serial):
             continue
         before = left if latest is None or latest.at < left.at else latest
         course, turned, fault = limits.step(before, bare, right.modulus)
@@ -175,12 +176,15 @@ def _whole_steps(digits: int, power: int, unit: str, target: str, exponent: int)
 
 def _course(register: Register, nodes: Iterable[Node], exponent: int) -> Iterable[Node]:
     """The nodes with their unwrapped course and their faults. One physical meter after the other."""
-    for _, unit in groupby(nodes, key=lambda node: node.unit):
-        yield from _course_of_unit(_Limits.of(register, exponent), list(unit))
+    for number, unit in groupby(nodes, key=lambda node: node.unit):
+        serial = "" if number else register.serial
+        yield from _course_of_unit(_Limits.of(register, exponent), list(unit), serial)
 
 
-def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
-    serial = next((node.serial for node in nodes if node.serial), "")
+def _course_of_unit(limits: _Limits, nodes: Sequence[Node], expected: str) -> Iterable[Node]:
+    """`expected`: the serial number of the meter; "": that of the first node that has one."""
+    said = (node.serial for node in nodes if node.serial)
+    serial = next((each for each in said if not expected or same_serial(each, expected)), "")
     obis = next((node.obis for node in nodes if node.obis), "")
     previous: Node | None = None  # the neighbour, where it is a witness
     good: Node | None = None  # the last one without a fault
@@ -189,7 +193,7 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node]) -> Iterable[Node]:
         course, turned, fault, modulus = bare.raw, 0, bare.fault, bare.modulus
         if modulus is None and bare.origin != "measured" and good is not None:
             modulus = good.modulus
-        if fault is None and bare.serial not in {"", serial}:
+        if fault is None and bare.serial and not same_serial(bare.serial, serial):
             fault = "identity_changed"
         if fault is None:
             course, turned, fault, begins = _judge(limits, bare, modulus, good, previous)

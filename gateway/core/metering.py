@@ -62,6 +62,8 @@ class Register:
     backflow: Scaled | None = None
     """a decrease up to this much holds the maximum"""
     exchanges: tuple[Exchange, ...] = ()
+    serial: str = ""
+    """of the meter before the first exchange; "" where that is not known, and its first reading says it"""
 
     @property
     def component(self) -> Component:
@@ -87,6 +89,17 @@ class Reading:
     boot: str = ""
     modulus: Scaled | None = None
     """the index at which its meter's model has it begin again at 0; None where the model cannot know"""
+
+
+def same_serial(one: str, other: str) -> bool:
+    """Whether both are one serial number, as a meter says it and as its label has it: `0012 3456` is 123456."""
+    return one == other or _bare(one) == _bare(other)
+
+
+def _bare(serial: str) -> str:
+    """Without case, blanks and leading zeros."""
+    bare = "".join(serial.split()).casefold()
+    return bare.lstrip("0") or bare[:1]
 
 
 def rollover(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from gateway.core.event import Alarm
+from gateway.core.metering import same_serial
 from gateway.core.period import rfc3339
 from gateway.core.track import track
 from gateway.core.units import UnitError
@@ -220,7 +221,7 @@ def _is_plain(register: Register, course: _Course, reading: Reading) -> bool:
     if good is None or good is not course.latest or most is None or register.exchanges:
         return False
     same = (good.serial, good.unit, good.index.exponent) == (reading.serial, register.unit, reading.index.exponent)
-    if not same or reading.unit != register.unit:
+    if not same or reading.unit != register.unit or _is_stranger(register, reading):
         return False
     fine = reading.index.exponent - most.exponent
     flow = reading.index.digits - good.index.digits
@@ -229,12 +230,23 @@ def _is_plain(register: Register, course: _Course, reading: Reading) -> bool:
     return flow >= 0 and flow * 10 ** max(fine, 0) * _DAY <= most.digits * 10 ** max(-fine, 0) * micros
 
 
+def _is_stranger(register: Register, reading: Reading) -> bool:
+    """Whether another meter has answered than the one that property data name."""
+    return bool(register.serial and reading.serial) and not same_serial(reading.serial, register.serial)
+
+
 def _text(register: Register, fault: str, before: Reading | None, reading: Reading) -> str:
     """What was seen, and what to do."""
     at = rfc3339(reading.at)
     void = f"void it (submeter reading void {register.meter} {register.key})"
     enter = f"enter the exchange (submeter exchange {register.meter})"
     held = "what touches it is held and not billed until then"
+    known = before is not None and before.serial and not _is_stranger(register, before)
+    if fault == "identity_changed" and register.serial and not known:
+        correct = f"correct the serial (submeter meter set {register.meter} --serial ...)"
+        wired = f"correct the address in the settings and {void}"
+        named = f"meter {reading.serial} answers since {at} where property data say {register.serial}"
+        return f"{named}: {correct}, or {wired}, or {enter}; {held}"
     if fault == "identity_changed":
         old = before.serial if before is not None else "another meter"
         return (

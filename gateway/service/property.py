@@ -61,11 +61,18 @@ class _Builder:
             owners={one.id: self._owner(one) for one in self._all(schema.Owner)},
             occupancies={one.id: self._occupancy(one) for one in self._all(schema.Stay)},
             meters={one.id: _meter(one) for one in self._all(schema.Meter)},
-            registers={one.id: _register(one) for one in self._all(schema.Register)},
+            registers=self._registers(),
             links={one.id: self._link(one) for one in self._all(schema.Link)},
             rates={one.id: self._rate(one) for one in self._all(schema.Rate)},
             badges={one.id: self._badge(one) for one in self._all(schema.Badge)},
         )
+
+    def _registers(self) -> dict[str, Register]:
+        """With the serial number of its meter, which is that of the latest one once any was exchanged."""
+        registers = self._all(schema.Register)
+        exchanged = {one.meter for one in registers if one.exchanges}
+        serials = {one.id: one.serial or "" for one in self._all(schema.Meter) if one.id not in exchanged}
+        return {one.id: _register(one, serials.get(one.meter, "")) for one in registers}
 
     def _all(self, model: type[_E]) -> list[_E]:
         return [one for one in self._entities if isinstance(one, model)]
@@ -145,7 +152,7 @@ def _meter(one: schema.Meter) -> Meter:
     return Meter(id=one.id, facility=one.facility, name=one.name, serial=one.serial or "")
 
 
-def _register(one: schema.Register) -> Register:
+def _register(one: schema.Register, serial: str) -> Register:
     exchanges = (
         Exchange(at=each.at.astimezone(UTC), final=each.final, start=each.start, serial=each.serial or "")
         for each in one.exchanges or ()
@@ -162,6 +169,7 @@ def _register(one: schema.Register) -> Register:
         modulus=one.modulus,
         backflow=one.backflow,
         exchanges=tuple(exchanges),
+        serial=serial,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.service.property import book_of
 from tests.adapters.importing import HOUSE, Desk, new_desk
 
 if TYPE_CHECKING:
@@ -96,6 +97,20 @@ def test_a_mistaken_exchange_is_taken_back_with_the_serial_of_the_meter(desk: De
     assert shown(desk, "meter", "power")["serial"] == "200"
     assert exchange(desk, NOON, "--mistaken") == (0, [])
     assert {entity: shown(desk, *entity) for entity in before} == before
+
+
+def test_the_serial_of_the_property_data_is_the_first_meters_until_any_register_was_exchanged(desk: Desk) -> None:
+    def expected() -> dict[str, str]:
+        return {one.key: one.serial for one in book_of(desk.rows()).registers.values() if one.meter == "power"}
+
+    assert expected() == {"import": "100", "lift": "100"}
+    assert exchange(desk, NOON, *INDEXES, "--serial", "200") == (0, [])
+    assert expected() == {"import": "", "lift": ""}
+    kind = ("--energy-source", "electricity", "--unit", "kWh", "--resolution", "0.001", "--max-per-day", "500")
+    assert desk.submeter("register", "add", "power-3", "--meter", "power", "--key", "export", *kind).exit_code == 0
+    assert expected() == {"import": "", "lift": "", "export": ""}, "100 counted what came of it before"
+    assert exchange(desk, NOON, "--mistaken") == (0, [])
+    assert expected() == {"import": "100", "lift": "100", "export": "100"}
 
 
 def test_an_exchange_in_the_middle_leaves_the_serial_of_the_last_one(desk: Desk) -> None:

@@ -39,10 +39,14 @@ class House:
         self.judge = Judge(store, store, store)
         self.quarter = 0
 
-    async def register(self, **more: object) -> None:
-        tables = {
+    async def named(self, serial: str) -> None:
+        """Property data say the serial number of the meter."""
+        await self.register(serial=serial)
+
+    async def register(self, serial: str | None = None, **more: object) -> None:
+        tables: dict[str, dict[str, Any]] = {
             "facility": {"id": "f", "name": "F", "time_zone": "UTC", "currency": "CHF"},
-            "meter": {"id": "heat-01", "facility": "f", "name": "Heat 1"},
+            "meter": {"id": "heat-01", "facility": "f", "name": "Heat 1", "serial": serial},
             "register": REGISTER | more,
         }
         changes = [PropertyChange(kind=kind, id=row["id"], value=json.dumps(row)) for kind, row in tables.items()]
@@ -164,6 +168,64 @@ async def test_another_meter_that_answers_is_told_once_and_each_of_its_readings_
     )
     await house.polled("10.300", serial="4712")
     assert await house.alarms() == []
+
+
+STRANGER = (
+    "meter 4712 answers since 2026-10-01T00:00:00Z where property data say 4711: correct the serial"
+    " (submeter meter set heat-01 --serial ...), or correct the address in the settings and void it"
+    " (submeter reading void heat-01 heat), or enter the exchange (submeter exchange heat-01);"
+    " what touches it is held and not billed until then"
+)
+
+
+async def test_another_meter_than_property_data_name_is_told_with_its_first_reading(house: House) -> None:
+    await house.named("4711")
+    await house.polled("10.000", serial="4712")
+    assert await house.alarms() == [STRANGER]
+
+    await house.polled("10.100", serial="4712")
+    house.restart()
+    await house.polled("10.200", serial="4712")
+    assert await house.alarms() == [STRANGER]
+    assert house.odd == {("heat-01-heat", "exchange_suspected"): 1}, "since the restart"
+    await house.named("00 4712")
+    await house.polled("10.300", serial="4712")
+    assert await house.alarms() == []
+
+
+async def test_a_stranger_that_has_long_answered_is_told_once_the_serial_is_known(house: House) -> None:
+    await house.polled("10.000", "10.100", serial="4712")
+    house.restart()
+    await house.named("4711")
+    await house.polled("10.200", serial="4712")
+    [told] = await house.alarms()
+    assert told.startswith("meter 4712 answers since 2026-10-01T00:30:00Z where property data say 4711: ")
+
+
+async def test_where_the_named_meter_has_answered_before_an_exchange_is_suspected(house: House) -> None:
+    await house.named("4711")
+    await house.polled("10.000")
+    await house.polled("10.100", serial="4712")
+    [told] = await house.alarms()
+    assert told.startswith("exchange suspected: meter 4712 answers since 2026-10-01T00:15:00Z where 4711 did: enter")
+
+
+async def test_readings_of_the_named_meter_and_readings_without_a_number_raise_nothing(house: House) -> None:
+    await house.named("0047 11")
+    await house.polled("10.000", "10.100")
+    await house.polled("10.200", serial="")
+    await house.polled("10.300")
+    assert (await house.alarms(), house.odd) == ([], {})
+
+
+async def test_after_an_exchange_the_serial_of_property_data_is_the_new_ones(house: House) -> None:
+    await house.named("4711")
+    await house.polled("10.000")
+    await house.register(
+        serial="4712", exchanges=[{"at": "2026-10-01T00:10:00Z", "final": "10", "start": "3", "serial": "4712"}]
+    )
+    await house.polled("3.100", serial="4712")
+    assert (await house.alarms(), house.odd) == ([], {})
 
 
 async def test_the_alarm_stays_until_the_last_anomaly_has_ended(house: House) -> None:

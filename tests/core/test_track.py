@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.metering import Exchange, Reading, Register
+from gateway.core.metering import Exchange, Reading, Register, same_serial
 from gateway.core.period import Period
 from gateway.core.track import track
 from gateway.core.units import Scaled, UnitError
@@ -99,6 +99,55 @@ def test_another_serial_number_is_held_until_the_exchange_is_recorded() -> None:
     assert (old.until.quality, new.start.quality) == ("manual", "manual")  # a person wrote them down
 
 
+def test_another_meter_than_the_property_data_name_is_held_from_its_first_reading_on() -> None:
+    named = replace(REGISTER, serial="A")
+    crossed = [heard(number, str(number * 10), serial="B") for number in range(3)]
+    assert held(track(named, crossed)) == [(0, 2, "identity_changed")]
+    course = track(named, [*crossed, heard(3, "90", serial="A"), heard(4, "95", serial="A")])
+    assert held(course) == [(0, 3, "identity_changed")]
+    assert [part.serial for part in course.segments(Period(day(3), day(4)))] == ["A"]
+    assert counted(course, 3, 4) == "5.0"
+
+
+def test_a_reading_that_says_no_serial_number_is_in_no_doubt() -> None:
+    named = replace(REGISTER, serial="A")
+    course = track(named, [heard(0, "10", serial=""), heard(1, "20", serial=""), heard(2, "30", serial="A")])
+    assert not held(course)
+    silent = track(named, [heard(0, "10", serial=""), heard(1, "20", serial="")])
+    assert [part.serial for part in silent.segments(Period(day(0), day(1)))] == [""], "what is published says the same"
+
+
+def test_a_serial_number_is_the_meters_own_writing_whatever_that_of_its_label() -> None:
+    readings = [heard(0, "10", serial="00123456ab"), heard(1, "20", serial="00123456ab")]
+    course = track(replace(REGISTER, serial="12 3456 AB"), readings)
+    assert not held(course)
+    assert [part.serial for part in course.segments(Period(day(0), day(1)))] == ["00123456ab"]
+
+
+def test_the_number_of_the_first_meter_says_nothing_of_those_after_an_exchange() -> None:
+    exchange = Exchange(at=day(1.5), final=Scaled.parse("21"), start=Scaled.parse("0"), serial="0B 1")
+    register = replace(REGISTER, serial="A", exchanges=(exchange,))
+    readings = [heard(0, "10", serial="A"), heard(1, "20", serial="A"), heard(2, "1", serial="b1")]
+    assert not held(track(register, readings))
+    assert held(track(register, [*readings, heard(3, "2", serial="A")])) == [(2, 3, "identity_changed")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("0012 3456", "123456", True),
+        ("274123s", "274123S", True),
+        ("0", "000", True),
+        ("0", "", False),
+        ("10", "1", False),
+        ("123456", "123457", False),
+    ],
+)
+def test_case_blanks_and_leading_zeros_make_no_other_serial_number(one: str, other: str, *, same: bool) -> None:
+    assert same_serial(one, other) is same
+    assert same_serial(other, one) is same
+
+
 def test_interpolation_runs_to_what_was_read_off_the_old_meter_and_from_the_new_one_on() -> None:
     exchange = Exchange(at=day(2), final=Scaled.parse("30"), start=Scaled.parse("1"), serial="2")
     readings = [heard(0, "10"), heard(4, "9", serial="2")]
@@ -175,6 +224,13 @@ def test_two_kept_values_are_in_order_even_over_a_rollover() -> None:
     course = track(register, [heard(0, "90"), *kept, heard(3, "5")])
     assert [counted(course, 0, 1), counted(course, 1, 2), counted(course, 2, 3)] == ["6.0", "6.0", "3.0"]
     assert course.segments(Period(day(0), day(2.5)))[0].until.quality == "interpolated"
+
+
+def test_a_value_kept_by_the_new_meter_counts_however_its_number_was_typed() -> None:
+    exchange = Exchange(at=day(0), final=Scaled.parse("90"), start=Scaled.parse("10"), serial="0B 1")
+    readings = [heard(1, "13", "stored", serial="b1"), heard(2, "20", serial="b1")]
+    course = track(replace(REGISTER, exchanges=(exchange,)), readings)
+    assert course.segments(Period(day(0), day(1)))[0].until.quality == "stored"
 
 
 def test_nothing_is_extrapolated_from_what_the_meter_kept() -> None:

@@ -181,11 +181,18 @@ def _believed(one: _Register) -> list[Period]:
         one.holds.append(one.hold("outside", tail, "no reading on both sides yet: charged once it arrives"))
     blocked = [(part, code) for stretch, code in one.track.blocked() if (part := stretch.overlap(covered))]
     for part, code in blocked:
-        one.holds.append(one.hold(code, part, _ANOMALIES[code].format(limit=one.register.limit)))
+        one.holds.append(one.hold(code, part, _anomaly(one.register, code)))
     pieces = covered.cut(edge for part, _ in blocked for edge in (part.start, part.until))
     return [piece for piece in pieces if not any(piece.overlap(part) for part, _ in blocked)]
 
 
+def _anomaly(register: Register, code: str) -> str:
+    if code == "identity_changed" and register.serial:
+        return f"another meter than {register.serial} of the property data answered: {_STRANGER}"
+    return _ANOMALIES[code].format(limit=register.limit)
+
+
+_STRANGER = "correct its serial or the address, record the exchange, or void the readings of the stranger"
 _ANOMALIES = {
     "conflicting_reading": "two different values for one instant: void the wrong one",
     "index_decrease": "the index fell and that was no rollover: void the wrong reading or record the exchange",
