@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
 
-from gateway.core.refusal import clause, shown
+from gateway.core.refusal import clause, dotted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from pydantic import ValidationError
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
@@ -37,6 +38,13 @@ def sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str]
     hidden = error["type"] == "json_invalid" or error["loc"][-1:] == (IDENTIFIER,)
     value = "this" if hidden else shown(error["input"])
     return ", ".join(filter(None, (f"{value} {clause(error['type'], error.get('ctx', {}))}", example)))
+
+
+def refusals(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
+    """The same for all of them, each behind the name of its key where it does not speak for itself."""
+    for each in error.errors(include_url=False):
+        text, place = sentence(each, schema), dotted(each["loc"])
+        yield text if each["type"] == "value_error" or not place else f"{place}: {text}"
 
 
 def _unknown_key(place: Place, schema: type[BaseModel], beside: Iterable[str]) -> str:

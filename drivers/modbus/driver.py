@@ -20,7 +20,7 @@ from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.talk import Talk
 from drivers.modbus.tcp import CONNECT_S, TcpLine
 from drivers.modbus.trace import trace
-from drivers.model import Strict, instead
+from drivers.model import Strict, instead, mistake
 from drivers.wire import WireSettings
 from gateway.ports.field import ScanRefusedError
 
@@ -241,26 +241,26 @@ class ModbusDriver:
 def _speeds(line: BusSettings, order: ScanOrder) -> tuple[Speed, ...]:
     """What is tried, the line's own first."""
     if line.device is None:
-        if order.speeds or order.parities:
+        if order.parities or len(order.speeds) > (1 if line.is_rtu else 0):
             message = f"the baud rate and parity behind {line.host} are its own; set them there and in the settings"
             raise ScanRefusedError(message)
-        return (Speed(baud=line.baud if line.framing == "rtu" else None, parity=None),)
+        return tuple(Speed(baud=_settings_at(line, baud=each).baud) for each in order.speeds) or (
+            Speed(baud=line.baud if line.is_rtu else None),
+        )
     found = tried((line.baud, line.parity), order, every=order.way == "all")
-    at = [_settings_at(line, baud, parity) for baud, parity in found]
+    at = [_settings_at(line, baud=baud, parity=parity) for baud, parity in found]
     return tuple(Speed(baud=each.baud, parity=each.parity, stopbits=each.stopbits) for each in at)
 
 
-def _settings_at(line: BusSettings, baud: int, parity: str) -> BusSettings:
+def _settings_at(line: BusSettings, **keys: str | int) -> BusSettings:
     try:
-        return BusSettings.model_validate({**line.model_dump(exclude_unset=True), "baud": baud, "parity": parity})
+        return BusSettings.model_validate({**line.model_dump(exclude_unset=True), **keys})
     except ValidationError as error:
-        raise ScanRefusedError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        raise ScanRefusedError(mistake(error.errors()[0])) from error
 
 
 def _opened(line: BusSettings, speed: Speed) -> Line | Wire:
-    if line.device is not None and speed.baud is not None and speed.parity is not None:
-        return _settings_at(line, speed.baud, speed.parity).wire()
-    return line.wire() if line.is_rtu else line.line()
+    return _settings_at(line, **speed.settings).wire() if line.is_rtu else line.line()
 
 
 def _meter_settings(models: Mapping[str, ModbusModel]) -> type[MeterSettings]:

@@ -19,6 +19,10 @@ class FrameError(ValueError):
     """Bytes that cannot begin a Modbus TCP frame; what follows them cannot be told apart either."""
 
 
+NO_FRAME = "no Modbus TCP frame"
+"""how the text of a FrameError begins"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """One Modbus TCP frame."""
@@ -40,7 +44,7 @@ def take_frame(buffer: bytearray) -> Frame | None:
         return None
     protocol, length = int.from_bytes(buffer[2:4], "big"), int.from_bytes(buffer[4:6], "big")
     if protocol or not 2 <= length <= 1 + _MAX_PDU:
-        message = f"no Modbus TCP frame: protocol {protocol}, length {length}"
+        message = f"{NO_FRAME}: protocol {protocol}, length {length}"
         raise FrameError(message)
     end = 6 + length
     if len(buffer) < end:

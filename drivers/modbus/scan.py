@@ -18,7 +18,7 @@ from drivers.modbus.recognise import sunspec as described
 from drivers.modbus.rtu import RtuLine
 from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.sweep import QUESTION, Heard, SharedPort, Sweep
-from drivers.modbus.talk import Asker, Talk
+from drivers.modbus.talk import Asker, Talk, no_modbus
 from gateway.ports.field import Device, ScanProgress, ScanTrouble, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ async def scan(place: Place, speeds: tuple[Speed, ...], order: ScanOrder) -> Asy
         finally:
             await caller.close()
         heard = caller.heard
+        if not is_rtu and not heard:
+            yield ScanTrouble(place="the line", text=no_modbus(caller.talk.foreign))
         going.next_pass(heard=bool(caller.noise) or len(going.found) + len(going.damaged) > known)
 
 

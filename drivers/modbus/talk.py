@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from drivers.modbus.frame import NO_FRAME
 from drivers.modbus.pdu import RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span, split
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
@@ -35,6 +36,8 @@ class Talk:
         self._losses = 0
         self.heard = heard
         """whether anybody has ever answered: until then a line that fails is not there"""
+        self.foreign = ""
+        """how the last answer that was no frame of Modbus TCP is told"""
 
     async def presence(self, unit: int) -> Literal["there", "silent", "damaged"]:
         """Whether somebody answers at this unit id; a refusal is an answer."""
@@ -44,11 +47,15 @@ class Talk:
                 _, pdu = await self.ask(unit, _MARK)
             except (NoAnswerError, LineDownError):
                 return "damaged" if damaged else "silent"
-            except WrongAnswerError:
+            except WrongAnswerError as error:
                 damaged += 1
+                if NO_FRAME in str(error):
+                    self.foreign = str(error)
                 continue
             refused = len(pdu) == 2 and pdu[0] & 0x80 and pdu[1] in _UNREACHED
             return "silent" if refused else "there"
+        if self.foreign and not self.heard:
+            raise WrongAnswerError(no_modbus(self.foreign))
         return "damaged"
 
     async def ask(self, unit: int, request: Request) -> tuple[bytes, bytes]:
@@ -66,6 +73,13 @@ class Talk:
             raise
         self.heard, self._losses = True, 0
         return exchange.raw, exchange.pdu
+
+
+def no_modbus(foreign: str) -> str:
+    """What to say of a TCP port where nobody has ever spoken Modbus TCP; `foreign`: what something there does."""
+    heard = f"what is there {foreign}; " if foreign else ""
+    ask = "is it a converter that passes RTU frames (--framing rtu), or another port?"
+    return f"nobody speaks Modbus TCP there: {heard}{ask}"
 
 
 class _GoneError(FieldError):

@@ -18,6 +18,7 @@ from gateway.cli.wiring import frame_text, load_settings
 from gateway.clock import SystemClock
 from gateway.core.problem import cut
 from gateway.ports.field import FieldError, Inspector, OrderRefusedError, Rereader, Tracer, WrongAnswerError
+from gateway.schema_errors import refusals
 from gateway.service.meter_status import words
 
 if TYPE_CHECKING:
@@ -94,12 +95,7 @@ def _not_in_settings(bus: BusSettings, address: str, model: str | None) -> BaseM
     try:
         return bus.driver.meter_schema.model_validate({"address": int(address), "model": model})
     except ValidationError as error:
-        raise Refused.all(_sentence(each["loc"], each["msg"]) for each in error.errors()) from error
-
-
-def _sentence(place: tuple[int | str, ...], message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return text if text != message else f"{'.'.join(map(str, place))}: {text[:1].lower()}{text[1:]}"
+        raise Refused.all(refusals(error, bus.driver.meter_schema)) from error
 
 
 def _read(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Reading:

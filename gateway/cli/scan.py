@@ -33,6 +33,7 @@ from gateway.ports.field import (
     ScanTrouble,
     WrongAnswerError,
 )
+from gateway.schema_errors import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,6 +61,9 @@ _PART = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 )
 @click.option("--baud", "speeds", type=int, multiple=True, help="Search at this baud rate; may be given several times.")
 @click.option("--parity", "parities", multiple=True, help="modbus: none, even or odd; may be given several times.")
+@click.option(
+    "--framing", default="", help="modbus at host:port: tcp (the default), rtu for a converter that passes octets."
+)
 @click.option("--units", metavar="1-32,40", default="", help="modbus: ask only these; 1 to 247 where it is left out.")
 @click.option("--continue", "go_on", is_flag=True, help="Go on where the last search of this line was interrupted.")
 @click.option("--models", type=click.Path(path_type=Path), help="Write model files to complete into this folder.")
@@ -73,6 +77,7 @@ def scan(  # noqa: PLR0913 - one for each option
     way: str,
     speeds: tuple[int, ...],
     parities: tuple[str, ...],
+    framing: str,
     units: str,
     go_on: bool,
     models: Path | None,
@@ -85,9 +90,10 @@ def scan(  # noqa: PLR0913 - one for each option
 
     A Modbus line at a serial device is searched at its own baud rate and parity, with --by all at 9600, 19200, 38400,
     115200, 4800 and 2400 baud with no, even and odd parity: half a minute each, those first at which most meters are
-    found, then once more slowly where somebody was heard. --units, --baud and --parity make it shorter.
+    found, then once more slowly where somebody was heard. --units, --baud and --parity make it shorter. Behind a
+    converter with --framing rtu, --baud is the one that it has.
     """
-    line = named_line(options, protocol, bus)
+    line = named_line(options, protocol, bus, framing)
     driver = line.driver
     if not isinstance(driver, Scanner):
         message = f"the driver {protocol} cannot search its lines"
@@ -99,7 +105,7 @@ def scan(  # noqa: PLR0913 - one for each option
         click.echo(_warning(line.batteries, driver.ways[1:]), err=True)
     file = kept_in(options, protocol, bus)
     order = ScanOrder(way=way, speeds=speeds, parities=parities, units=_units(units))
-    asked = _asked(order)
+    asked = _asked(order, framing)
     result = interrupted(file, asked) if go_on else Result(asked=asked)
     _searched(driver, line.settings, replace(order, rest=result.rest), result, file)
     _tell(options, result, line, as_settings=as_settings)
@@ -192,17 +198,24 @@ class NamedLine:
         return {meter: reads for meter, reads in budgets.items() if reads is not None}
 
 
-def named_line(options: Options, protocol: str, bus: str) -> NamedLine:
-    """The line of the settings with this id, or the one at this device or host:port; Refused."""
+def named_line(options: Options, protocol: str, bus: str, framing: str = "") -> NamedLine:
+    """The line of the settings with this id, or the one at this device or host:port; Refused.
+
+    `framing` is for a line that the settings do not have; "": what is usual.
+    """
     try:
         driver = drivers.find(protocol)
     except drivers.NoDriverError as error:
         raise Refused(str(error)) from error
     host, colon, port = bus.rpartition(":")
+    more = {"framing": framing} if framing else {}
     if bus.startswith("/"):
-        return NamedLine(driver=driver, settings=_checked(driver, {"device": bus}))
+        return NamedLine(driver=driver, settings=_checked(driver, {"device": bus, **more}))
     if colon and port.isdecimal():
-        return NamedLine(driver=driver, settings=_checked(driver, {"host": host, "port": int(port)}))
+        return NamedLine(driver=driver, settings=_checked(driver, {"host": host, "port": int(port), **more}))
+    if framing:
+        message = "--framing is for host:port; of a line of the settings it stands there"
+        raise Refused(message)
     wiring = load_settings(options)
     for one in wiring.buses:
         if one.id == bus and one.driver.name == protocol:
@@ -218,7 +231,7 @@ def _checked(driver: Driver, keys: dict[str, Any]) -> BaseModel:
     try:
         return driver.bus_schema.model_validate(keys)
     except ValidationError as error:
-        raise Refused.all(each["msg"].removeprefix("Value error, ") for each in error.errors()) from error
+        raise Refused.all(refusals(error, driver.bus_schema)) from error
 
 
 def _warning(batteries: dict[str, int], gentler: tuple[str, ...]) -> str:
@@ -230,8 +243,8 @@ def _warning(batteries: dict[str, int], gentler: tuple[str, ...]) -> str:
     )
 
 
-def _asked(order: ScanOrder) -> str:
-    by = [f"--by {order.way}"] if order.way else []
+def _asked(order: ScanOrder, framing: str) -> str:
+    by = [*([f"--by {order.way}"] if order.way else []), *([f"--framing {framing}"] if framing else [])]
     at = [*(f"--baud {each}" for each in order.speeds), *(f"--parity {each}" for each in order.parities)]
     return " ".join([*by, *at, *([f"--units {','.join(map(str, order.units))}"] if order.units else [])])
 

@@ -60,9 +60,10 @@ def interrupted(file: Path, asked: str) -> Result:
     """The interrupted search of this line; Refused where there is none, or it was one with other options."""
     result = _read(file)
     if result.asked != asked:
+        options = result.asked or "none of --by, --baud, --parity, --units, --framing"
         message = (
-            f"the interrupted search was one with {result.asked or 'neither --by, --baud, --parity nor --units'}: it"
-            " goes on with the same options only; write them, or search without --continue"
+            f"the interrupted search was one with {options}: it goes on with the same options only; write them, or"
+            " search without --continue"
         )
         raise Refused(message)
     return result

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulators.mbus import Line, Slave, captured_telegrams
-from simulators.modbus import Device, Unit, layouts_of_models, refusal
+from simulators.modbus import Device, RtuLine, Unit, layouts_of_models, refusal
 from simulators.modbus import Line as ModbusLine
 from simulators.pty import MBusWire, RtuWire
 from tests.scenarios.plant import begin, submeter
@@ -102,6 +102,61 @@ async def test_a_modbus_gateway_is_searched_and_its_settings_are_taken(tmp_path:
         "abb-b23",
         "eastron-sdm630",
     ]
+
+
+async def test_a_converter_that_passes_octets_is_told_of_and_searched_with_the_framing_named(tmp_path: Path) -> None:
+    meter = Unit(address=2, layout=layouts_of_models()["abb-b23"], counts={"import": 12345})
+    line = RtuLine([meter], baud=19200)
+    place = f"127.0.0.1:{await line.start()}"
+    state = {"XDG_STATE_HOME": str(tmp_path)}
+
+    code, out, err = await submeter("scan", "modbus", place, "--units", "2", **state)
+    rtu = ("--framing", "rtu", "--baud", "19200", "--units", "2", "--settings")
+    found, settings, told = await submeter("scan", "modbus", place, *rtu, **state)
+
+    await line.close()
+    assert code == 0, err
+    assert out.endswith(
+        "\nthe line: nobody speaks Modbus TCP there: is it a converter that passes RTU frames (--framing rtu),"
+        " or another port?\n"
+    )
+    assert found == 0, told
+    [bus] = tomllib.loads(settings)["bus"]
+    assert (bus["framing"], bus["baud"], [each["address"] for each in bus["meter"]]) == ("rtu", 19200, [2])
+    config = tmp_path / "gateway.toml"
+    config.write_text(HEAD + settings, encoding="utf-8")
+    code, _, err = await submeter("--config", str(config), "check")
+    assert code == 0, err
+
+
+async def test_a_port_that_speaks_another_protocol_is_told_as_that(tmp_path: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    code, out, err = await submeter("scan", "modbus", f"127.0.0.1:{port}", XDG_STATE_HOME=str(tmp_path))
+
+    server.close()
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith(
+        "nobody speaks Modbus TCP there: what is there answers with no Modbus TCP frame: protocol 21584, length 12081;"
+        " is it a converter"
+    )
+
+
+async def test_a_gateway_behind_which_nobody_is_speaks_modbus_and_is_not_doubted(tmp_path: Path) -> None:
+    line = ModbusLine([Nobody(address=address) for address in range(1, 256)])
+    place = f"127.0.0.1:{await line.start()}"
+
+    code, out, err = await submeter("scan", "modbus", place, "--units", "1-9", XDG_STATE_HOME=str(tmp_path))
+
+    await line.close()
+    assert code == 0, err
+    assert out == "nothing found; check wiring, power, baud rate and polarity\n"
 
 
 @pytest.fixture
@@ -209,8 +264,8 @@ async def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> Non
         code, _, err_text = await submeter(*arguments, *other, "--continue", XDG_STATE_HOME=str(tmp_path))
         assert (code, line.slaves[1].heard["selection"]) == (3, asked)
         assert err_text == (
-            "the interrupted search was one with neither --by, --baud, --parity nor --units: it goes on with the same"
-            " options only; write them, or search without --continue\n"
+            "the interrupted search was one with none of --by, --baud, --parity, --units, --framing: it goes on with"
+            " the same options only; write them, or search without --continue\n"
         )
     code, out, _ = await submeter(*arguments, "--continue", XDG_STATE_HOME=str(tmp_path))
     assert code == 0
@@ -309,6 +364,13 @@ async def test_a_level_converter_that_another_program_uses_is_not_searched(tmp_p
         (("mbus", "/dev/nothing", "--units", "1"), 3, "an M-Bus line is searched as a whole"),
         (("modbus", "127.0.0.1:1", "--parity", "odd"), 3, "the baud rate and parity behind 127.0.0.1 are its own"),
         (("modbus", "/dev/nothing", "--by", "magic"), 3, '"magic" is no way to search a Modbus line'),
+        (("modbus", "/dev/nothing", "--parity", "ood"), 3, "parity: \"ood\" is not one of 'none', 'even' or 'odd'"),
+        (("modbus", "/dev/nothing", "--framing", "rtu"), 3, "framing is for a host; at a serial device frames are"),
+        (("modbus", "127.0.0.1:1", "--framing", "ascii"), 3, "framing: \"ascii\" is not one of 'tcp' or 'rtu'"),
+        (("modbus", "127.0.0.1:1", "--framing", "rtu", "--baud", "7"), 3, "baud: 7 is no usual baud rate of Modbus"),
+        (("modbus", "127.0.0.1:1", "--baud", "9600"), 3, "the baud rate and parity behind 127.0.0.1 are its own"),
+        (("modbus", "power", "--framing", "rtu"), 3, "--framing is for host:port; of a line of the settings it stands"),
+        (("mbus", "127.0.0.1:1", "--framing", "rtu"), 3, "framing: this key is not known; remove it"),
     ],
 )
 async def test_what_cannot_be_searched_is_one_sentence(

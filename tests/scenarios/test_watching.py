@@ -195,7 +195,7 @@ async def test_a_modbus_meter_is_read_by_its_address_and_a_model_before_it_is_in
     [
         (("7", "--bus", "b"), "--model NAME is missing: `submeter scan modbus b` says which one it may be\n"),
         (("x7", "--bus", "b", "--model", "abb-b23"), "'x7' is no address on a modbus line; write a number such as 1\n"),
-        (("300", "--bus", "b", "--model", "abb-b23"), "address: input should be less than or equal to 255\n"),
+        (("300", "--bus", "b", "--model", "abb-b23"), "address: 300 is too large; write 255 or less\n"),
         (("7", "--bus", "b", "--model", "abb-b32"), "no Modbus model 'abb-b32'; write e.g. abb-b23"),
         (("7", "--bus", "c", "--model", "abb-b23"), "no line 'c' in the settings; there are: b\n"),
         (("flat-1", "--model", "abb-b23"), "the model of flat-1 stands in the settings; leave --model out"),
