@@ -164,7 +164,7 @@ async def test_a_meter_is_read_by_an_installers_own_file(folder: Path) -> None:
         ),
         (
             MODBUS.replace("import =", " = '', ".join("abcdefg") + " = '', import ="),
-            "models/maker-m1.toml:20: proof: a proof expects exactly serial, status, import; no register is called a, b,",
+            "models/maker-m1.toml:20: proof: a proof expects exactly serial, status, import; no register is called a,",
         ),
         (
             MODBUS.replace('make = "Maker"', r'make = "\u0000"'),
