@@ -35,9 +35,11 @@ class Broker:
         self.port = free_port()
         self.log = folder / "mosquitto.log"
         self._config = folder / "mosquitto.conf"
-        # as root it would change to a user who may not read the test's folder
+        # as root it would change to a user who may not read the test's folder; and it drops what a slow
+        # subscriber, as a test's own is on a busy machine, leaves waiting beyond the bound (1,000 by default)
         self._config.write_text(
-            f"listener {self.port} {HOST}\npersistence false\nuser {getpass.getuser()}\nlog_type all\n{settings}\n"
+            f"listener {self.port} {HOST}\npersistence false\nuser {getpass.getuser()}\nlog_type all\n"
+            f"max_queued_messages 100000\n{settings}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -78,6 +78,7 @@ class Ear:
 
     def __init__(self, host: str, port: int, name: str, prepare: Callable[[Client], None] | None = None) -> None:
         self.heard: list[MQTTMessage] = []
+        self._events: list[tuple[str, dict[str, Any]]] = []
         self.answers: list[str] = []
         """what the broker said to each message of ours"""
         self._changed = asyncio.Condition()
@@ -121,9 +122,7 @@ class Ear:
         self.say(f"ack/{consumer}", {"stream": stream, "seq": str(seq)})
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
-        kinds = ("charges/", "sessions/", "alarms/", "readings/")
-        ends = [(message.topic.removeprefix(f"{ROOT}/"), message.payload) for message in self.heard]
-        return [json.loads(payload) for end, payload in ends if end.startswith(kinds) and end.startswith(kind)]
+        return [event for end, event in self._events if end.startswith(kind)]
 
     def seqs(self, kind: str = "") -> list[int]:
         return [int(event["seq"]) for event in self.events(kind)]
@@ -155,7 +154,13 @@ class Ear:
         self._loop.call_soon_threadsafe(self._note, self.answers, str(reason))
 
     def _message(self, _: Client, __: object, message: MQTTMessage) -> None:
-        self._loop.call_soon_threadsafe(self._note, self.heard, message)
+        self._loop.call_soon_threadsafe(self._hear, message)
+
+    def _hear(self, message: MQTTMessage) -> None:
+        end = message.topic.removeprefix(f"{ROOT}/")
+        if end.startswith(("charges/", "sessions/", "alarms/", "readings/")):
+            self._events.append((end, json.loads(message.payload)))
+        self._note(self.heard, message)
 
     def _note(self, notes: list[Any], note: object) -> None:
         notes.append(note)
