@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +41,11 @@ from gateway.store.figures import Figures, folder
 from gateway.store.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from gateway.clock import Bell, Run
     from gateway.ports.field import MeterBus
     from gateway.service.access import AccessPoint
-    from gateway.service.alarms import AlarmSink
     from gateway.service.polled import ReadingStore
     from gateway.settings import BusSettings, MqttSettings, Settings
 
@@ -62,73 +61,75 @@ class StartError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Counting:
-    """The parts that count what they do."""
+class _Parts:
+    """What the workers share. Lines, pollers and access points come as they are opened."""
 
+    settings: Settings
     clock: DaemonClock
+    boot: str
     store: Store
     backlog: Backlog
     judge: Judge
-    lines: Mapping[str, MeterBus]
+    settling: Bell
+    accruing: Bell
+    lines: dict[str, MeterBus] = field(default_factory=dict)
     """line id -> the open line"""
-    pollers: Sequence[Poller]
-    readers: Mapping[str, AccessPoint]
+    pollers: list[Poller] = field(default_factory=list)
+    access_points: dict[str, AccessPoint] = field(default_factory=dict)
+    """by the id of its reader"""
+
+    def changed(self) -> None:
+        """After a command everybody looks again whom it may concern."""
+        self.settling.ring()
+        self.accruing.ring()
+        self.judge.refresh()
+        for point in self.access_points.values():
+            point.refresh()
 
 
 async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -> int:
     """Run until told to end; the exit code. StoreError or StartError where it cannot begin."""
     notifier = Notifier(environment)
     async with AsyncExitStack() as opened:
-        clock = await _clock(environment.get(CLOCK, ""), opened)
-        boot = _boot_id()
-        store = Store(settings.store, boot=boot, ballast=settings.ballast)
-        opened.push_async_callback(store.close)
-        backlog = Backlog(store, beat)
-        judge = Judge(Dated(backlog, store), store, backlog)
-        readings: ReadingStore = judge
-        bells = [clock.bell(), clock.bell()]
-        concerned = [*(bell.ring for bell in bells), judge.refresh]
-        pollers: list[Poller] = []
-        settler = Settler(store=store, clock=clock, bell=bells[0], gateway=settings.gateway, beat=beat)
-        readers: dict[str, AccessPoint] = {}
-        lines: dict[str, MeterBus] = {}
-        counting = _Counting(
-            clock=clock, store=store, backlog=backlog, judge=judge, lines=lines, pollers=pollers, readers=readers
-        )
+        parts = _parts(settings, await _clock(environment.get(CLOCK, ""), opened), opened)
+        workers = [_settle(parts), _control(parts, opened)]
+        readings: ReadingStore = parts.judge
         delivered: Mapping[str, int] = {}
-        workers = [
-            _clocked("settle", settler.run, clock),
-            _control(settings, clock, store, concerned, readers, partial(_told, counting), opened),
-        ]
         if settings.mqtt is not None:
             client = _client(settings, settings.mqtt, environment)
-            state = _state(client, clock)
-            show_health(store, state, clock)
-            readings = Shown(readings, state)
-            deliver = _deliver(settings.mqtt, client, clock, store, backlog)
-            delivered = deliver.counts
-            workers.append(Worker(name="deliver", run=_once_started(deliver.run, clock)))
+            state = _state(client, parts)
+            deliver = _deliver(settings.mqtt, client, parts)
+            readings, delivered = Shown(readings, state), deliver.counts
+            workers.append(Worker(name="deliver", run=_once_started(deliver.run, parts.clock)))
             workers.append(Worker(name="state", run=state.run))
-            workers.append(_accruals(settings, state, clock, store, bells[1]))
-        for bus in settings.buses:
-            lines[bus.id] = bus.driver.open(bus.line, bus.meters, clock)
-            opened.push_async_callback(lines[bus.id].close)
-            poller = _poller(bus, lines[bus.id], counting, readings, boot)
-            pollers.append(poller)
-            workers.append(_clocked(f"poll {bus.id}", poller.run, clock))
-        joints = Joints(lines=lines, store=store, readings=readings, alarms=backlog, clock=clock, boot=boot)
-        for reader, point in zip(settings.readers, _access_points(settings, joints, opened), strict=True):
-            readers[reader.id] = point
-            concerned.append(point.refresh)
-            workers.append(Worker(name=f"access {point.name}", run=_once_started(point.run, clock)))
-        workers.append(Worker(name="backlog", run=backlog.run))
-        workers += _box(settings, clock, store, bells[0])
+            workers.append(_accruals(parts, state))
+        workers += [_polling(bus, parts, readings, opened) for bus in settings.buses]
+        workers += _access(parts, readings, opened)
+        workers.append(Worker(name="backlog", run=parts.backlog.run))
+        workers += _box(parts)
         if settings.metrics_port is not None:
-            workers.append(_metrics(settings, settings.metrics_port, counting, delivered))
+            workers.append(_metrics(parts, settings.metrics_port, delivered))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
         return await live(workers, started=lambda: notifier.tell(READY), stopping=lambda: notifier.tell(STOPPING))
+
+
+def _parts(settings: Settings, clock: DaemonClock, opened: AsyncExitStack) -> _Parts:
+    boot = _boot_id()
+    store = Store(settings.store, boot=boot, ballast=settings.ballast)
+    opened.push_async_callback(store.close)
+    backlog = Backlog(store, beat)
+    return _Parts(
+        settings=settings,
+        clock=clock,
+        boot=boot,
+        store=store,
+        backlog=backlog,
+        judge=Judge(Dated(backlog, store), store, backlog),
+        settling=clock.bell(),
+        accruing=clock.bell(),
+    )
 
 
 async def _clock(socket: str, opened: AsyncExitStack) -> DaemonClock:
@@ -149,35 +150,45 @@ def _boot_id() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def _poller(bus: BusSettings, line: MeterBus, parts: _Counting, readings: ReadingStore, boot: str) -> Poller:
+def _settle(parts: _Parts) -> Worker:
+    gateway = parts.settings.gateway
+    settler = Settler(store=parts.store, clock=parts.clock, bell=parts.settling, gateway=gateway, beat=beat)
+    return _clocked("settle", settler.run, parts.clock)
+
+
+def _polling(bus: BusSettings, parts: _Parts, readings: ReadingStore, opened: AsyncExitStack) -> Worker:
+    line = bus.driver.open(bus.line, bus.meters, parts.clock)
+    parts.lines[bus.id] = line
+    opened.push_async_callback(line.close)
     spared = budgets(bus.driver, bus.poll, bus.meters)
-    meters = Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), budgets=spared)
-    return Poller(
-        meters,
+    poller = Poller(
+        Line(id=bus.id, poll=bus.poll, meters=tuple(bus.meters), budgets=spared),
         line,
         clock=parts.clock,
         store=readings,
         alarms=parts.backlog,
-        boot=boot,
+        boot=parts.boot,
         beat=beat,
         kept=parts.store,
     )
+    parts.pollers.append(poller)
+    return _clocked(f"poll {bus.id}", poller.run, parts.clock)
 
 
-def _told(counting: _Counting) -> Told:
+def _told(parts: _Parts) -> Told:
     spent = {
         each.meter: (each.today, each.bears)
-        for poller in counting.pollers
+        for poller in parts.pollers
         for each in poller.counts().meters
         if each.bears is not None
     }
-    healths = {name: with_budgets(health, spent) for name, health in observed(counting.lines).items()}
+    healths = {name: with_budgets(health, spent) for name, health in observed(parts.lines).items()}
     return Told(
         lines=healths,
-        clock_trusted=counting.clock.trusted(),
-        now=counting.clock.now(),
-        waiting=len(counting.backlog),
-        given_up=counting.backlog.given_up,
+        clock_trusted=parts.clock.trusted(),
+        now=parts.clock.now(),
+        waiting=len(parts.backlog),
+        given_up=parts.backlog.given_up,
     )
 
 
@@ -187,50 +198,41 @@ def _client(settings: Settings, mqtt: MqttSettings, environment: Mapping[str, st
     return MqttClient(topics, host=mqtt.host, port=mqtt.port, consumers=mqtt.consumers, security=known)
 
 
-def _state(client: MqttClient, clock: DaemonClock) -> State:
-    state = State(outlet=client, clock=clock, beat=beat)
+def _state(client: MqttClient, parts: _Parts) -> State:
+    state = State(outlet=client, clock=parts.clock, beat=beat)
     state.put_all("schema", schemas())
+    show_health(parts.store, state, parts.clock)
     return state
 
 
-def _deliver(mqtt: MqttSettings, client: MqttClient, clock: DaemonClock, store: Store, alarms: AlarmSink) -> Deliver:
+def _deliver(mqtt: MqttSettings, client: MqttClient, parts: _Parts) -> Deliver:
     deliver = Deliver(
-        store=store,
-        alarms=alarms,
+        store=parts.store,
+        alarms=parts.backlog,
         outlet=client,
-        clock=clock,
+        clock=parts.clock,
         consumers=mqtt.consumers,
         backfill=mqtt.backfill_per_second,
         beat=beat,
     )
-    store.listen(deliver.notify)
+    parts.store.listen(deliver.notify)
     return deliver
 
 
-def _accruals(settings: Settings, state: State, clock: DaemonClock, store: Store, bell: Bell) -> Worker:
-    accruals = Accruals(store=store, board=state, clock=clock, bell=bell, gateway=settings.gateway, beat=beat)
-    return _clocked("accruals", accruals.run, clock)
+def _accruals(parts: _Parts, state: State) -> Worker:
+    gateway, bell = parts.settings.gateway, parts.accruing
+    accruals = Accruals(store=parts.store, board=state, clock=parts.clock, bell=bell, gateway=gateway, beat=beat)
+    return _clocked("accruals", accruals.run, parts.clock)
 
 
-def _control(
-    settings: Settings,
-    clock: DaemonClock,
-    store: Store,
-    concerned: Sequence[Callable[[], None]],
-    readers: Mapping[str, AccessPoint],
-    lines: Callable[[], Told],
-    opened: AsyncExitStack,
-) -> Worker:
-    """Commands of the command line; after each change everybody in `concerned` looks again."""
-
-    def changed() -> None:
-        for look_again in concerned:
-            look_again()
-
-    commander = Commander(store=store, clock=clock, seal=_seal(settings.file), changed=changed)
+def _control(parts: _Parts, opened: AsyncExitStack) -> Worker:
+    """Commands of the command line."""
+    settings, clock = parts.settings, parts.clock
+    commander = Commander(store=parts.store, clock=clock, seal=_seal(settings.file), changed=parts.changed)
     path = socket_path(settings.store, settings.file)
-    tapped = Enrolment(commander.check, readers).tapped
-    server = ControlServer(path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat, lines=lines)
+    tapped = Enrolment(commander.check, parts.access_points).tapped
+    told = partial(_told, parts)
+    server = ControlServer(path, commander.execute, tapped=tapped, busy=clock.busy, beat=beat, lines=told)
     try:
         server.open()
     except OSError as error:
@@ -242,12 +244,12 @@ def _control(
     return Worker(name="control", run=_once_started(server.run, clock))
 
 
-def _box(settings: Settings, clock: DaemonClock, store: Store, settling: Bell) -> list[Worker]:
-    """What keeps the box in order: retention, and the calendar that rings it and `settling`."""
-    bell = clock.bell()
+def _box(parts: _Parts) -> list[Worker]:
+    """What keeps the box in order: retention, and the calendar that rings it and settling."""
+    settings, clock, bell = parts.settings, parts.clock, parts.clock.bell()
     retain = Retain(
-        store=store,
-        old=Retention(store),
+        store=parts.store,
+        old=Retention(parts.store),
         clock=clock,
         bell=bell,
         raw_days=settings.raw_days,
@@ -256,34 +258,46 @@ def _box(settings: Settings, clock: DaemonClock, store: Store, settling: Bell) -
     )
     workers = [_clocked("retain", retain.run, clock)]
     if isinstance(clock, SystemClock):  # a clock that is stepped stops at everything that is due
-        calendar = Calendar(hourly=settling, nightly=bell, beat=beat)
+        calendar = Calendar(hourly=parts.settling, nightly=bell, beat=beat)
         workers.append(Worker(name="calendar", run=calendar.run))
     return workers
 
 
-def _metrics(settings: Settings, port: int, counting: _Counting, delivered: Mapping[str, int]) -> Worker:
+def _metrics(parts: _Parts, port: int, delivered: Mapping[str, int]) -> Worker:
     from gateway.metrics import Metrics, MetricsServer  # noqa: PLC0415 - 2 MB of libraries, and most boxes want no port
 
     metrics = Metrics(
-        store=counting.store,
-        holdings=Figures(counting.store).holdings,
-        counts=lambda: [poller.counts() for poller in counting.pollers],
-        stored=lambda: counting.store.stored,
-        backlog=counting.backlog,
-        judged=lambda: counting.judge.counts,
+        store=parts.store,
+        holdings=Figures(parts.store).holdings,
+        counts=lambda: [poller.counts() for poller in parts.pollers],
+        stored=lambda: parts.store.stored,
+        backlog=parts.backlog,
+        judged=lambda: parts.judge.counts,
         delivered=delivered,
-        dropped_taps=lambda: {point.name: point.dropped for point in counting.readers.values()},
-        clock=counting.clock,
-        disk=folder(settings.store),
+        dropped_taps=lambda: {point.name: point.dropped for point in parts.access_points.values()},
+        clock=parts.clock,
+        disk=folder(parts.settings.store),
     )
-    return Worker(name="metrics", run=_once_started(MetricsServer(port, metrics.text, beat).run, counting.clock))
+    return Worker(name="metrics", run=_once_started(MetricsServer(port, metrics.text, beat).run, parts.clock))
 
 
-def _access_points(settings: Settings, joints: Joints, opened: AsyncExitStack) -> list[AccessPoint]:
+def _access(parts: _Parts, readings: ReadingStore, opened: AsyncExitStack) -> list[Worker]:
+    """A worker for each access point."""
+    joints = Joints(
+        lines=parts.lines,
+        store=parts.store,
+        readings=readings,
+        alarms=parts.backlog,
+        clock=parts.clock,
+        boot=parts.boot,
+    )
     try:
-        return access_points(settings, joints, opened)
+        points = access_points(parts.settings, joints, opened)
     except pepper.PepperError as error:
         raise StartError(str(error)) from error
+    for reader, point in zip(parts.settings.readers, points, strict=True):
+        parts.access_points[reader.id] = point
+    return [Worker(name=f"access {point.name}", run=_once_started(point.run, parts.clock)) for point in points]
 
 
 def _seal(config: Path) -> Callable[[str], str]:
