@@ -1,4 +1,4 @@
-"""Joins the access points of the settings: readers, machines and the lines that they share with the meters."""
+"""Opens the access points of the settings: a reader each, its machine, and the lines shared with the meters."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from gateway.service.alarms import AlarmSink
     from gateway.service.polled import ReadingStore
     from gateway.settings import Settings
+    from gateway.settings_access import MachineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joints:
+class Shared:
     """What all access points share."""
 
     lines: Mapping[str, MeterBus]
@@ -37,7 +38,7 @@ class Joints:
     boot: str
 
 
-def access_points(settings: Settings, joints: Joints, opened: AsyncExitStack) -> list[AccessPoint]:
+def access_points(settings: Settings, shared: Shared, opened: AsyncExitStack) -> list[AccessPoint]:
     """A reader and its machine each; `opened` closes the readers. PepperError where identifiers cannot be sealed."""
     if not settings.readers:
         return []
@@ -52,27 +53,30 @@ def access_points(settings: Settings, joints: Joints, opened: AsyncExitStack) ->
         opened.push_async_callback(reader.close)
         parts = Parts(
             reader=reader,
-            permit=machine.driver.open(machine.wiring, joints.lines[machine.bus]),
-            bus=joints.lines[bus_of[machine.meter]],
-            store=joints.store,
-            readings=joints.readings,
-            alarms=joints.alarms,
-            clock=joints.clock,
+            permit=machine.driver.open(machine.wiring, shared.lines[machine.bus]),
+            bus=shared.lines[bus_of[machine.meter]],
+            store=shared.store,
+            readings=shared.readings,
+            alarms=shared.alarms,
+            clock=shared.clock,
             seal=seal,
             busy=busy,
             gateway=settings.gateway,
-            boot=joints.boot,
+            boot=shared.boot,
             beat=beat,
         )
-        wiring = Wiring(
-            access_point=one.access_point,
-            machine=machine.id,
-            meter=machine.meter,
-            register=machine.register,
-            place=machine.point,
-            window=machine.window,
-            quiet=machine.quiet,
-            least_run=machine.least_run,
-        )
-        found.append(AccessPoint(wiring, parts))
+        found.append(AccessPoint(_wiring(machine), parts))
     return found
+
+
+def _wiring(machine: MachineSettings) -> Wiring:
+    return Wiring(
+        access_point=machine.access_point,
+        machine=machine.id,
+        meter=machine.meter,
+        register=machine.register,
+        place=machine.point,
+        window=machine.window,
+        quiet=machine.quiet,
+        least_run=machine.least_run,
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import pepper
-from gateway.access_points import Joints, access_points
+from gateway.access_points import Shared, access_points
 from gateway.calendar import Calendar
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
@@ -283,7 +283,7 @@ def _metrics(parts: _Parts, port: int, delivered: Mapping[str, int]) -> Worker:
 
 def _access(parts: _Parts, readings: ReadingStore, opened: AsyncExitStack) -> list[Worker]:
     """A worker for each access point."""
-    joints = Joints(
+    shared = Shared(
         lines=parts.lines,
         store=parts.store,
         readings=readings,
@@ -292,7 +292,7 @@ def _access(parts: _Parts, readings: ReadingStore, opened: AsyncExitStack) -> li
         boot=parts.boot,
     )
     try:
-        points = access_points(parts.settings, joints, opened)
+        points = access_points(parts.settings, shared, opened)
     except pepper.PepperError as error:
         raise StartError(str(error)) from error
     for reader, point in zip(parts.settings.readers, points, strict=True):

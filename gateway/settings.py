@@ -16,6 +16,7 @@ from gateway.settings_access import (
     ReaderSettings,
     ReaderTable,
     machine_settings,
+    reader_settings,
     wrong_pairs,
     wrong_wiring,
 )
@@ -124,33 +125,17 @@ def load(path: Path, drivers: Drivers) -> Settings | Problems:
 
 
 def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
-    buses = tuple(
-        BusSettings(
-            id=bus.id,
-            driver=wiring.drivers[bus.driver],
-            poll=duration(bus.poll),
-            line=wiring.parts["bus", index],
-            meters={meter.id: wiring.parts["bus", index, "meter", at] for at, meter in enumerate(bus.meter)},
-        )
-        for index, bus in enumerate(file.bus)
-    )
     folder = path.resolve().parent
-    mqtt = None if file.mqtt is None else _mqtt(file.mqtt, folder)
     return Settings(
         file=path.resolve(),
         site=file.site,
         gateway=file.gateway,
         store=_store_from(file.store, folder),
         ballast=file.ballast_kb * 1000,
-        mqtt=mqtt,
-        buses=buses,
+        mqtt=None if file.mqtt is None else _mqtt(file.mqtt, folder),
+        buses=tuple(_bus(bus, index, wiring) for index, bus in enumerate(file.bus)),
         readers=tuple(
-            ReaderSettings(
-                id=one.id,
-                driver=wiring.readers[one.driver],
-                access_point=one.access_point,
-                wiring=wiring.parts["reader", index],
-            )
+            reader_settings(one, wiring.readers[one.driver], wiring.parts["reader", index])
             for index, one in enumerate(file.reader)
         ),
         machines=tuple(
@@ -160,6 +145,16 @@ def _settings(file: SettingsFile, wiring: _Wiring, path: Path) -> Settings:
         metrics_port=None if file.metrics is None else file.metrics.port,
         raw_days=file.retention.raw_days,
         readings_months=file.retention.readings_months,
+    )
+
+
+def _bus(table: BusTable, index: int, wiring: _Wiring) -> BusSettings:
+    return BusSettings(
+        id=table.id,
+        driver=wiring.drivers[table.driver],
+        poll=duration(table.poll),
+        line=wiring.parts["bus", index],
+        meters={meter.id: wiring.parts["bus", index, "meter", at] for at, meter in enumerate(table.meter)},
     )
 
 

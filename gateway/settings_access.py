@@ -77,6 +77,11 @@ class MachineSettings:
     """of the driver's `schema`"""
 
 
+def reader_settings(table: ReaderTable, driver: ReaderDriver, wiring: BaseModel) -> ReaderSettings:
+    """The badge reader of an entry."""
+    return ReaderSettings(id=table.id, driver=driver, access_point=table.access_point, wiring=wiring)
+
+
 def machine_settings(table: MachineTable, driver: MachineDriver, wiring: BaseModel) -> MachineSettings:
     """The machine of an entry."""
     return MachineSettings(
