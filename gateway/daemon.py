@@ -36,6 +36,7 @@ from gateway.service.settle import Settler
 from gateway.service.state import Shown, State
 from gateway.service.stored import Dated
 from gateway.service.storing import Backlog, enduring
+from gateway.service.twice import Devices
 from gateway.store import Store
 from gateway.store.figures import Figures, folder
 from gateway.store.retention import Retention
@@ -77,6 +78,7 @@ class _Parts:
     pollers: list[Poller] = field(default_factory=list)
     access_points: dict[str, AccessPoint] = field(default_factory=dict)
     """by the id of its reader"""
+    devices: Devices = field(default_factory=Devices)
 
     def changed(self) -> None:
         """After a command everybody looks again whom it may concern."""
@@ -170,6 +172,7 @@ def _polling(bus: BusSettings, parts: _Parts, readings: ReadingStore, opened: As
         boot=parts.boot,
         beat=beat,
         kept=parts.store,
+        devices=parts.devices,
     )
     parts.pollers.append(poller)
     return _clocked(f"poll {bus.id}", poller.run, parts.clock)

@@ -23,7 +23,7 @@ from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.place import Placing
 from gateway.service.polled import polled, unread
-from gateway.service.twice import Twice
+from gateway.service.twice import Devices, Twice
 from gateway.service.unread import Unread
 
 if TYPE_CHECKING:
@@ -106,8 +106,12 @@ class Poller:
         boot: str,
         beat: Callable[[], None],
         kept: KeptAnswers | None = None,
+        devices: Devices | None = None,
     ) -> None:
-        """`beat` is called at every sign of life; `kept`: where answers from before the start wait for a key."""
+        """`beat` is called at every sign of life; `kept`: where answers from before the start wait for a key.
+
+        `devices`: what answers on all lines; without, each line looks at its own meters only.
+        """
         self._line = line
         self._bus = bus
         self._observed = bus if isinstance(bus, Observed) else None  # asked once: it looks through the whole protocol
@@ -120,7 +124,7 @@ class Poller:
         self._placing = Placing(clock)
         self._unread = Unread(bus, kept)
         self._alarms = told = Gathered(alarms)
-        self._twice = Twice(line.id, told)
+        self._twice = Twice(line.id, told, Devices() if devices is None else devices)
         self._whole = _Health(line.id, (LINE_DOWN,), told)
         self._batteries = {meter: Battery(line.poll, line.budgets.get(meter)) for meter in line.meters}
         self._status = {meter: Status(meter, told) for meter in line.meters}
@@ -192,7 +196,7 @@ class Poller:
                 await self._unread.try_again(meter, poll.at)
                 heard.append(poll)
                 self._placing.note(poll)
-                self._twice.note(answer)
+                self._twice.note(answer, poll.at)
             except FieldError as error:
                 failed[meter] = error
                 if isinstance(error, UnreadableAnswerError):  # kept as it came: with the right key it can still be read
@@ -215,6 +219,8 @@ class Poller:
 
     async def _report(self, heard: list[Poll], failed: dict[str, FieldError]) -> None:
         now = self._clock.now()
+        for meter in failed:
+            self._twice.silent(meter, now)
         if failed and not heard and all(isinstance(error, LineDownError) for error in failed.values()):
             await self._whole.fail(LINE_DOWN, next(iter(failed.values())), now)
             return

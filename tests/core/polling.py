@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm
     from gateway.service.polled import Poll
+    from gateway.service.twice import Devices
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -123,8 +124,18 @@ class Plant(NamedTuple):
         return poller, asyncio.ensure_future(self.clock.enrolled(poller.run)())
 
 
-def poller_of(line: Line, field: Field, book: Book, clock: SteppedClock) -> Poller:
-    return Poller(line, field, clock=clock, store=book, alarms=book, boot="boot", beat=lambda: None, kept=book)
+def poller_of(line: Line, field: Field, book: Book, clock: SteppedClock, devices: Devices | None = None) -> Poller:
+    return Poller(
+        line,
+        field,
+        clock=clock,
+        store=book,
+        alarms=book,
+        boot="boot",
+        beat=lambda: None,
+        kept=book,
+        devices=devices,
+    )
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.model import SerialNumber, meter_models
 from gateway.ports.field import FieldError, LineDownError, WrongAnswerError
-from gateway.service.twice import Twice
+from gateway.service.twice import Devices, Twice
 from tests.drivers.modbus.peer import Asked, Peer
 from tests.drivers.modbus.test_sunspec import END, common, integer, inverter, marker
 
@@ -282,10 +282,10 @@ async def test_a_device_that_answers_for_two_unit_ids_is_told_by_its_serial_numb
         peer.put(unit, 3, EXPORT, 0, 0)
     meters = {name: MeterSettings(model="carlo-gavazzi-em340", address=unit) for name, unit in names.items()}
     told = Told()
-    twice = Twice("line", told)
+    twice = Twice("line", told, Devices())
     bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.5), meters, clock)
     for name in names:
-        twice.note(await bus.read(name))
+        twice.note(await bus.read(name), clock.now())
     await twice.tell(clock.now())
     await bus.close()
     assert told.alarms == alarms
