@@ -74,7 +74,7 @@ def _check() -> click.Command:
 
 
 def _decode() -> click.Command:
-    from gateway.cli.wiring import decode
+    from gateway.cli.decode import decode
 
     return decode
 

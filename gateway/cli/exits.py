@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.ports.field import WrongAnswerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gateway.ports.field import FieldError
 
 FAILED = 1
 REFUSED = 3
@@ -56,3 +60,12 @@ class Unreachable(Failure):
     """A device or the broker did not answer."""
 
     exit_code = UNREACHABLE
+
+
+def of_device(error: FieldError, more: str = "") -> Failure:
+    """How a device's error ends the command: Failure where it answered, Unreachable where it did not.
+
+    `more` is what is to be said behind it.
+    """
+    text = f"{error}{more}"
+    return Failure(text) if isinstance(error, WrongAnswerError) else Unreachable(text)

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
-from gateway.cli.exits import Failure, Refused, Unreachable
-from gateway.cli.scan import named_line
+from gateway.cli.exits import Refused, of_device
+from gateway.cli.wiring import named_line
 from gateway.clock import SystemClock
 from gateway.core.problem import cut
-from gateway.ports.field import FieldError, Installer, OrderRefusedError, WrongAnswerError
+from gateway.ports.field import FieldError, Installer, OrderRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from gateway.cli import Options
-    from gateway.cli.scan import NamedLine
+    from gateway.cli.wiring import NamedLine
     from gateway.core.book import Book
     from gateway.ports.field import Done
     from gateway.store import StoreView
@@ -96,7 +96,7 @@ def _done(order: Coroutine[None, None, Done]) -> Done:
     except OrderRefusedError as error:
         raise Refused(str(error)) from error
     except FieldError as error:
-        raise (Failure if isinstance(error, WrongAnswerError) else Unreachable)(str(error)) from error
+        raise of_device(error) from error
 
 
 def _tell(options: Options, done: Done, write: str) -> None:

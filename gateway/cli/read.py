@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
-from gateway.cli.exits import Failure, Refused, Unreachable
+from gateway.cli.decode import frame_text
+from gateway.cli.exits import Refused, of_device
+from gateway.cli.model_file import write_model
 from gateway.cli.watch import watched
-from gateway.cli.wiring import frame_text, load_settings
+from gateway.cli.wiring import load_settings
 from gateway.clock import SystemClock
 from gateway.core.problem import cut
 from gateway.ports.field import FieldError, Inspector, OrderRefusedError, Rereader, Tracer, WrongAnswerError
@@ -32,7 +34,7 @@ _ADDRESS = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Readout:
     """What a meter has said and what that means."""
 
     answer: Answer | None = None
@@ -70,13 +72,13 @@ def read(options: Options, meter: str, *, line: str | None, raw: bool, watch: bo
         watched(options, bus, meter, wired)
     reading = _read(bus, meter, wired, raw=raw)
     if reading.problem is not None and not raw and file is None:
-        raise failure(reading.problem)
+        raise of_device(reading.problem)
     shown = raw or isinstance(wired, str)
     click.echo(json.dumps(_object(meter, reading, raw=shown)) if options.json else _text(meter, reading, raw=shown))
     if file is not None:
         _write_model(bus, meter, reading, file)
     if reading.problem is not None:
-        raise failure(reading.problem)
+        raise of_device(reading.problem)
 
 
 def _not_in_settings(bus: BusSettings, address: str, model: str | None) -> BaseModel | str:
@@ -98,35 +100,30 @@ def _not_in_settings(bus: BusSettings, address: str, model: str | None) -> BaseM
         raise Refused.all(refusals(error, bus.driver.meter_schema)) from error
 
 
-def _read(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Reading:
+def _read(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Readout:
     try:
         return asyncio.run(_conversation(bus, meter, wired, raw=raw))
     except OrderRefusedError as error:
         raise Refused(str(error)) from error
     except FieldError as error:
-        raise failure(error) from error
+        raise of_device(error) from error
 
 
-async def _conversation(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Reading:
+async def _conversation(bus: BusSettings, meter: str, wired: BaseModel | str, *, raw: bool) -> Readout:
     seen = await bus.driver.inspect(bus.line, wired) if isinstance(bus.driver, Inspector) else None
     if isinstance(wired, str):
-        return Reading(seen=seen)
+        return Readout(seen=seen)
     if raw and isinstance(bus.driver, Tracer):
         seen = await bus.driver.trace(bus.line, wired)
     opened = bus.driver.open(bus.line, {meter: wired}, SystemClock())
     try:
         if seen is None or not isinstance(opened, Rereader):
-            return Reading(answer=await opened.read(meter), seen=seen)
-        return Reading(answer=opened.reread(meter, seen.raw), seen=seen)
+            return Readout(answer=await opened.read(meter), seen=seen)
+        return Readout(answer=opened.reread(meter, seen.raw), seen=seen)
     except WrongAnswerError as problem:
-        return Reading(problem=problem, seen=seen)
+        return Readout(problem=problem, seen=seen)
     finally:
         await opened.close()
-
-
-def failure(error: FieldError) -> Failure:
-    """The exit that a device's error leads to."""
-    return Failure(str(error)) if isinstance(error, WrongAnswerError) else Unreachable(str(error))
 
 
 def _bus_of(settings: Settings, meter: str) -> BusSettings:
@@ -148,7 +145,7 @@ def _bus_named(settings: Settings, line: str) -> BusSettings:
     raise Refused(message)
 
 
-def _object(meter: str, reading: Reading, *, raw: bool) -> dict[str, Any]:
+def _object(meter: str, reading: Readout, *, raw: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"meter": meter}
     answer, seen = reading.answer, reading.seen
     if answer is not None:
@@ -166,7 +163,7 @@ def _object(meter: str, reading: Reading, *, raw: bool) -> dict[str, Any]:
     return found
 
 
-def _text(meter: str, reading: Reading, *, raw: bool) -> str:
+def _text(meter: str, reading: Readout, *, raw: bool) -> str:
     lines, answer, seen = [meter], reading.answer, reading.seen
     if answer is not None:
         said = ", ".join(words(answer.status))
@@ -182,25 +179,10 @@ def _text(meter: str, reading: Reading, *, raw: bool) -> str:
     return "\n".join(lines)
 
 
-def _write_model(bus: BusSettings, meter: str, reading: Reading, file: Path) -> None:
+def _write_model(bus: BusSettings, meter: str, reading: Readout, file: Path) -> None:
     if reading.seen is None or not isinstance(bus.driver, Inspector):  # only for the type checker: refused before
         raise TypeError(bus)
-    source = f"{meter} on the line {bus.id}, {SystemClock().now():%Y-%m-%d}"
     try:
-        write_new(file, bus.driver.model_file(reading.seen.raw, source))
+        write_model(bus.driver, reading.seen.raw, f"{meter} on the line {bus.id}", file)
     except OrderRefusedError as error:
         raise Refused(str(error)) from error
-    click.echo(f"{file} is written: what is left to do stands in its first lines", err=True)
-
-
-def write_new(file: Path, text: str) -> None:
-    """A file that is not there yet; Refused otherwise, and where it cannot be written."""
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text)
-    except FileExistsError as error:
-        message = f"{file} is there already and is left as it is; name another file"
-        raise Refused(message) from error
-    except OSError as error:
-        message = f"{file} cannot be written ({error.strerror}); name a file in a folder of yours"
-        raise Refused(message) from error

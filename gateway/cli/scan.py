@@ -7,19 +7,17 @@ import json
 import re
 import sys
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway import drivers
-from gateway.cli.exits import INTERRUPTED, Failure, Refused, Unreachable
-from gateway.cli.read import write_new
+from gateway.cli.exits import INTERRUPTED, Refused, of_device
+from gateway.cli.model_file import write_model
 from gateway.cli.scan_kept import Result, interrupted, keep, kept_in
 from gateway.cli.scan_told import as_object, facts, settings, table
-from gateway.cli.wiring import load_settings
-from gateway.clock import SystemClock
+from gateway.cli.wiring import named_line
 from gateway.core.problem import cut
 from gateway.ports.field import (
     Device,
@@ -31,17 +29,15 @@ from gateway.ports.field import (
     ScanProgress,
     ScanRefusedError,
     ScanTrouble,
-    WrongAnswerError,
 )
-from gateway.schema_errors import refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pydantic import BaseModel
 
     from gateway.cli import Options
-    from gateway.ports.field import Driver
+    from gateway.cli.wiring import NamedLine
 
 TENTH = 10
 KEPT_EVERY = 2.0
@@ -126,8 +122,7 @@ def _searched(driver: Scanner, line: BaseModel, order: ScanOrder, result: Result
     except ScanRefusedError as error:
         raise Refused(str(error)) from error
     except FieldError as error:
-        text = f"{error}; {_goes_on(result, file)}" if result.rest else str(error)
-        raise (Failure if isinstance(error, WrongAnswerError) else Unreachable)(text) from error
+        raise of_device(error, f"; {_goes_on(result, file)}" if result.rest else "") from error
 
 
 async def _search(driver: Scanner, line: BaseModel, order: ScanOrder, result: Result, file: Path) -> None:
@@ -178,60 +173,6 @@ def _left(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f", about {seconds / 60:.0f} min left" if seconds >= _MINUTES else f", about {seconds:.0f} s left"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedLine:
-    """A line that a command names."""
-
-    driver: Driver
-    settings: BaseModel
-    id: str | None = None
-    """in the settings file; None for a line that is not there"""
-    meters: Mapping[str, BaseModel] = field(default_factory=dict)
-    """those of the settings file"""
-
-    @property
-    def batteries(self) -> dict[str, int]:
-        """How many reads a day its known meters with a battery bear."""
-        budgets = {meter: self.driver.reads_per_day(each) for meter, each in self.meters.items()}
-        return {meter: reads for meter, reads in budgets.items() if reads is not None}
-
-
-def named_line(options: Options, protocol: str, bus: str, framing: str = "") -> NamedLine:
-    """The line of the settings with this id, or the one at this device or host:port; Refused.
-
-    `framing` is for a line that the settings do not have; "": what is usual.
-    """
-    try:
-        driver = drivers.find(protocol)
-    except drivers.NoDriverError as error:
-        raise Refused(str(error)) from error
-    host, colon, port = bus.rpartition(":")
-    more = {"framing": framing} if framing else {}
-    if bus.startswith("/"):
-        return NamedLine(driver=driver, settings=_checked(driver, {"device": bus, **more}))
-    if colon and port.isdecimal():
-        return NamedLine(driver=driver, settings=_checked(driver, {"host": host, "port": int(port), **more}))
-    if framing:
-        message = "--framing is for host:port; of a line of the settings it stands there"
-        raise Refused(message)
-    wiring = load_settings(options)
-    for one in wiring.buses:
-        if one.id == bus and one.driver.name == protocol:
-            return NamedLine(driver=one.driver, settings=one.line, id=one.id, meters=one.meters)
-    known = ", ".join(one.id for one in wiring.buses if one.driver.name == protocol)
-    message = f"no {protocol} line {bus!r} in the settings; there are: {known or 'none'}; or name a device or host:port"
-    raise Refused(message)
-
-
-def _checked(driver: Driver, keys: dict[str, Any]) -> BaseModel:
-    from pydantic import ValidationError
-
-    try:
-        return driver.bus_schema.model_validate(keys)
-    except ValidationError as error:
-        raise Refused.all(refusals(error, driver.bus_schema)) from error
 
 
 def _warning(batteries: dict[str, int], gentler: tuple[str, ...]) -> str:
@@ -300,9 +241,6 @@ def _write_models(driver: Inspector, bus: str, devices: Iterable[Device], folder
             continue
         place = next(str(value) for key, value in device.wiring.items() if key != "model")
         try:
-            text = driver.model_file(device.raw, f"{place} on the line {bus}, {SystemClock().now():%Y-%m-%d}")
+            write_model(driver, device.raw, f"{place} on the line {bus}", file)
         except OrderRefusedError as error:
             click.echo(f"{facts(device)}: {error}", err=True)
-            continue
-        write_new(file, text)
-        click.echo(f"{file} is written: what is left to do stands in its first lines", err=True)

@@ -1,28 +1,22 @@
-"""Settings as every command loads them, and the command `decode`."""
+"""The settings as every command loads them, and a line as a command names it."""
 
 from __future__ import annotations
 
-import json
-import sys
-from functools import partial
-from pathlib import Path
-from string import hexdigits
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gateway import drivers, settings
-from gateway.cli.exits import REFUSED, Refused
-from gateway.core.problem import cut
-from gateway.files import read_text
+from gateway.cli.exits import Refused
+from gateway.schema_errors import refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
 
     from gateway.cli import Options
+    from gateway.ports.field import Driver
     from gateway.settings import Settings
-
-STDIN = "-"
 
 
 def load_settings(options: Options) -> Settings:
@@ -33,64 +27,55 @@ def load_settings(options: Options) -> Settings:
     raise Refused.all(loaded)
 
 
-@click.command
-@click.argument("protocol")
-@click.argument("frame", metavar="HEX")
-@click.option("--key", type=click.Path(path_type=Path), help="File with the meter's key, in hex, for encrypted frames.")
-@click.pass_obj
-def decode(options: Options, protocol: str, frame: str, key: Path | None) -> None:
-    """Decode one frame given as hex digits; "-" reads one frame a line from standard input."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedLine:
+    """A line that a command names."""
+
+    driver: Driver
+    settings: BaseModel
+    id: str | None = None
+    """in the settings file; None for a line that is not there"""
+    meters: Mapping[str, BaseModel] = field(default_factory=dict)
+    """those of the settings file"""
+
+    @property
+    def batteries(self) -> dict[str, int]:
+        """How many reads a day its known meters with a battery bear."""
+        budgets = {meter: self.driver.reads_per_day(each) for meter, each in self.meters.items()}
+        return {meter: reads for meter, reads in budgets.items() if reads is not None}
+
+
+def named_line(options: Options, protocol: str, bus: str, framing: str = "") -> NamedLine:
+    """The line of the settings with this id, or the one at this device or host:port; Refused.
+
+    `framing` is for a line that the settings do not have; "": what is usual.
+    """
     try:
         driver = drivers.find(protocol)
     except drivers.NoDriverError as error:
         raise Refused(str(error)) from error
-    frames: Iterable[str] = filter(str.strip, sys.stdin) if frame == STDIN else (frame,)
-    decode_bytes = partial(driver.decode, key=None if key is None else _key(key))
-    all_good = True
-    for text in frames:
-        found = _decoded(decode_bytes, text)
-        all_good = all_good and found["ok"]
-        click.echo(json.dumps(found, ensure_ascii=False) if options.json else frame_text(found))
-    if not all_good:
-        raise click.exceptions.Exit(REFUSED)
+    host, colon, port = bus.rpartition(":")
+    more = {"framing": framing} if framing else {}
+    if bus.startswith("/"):
+        return NamedLine(driver=driver, settings=_checked(driver, {"device": bus, **more}))
+    if colon and port.isdecimal():
+        return NamedLine(driver=driver, settings=_checked(driver, {"host": host, "port": int(port), **more}))
+    if framing:
+        message = "--framing is for host:port; of a line of the settings it stands there"
+        raise Refused(message)
+    wiring = load_settings(options)
+    for one in wiring.buses:
+        if one.id == bus and one.driver.name == protocol:
+            return NamedLine(driver=one.driver, settings=one.line, id=one.id, meters=one.meters)
+    known = ", ".join(one.id for one in wiring.buses if one.driver.name == protocol)
+    message = f"no {protocol} line {bus!r} in the settings; there are: {known or 'none'}; or name a device or host:port"
+    raise Refused(message)
 
 
-def _key(file: Path) -> str:
+def _checked(driver: Driver, keys: dict[str, Any]) -> BaseModel:
+    from pydantic import ValidationError
+
     try:
-        return read_text(file, "utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        message = f"--key {file} cannot be read ({reason}); name a file with the key in hex digits"
-        raise Refused(message) from error
-
-
-def _decoded(decode_bytes: Any, text: str) -> dict[str, Any]:  # noqa: ANN401 - Driver.decode
-    try:
-        frame = bytes.fromhex(text)
-    except ValueError:
-        digits = "".join(text.split())
-        wrong = "has an odd number of digits" if set(digits) <= set(hexdigits) else "is not hex"
-        return {"ok": False, "error": f"{cut(text.strip())!r} {wrong}; write two digits 0-9 a-f for each byte"}
-    found: dict[str, Any] = decode_bytes(frame)
-    return found
-
-
-def frame_text(found: dict[str, Any]) -> str:
-    """A decoded frame for a person: the header, then one record a line."""
-    if not found["ok"]:
-        return f"refused: {found['error']}"
-    facts = found.get("header") or {name: each for name, each in found.items() if name not in ("ok", "kind", "records")}
-    header = ", ".join(f"{name} {_fact(value)}" for name, value in facts.items())
-    return "\n".join([f"{found['kind']}: {header}", *map(_record_text, found.get("records", ()))])
-
-
-def _fact(value: Any) -> str:  # noqa: ANN401 - whatever a frame holds
-    if isinstance(value, dict):
-        return " ".join(f"{name} {_fact(each)}" for name, each in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _record_text(record: dict[str, Any]) -> str:
-    where = [f"{name} {record[name]}" for name in ("storage", "tariff", "subunit") if record.get(name)]
-    aside = ", ".join([record["function"], *where])
-    return f"  {record['quantity']}: {record['value']} {record['unit']}".rstrip() + f"  ({aside})"
+        return driver.bus_schema.model_validate(keys)
+    except ValidationError as error:
+        raise Refused.all(refusals(error, driver.bus_schema)) from error
