@@ -204,7 +204,6 @@ class _Wiring:
         self._once(meters, "id")
         self._once(tables(("mqtt",), table.get("mqtt"), "consumer"), "name")
         for place, bus in buses:
-            self._once(tables(place, bus, "meter"), "address")
             self._bus(place, bus)
         self._lines_once()
         self._access(table)

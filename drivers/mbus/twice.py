@@ -14,6 +14,8 @@ _ANY_MAKER, _ANY = 0xFFFF, 0xFF
 
 def same_device(one: MeterSettings, other: MeterSettings) -> tuple[str, str] | None:
     """A key of the other's settings, and why it does not keep the two apart; None where they are two devices."""
+    if one.address is not None and one.address == other.address:
+        return "address", f"it has address {one.address} too; give each its own"
     mine, theirs = _pattern(one), _pattern(other)
     if mine is not None and theirs is not None and mine.fabrication and mine.fabrication == theirs.fabrication:
         return "fabrication", "it has the same fabrication number; give each its own"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from drivers.modbus.model import ModbusModel, RegisterMap
-from drivers.modbus.pdu import RefusedError, answered_words, read_request
+from drivers.modbus.pdu import NoFunctionError, RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span, split
 from drivers.modbus.sunspec import SunSpecMeter
 from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, WrongAnswerError
@@ -221,8 +221,8 @@ class ModbusBus:
             request = open_.pop(0)
             try:
                 words |= request.parts(await self._words(partner, request, raw))
-            except RefusedError:
-                if len(request.spans) == 1:
+            except RefusedError as error:
+                if len(request.spans) == 1 or isinstance(error, NoFunctionError):
                     raise
                 open_ = [*split(request, partner.map.limits), *open_]
                 partner.requests = (*done, *open_)

@@ -177,7 +177,7 @@ class MeterSettings(Strict):
 
 
 class ModbusDriver:
-    """Satisfies `ModelKeeper`, `Scanner` and `Tracer` of `gateway.ports.field`."""
+    """Satisfies `ModelKeeper`, `Distinguisher`, `Scanner` and `Tracer` of `gateway.ports.field`."""
 
     name = "modbus"
     ways: tuple[str, ...] = WAYS
@@ -207,6 +207,17 @@ class ModbusDriver:
         """What the meter's model file declares."""
         known = cast("MeterSettings", meter).known
         return known.read_budget_per_day if isinstance(known, ModbusModel) else None
+
+    def same_device(self, one: BaseModel, other: BaseModel) -> tuple[str, str] | None:
+        """By unit id; a SunSpec device may have several meters behind one."""
+        mine, theirs = cast("MeterSettings", one), cast("MeterSettings", other)
+        if mine.address != theirs.address:
+            return None
+        if mine.model == theirs.model == sunspec.NAME:
+            if mine.instance != theirs.instance:
+                return None
+            return "instance", f"it is meter {mine.instance} of unit {mine.address} too; give each its own instance"
+        return "address", f"it has unit id {mine.address} too; give each its own"
 
     def scan(self, bus: BaseModel, order: ScanOrder) -> AsyncGenerator[Scanned, None]:
         """Search every unit id, at one baud rate and parity after the other where the line is a serial one."""

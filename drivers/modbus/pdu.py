@@ -27,11 +27,17 @@ _EXCEPTIONS = {
     10: "gateway path unavailable",
     11: "the device behind the gateway does not respond",
 }
+_NO_FUNCTION = 1
+_REFUSED = frozenset({2, 3})
 _NOT_NOW = frozenset({5, 6, 10, 11})
 
 
 class RefusedError(WrongAnswerError):
     """The device refuses these registers: exception 2 or 3. A smaller request may pass."""
+
+
+class NoFunctionError(RefusedError):
+    """It refuses every register of this kind, holding or input: exception 1. No request passes."""
 
 
 def read_request(function: Function, address: int, count: int) -> bytes:
@@ -43,7 +49,7 @@ def answered_words(request: Request, pdu: bytes) -> tuple[int, ...]:
     """The words of an answer PDU, `request.count` of them.
 
     A library would hand over whatever words came: function, byte count and length are checked here against the
-    request. RefusedError for exception 2 and 3, NoAnswerError where the device is busy or not reached by its
+    request. RefusedError for exception 1 to 3, NoAnswerError where the device is busy or not reached by its
     gateway, WrongAnswerError for everything else.
     """
     if pdu[:1] == bytes([request.function | 0x80]):
@@ -65,6 +71,8 @@ def _exception(pdu: bytes) -> FieldError:
         return WrongAnswerError(f"answers an exception of {len(pdu)} bytes instead of 2")
     code = pdu[1]
     text = f"refuses: exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
-    if code in (2, 3):
+    if code == _NO_FUNCTION:
+        return NoFunctionError(text)
+    if code in _REFUSED:
         return RefusedError(text)
     return NoAnswerError(text) if code in _NOT_NOW else WrongAnswerError(text)

@@ -253,7 +253,6 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
 @pytest.mark.parametrize(
     ("good", "bad", "expected"),
     [
-        ("address = 2", "address = 1", "gateway.toml:18: bus[0].meter[1].address: 1 is already used in line 15"),
         ('"mbus-2"', '"mbus-1"', "gateway.toml:20: bus[1].id: mbus-1 is already used in line 9"),
         ("127.0.0.2", "127.0.0.1", "gateway.toml:19: bus[1]: this is the same line as in line 8"),
         ('"90s"', '"90 s"', 'gateway.toml:23: bus[1].poll: "90 s" is no time from 1s to 24h; write e.g. "15min"'),

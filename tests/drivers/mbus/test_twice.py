@@ -59,6 +59,7 @@ def mistakes(folder: Path, *meters: str) -> list[str]:
         ('secondary = "11127667"', 'secondary = "1112766777040A0C"', "secondary: {} this selects it too"),
         ('secondary = "11127667FFFF0A0C"', 'secondary = "1112766777040AFF"', "secondary: {} this selects it too"),
         ('secondary = "11127667"\nfabrication = "5"', 'secondary = "11127667"', "secondary: {} this selects it too"),
+        ("address = 1", "address = 1", "address: {} it has address 1 too; give each its own"),
         ('fabrication = "17"', 'fabrication = "00017"', "fabrication: {} it has the same fabrication number; give"),
         ('address = 1\nserial = "17"', 'address = 2\nserial = "0017"', "serial: {} it has the number 00000017 too"),
         ('address = 1\nserial = "11127667"', 'secondary = "11127667"', "secondary: {} it has the number 11127667"),

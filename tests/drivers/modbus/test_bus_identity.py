@@ -185,6 +185,7 @@ async def test_values_are_those_of_the_meter_whose_number_they_carry_also_beside
 
 
 NONE_GIVEN = {
+    "exception 1": lambda asked: asked.frame(b"\x83\x01"),
     "exception 2": lambda asked: asked.frame(b"\x83\x02"),
     "exception 3": lambda asked: asked.frame(b"\x83\x03"),
     "all zero": lambda asked: asked.frame(b"\x03\x0e" + bytes(14)),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from drivers.modbus import driver
 from drivers.modbus.frame import FrameError, frame_bytes, take_frame
-from drivers.modbus.pdu import RefusedError, answered_words, read_request
+from drivers.modbus.pdu import NoFunctionError, RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span
 from gateway.ports.field import FieldError
 
@@ -55,10 +55,14 @@ def test_only_the_whole_right_answer_gives_words(pdu: bytes) -> None:
     assert pdu == struct.pack(">BBHH", 3, 4, *words)
 
 
-@pytest.mark.parametrize("code", [2, 3])
-def test_illegal_address_and_value_ask_for_smaller_requests(code: int) -> None:
-    with pytest.raises(RefusedError):
+@pytest.mark.parametrize(("code", "helps"), [(1, False), (2, True), (3, True)])
+def test_a_smaller_request_may_help_where_an_address_is_illegal_and_not_where_the_function_is(
+    code: int,
+    helps: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    with pytest.raises(RefusedError) as refused:
         answered_words(REQUEST, bytes([0x83, code]))
+    assert isinstance(refused.value, NoFunctionError) != helps
 
 
 @pytest.mark.parametrize(
