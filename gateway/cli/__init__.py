@@ -32,7 +32,7 @@ class Options:
 
 # Each command is imported when it is asked for: `submeter decode` must not load a database.
 def _accruals() -> click.Command:
-    from gateway.cli.asked import accruals
+    from gateway.cli.accruals import accruals
 
     return accruals
 
@@ -44,13 +44,13 @@ def _alarm() -> click.Command:
 
 
 def _allocation() -> click.Command:
-    from gateway.cli.asked import allocation
+    from gateway.cli.allocation import allocation
 
     return allocation
 
 
 def _audit() -> click.Command:
-    from gateway.cli.asked import audit
+    from gateway.cli.audit import audit
 
     return audit
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.ask import carry_out
-from gateway.cli.asked import asked
 from gateway.cli.tell import tell
 from gateway.cli.typed import command
+from gateway.cli.view import asked
 from gateway.core.period import rfc3339
 from gateway.service.command_schema import EndAlarm
 

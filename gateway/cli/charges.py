@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from dataclasses import replace
 from datetime import datetime, time
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
 
 from gateway.cli.exits import Refused
-from gateway.cli.wiring import load_settings
+from gateway.cli.view import asked, book_now
 from gateway.core.charge import REMAINDER, parse
 from gateway.core.explain import Names, explain_charge
 from gateway.core.problem import cut
 from gateway.service.meter_status import words
-from gateway.service.property import book_of
-from gateway.store import StoreError, StoreView
 from gateway.store.charges import ChargeFilter, KeptCharge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from gateway.cli import Options
     from gateway.core.book import Book
     from gateway.core.charge import Charge
+    from gateway.store import StoreView
 
 _ID = re.compile(r"[0-9a-f]{4,40}")
-T = TypeVar("T")
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
@@ -50,7 +47,7 @@ def explain(options: Options, charge: str) -> None:
         raise Refused(message)
     data = json.loads(found[0].data)
     published = parse(data)
-    names = replace(_names(book), statuses=_asked(options, partial(_statuses, published)))
+    names = replace(_names(book), statuses=asked(options, partial(_statuses, published)))
     lines = explain_charge(published, found[0].charge_id, names)
     if options.json:
         click.echo(json.dumps({"charge": data, "explanation": lines}, ensure_ascii=False))
@@ -91,9 +88,9 @@ def _there(kind: str, named: str | None, known: Collection[str]) -> None:
 
 def _published(options: Options, wanted: ChargeFilter) -> tuple[Sequence[KeptCharge], Book]:
     async def found(view: StoreView) -> tuple[Sequence[KeptCharge], Book]:
-        return await view.all_charges(wanted), book_of(await view.property_rows(None))
+        return await view.all_charges(wanted), await book_now(view)
 
-    return _asked(options, found)
+    return asked(options, found)
 
 
 async def _statuses(charge: Charge, view: StoreView) -> dict[tuple[str, datetime], str]:
@@ -108,18 +105,6 @@ async def _statuses(charge: Charge, view: StoreView) -> dict[tuple[str, datetime
                 if reading.at == at and (said := words(reading.status)):
                     found[part.meter, at] = ", ".join(said)
     return found
-
-
-def _asked(options: Options, ask: Callable[[StoreView], Awaitable[T]]) -> T:
-    async def asked() -> T:
-        async with StoreView(url) as view:
-            return await ask(view)
-
-    url = load_settings(options).store
-    try:
-        return asyncio.run(asked())
-    except StoreError as error:
-        raise Refused(str(error)) from error
 
 
 def _names(book: Book) -> Names:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
@@ -15,7 +14,7 @@ from gateway.cli.ask import carry_out
 from gateway.cli.exits import Refused
 from gateway.cli.tell import flat, tell
 from gateway.cli.typed import command
-from gateway.cli.wiring import load_settings
+from gateway.cli.view import asked
 from gateway.core.problem import cut
 from gateway.service.command_edits import DATED
 from gateway.service.command_schema import Add, End, Set
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from gateway.cli import Options
-    from gateway.store import StoreView
 
 _F = TypeVar("_F", bound=Callable[..., object])
-T = TypeVar("T")
 _MADE_IDS = ("link", "owner", "occupancy")
 """tables that give their entries an id where none is chosen"""
 _LISTS = ("points", "access_points")
@@ -157,7 +154,7 @@ def _show(kind: str) -> click.Command:
         )
         if kind in {"meter", "register"}:
             counted = {one.id for one in every if isinstance(one, Register) and one.meter == named}
-            for alarm in _asked(options, lambda view: view.open_alarms()):
+            for alarm in asked(options, lambda view: view.open_alarms()):
                 if alarm.source in {named, *counted}:
                     click.echo(f"  alarm {alarm.code} of {alarm.source}: {alarm.text}")
 
@@ -166,22 +163,7 @@ def _show(kind: str) -> click.Command:
 
 def known(options: Options) -> Sequence[Entity]:
     """Every entry as it is now."""
-    return entities(_asked(options, lambda view: view.property_rows(None)))
-
-
-def _asked(options: Options, question: Callable[[StoreView], Awaitable[T]]) -> T:
-    from gateway.store import StoreError, StoreView
-
-    url = load_settings(options).store
-
-    async def ask() -> T:
-        async with StoreView(url) as view:
-            return await question(view)
-
-    try:
-        return asyncio.run(ask())
-    except StoreError as error:
-        raise Refused(str(error)) from error
+    return entities(asked(options, lambda view: view.property_rows(None)))
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

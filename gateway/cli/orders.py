@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.cli import Options
     from gateway.cli.wiring import NamedLine
-    from gateway.core.book import Book
     from gateway.ports.field import Done
-    from gateway.store import StoreView
 
 PROTOCOL = "mbus"
 LINE = "BUS is the id of a line in the settings, a serial device such as /dev/ttyUSB0, or host:port."
@@ -117,13 +115,9 @@ def _zone_of(options: Options, line: NamedLine, meter: str) -> ZoneInfo:
     """Where the meter's facility is."""
     if meter not in line.meters:
         _refuse_zone(meter)
-    from gateway.cli.asked import asked
-    from gateway.service.property import book_of
+    from gateway.cli.view import asked, book_now
 
-    async def book(view: StoreView) -> Book:
-        return book_of(await view.property_rows(None))
-
-    known = asked(options, book)
+    known = asked(options, book_now)
     if meter not in known.meters:
         _refuse_zone(meter)
     return ZoneInfo(known.facilities[known.meters[meter].facility].time_zone)
