@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.access import collisions
 from gateway.core.allocation import PERCENT
@@ -123,46 +123,57 @@ def _sound(book: Book) -> Book:
 
 def _missing(book: Book, refused: Collection[tuple[str, str]]) -> Iterable[Problem]:
     """References to entities that are not there."""
-    for kind, entities, field_name, target, known in _references(book):
-        for entity_id, reference in entities:
+    for kind, field_name, target, known, references in (*_references(book), *_owned(book)):
+        for entity_id, reference in references:
             if reference not in known and (target, reference) not in refused:
                 text = f"{target} {reference!r} is not known: add a [[{target}]] with this id, or correct the name"
                 yield Problem(code=f"unknown_{target}", kind=kind, id=entity_id, text=text, field=field_name)
 
 
-def _references(
-    book: Book,
-) -> Iterable[tuple[str, list[tuple[str, str]], str, str, Mapping[str, object]]]:
-    def pairs(entities: Mapping[str, object], name: str) -> list[tuple[str, str]]:
-        return [(key, getattr(entity, name)) for key, entity in entities.items()]
+class _References(NamedTuple):
+    """What one field of the entities of a kind names."""
 
-    yield "building", pairs(book.buildings, "facility"), "facility", "facility", book.facilities
-    yield "point", pairs(book.points, "building"), "building", "building", book.buildings
-    yield "occupancy", pairs(book.occupancies, "point"), "point", "point", book.points
-    yield "occupancy", pairs(book.occupancies, "user"), "user", "user", book.users
-    yield "owner", pairs(book.owners, "user"), "user", "user", book.users
-    yield "meter", pairs(book.meters, "facility"), "facility", "facility", book.facilities
-    yield "register", pairs(book.registers, "meter"), "meter", "meter", book.meters
-    yield "link", pairs(book.links, "register"), "register", "register", book.registers
-    yield "link", pairs(book.links, "point"), "point", "point", book.points
-    yield "rate", pairs(book.rates, "facility"), "facility", "facility", book.facilities
-    yield "badge", pairs(book.badges, "user"), "user", "user", book.users
-    yield "badge", pairs(book.badges, "point"), "point", "point", book.points
-    yield (
-        "rate",
-        [(key, point) for key, rate in book.rates.items() for point in sorted(rate.points)],
-        "points",
-        "point",
-        book.points,
-    )
-    targets: dict[str, Mapping[str, object]] = {
+    kind: str
+    field: str
+    target: str
+    """kind of what is named"""
+    known: Collection[str]
+    """ids of that kind"""
+    references: Sequence[tuple[str, str]]
+    """id of the entity, id that it names"""
+
+
+def _references(book: Book) -> Iterable[_References]:
+    def of(kind: str, entities: Mapping[str, object], field_name: str, known: Collection[str]) -> _References:
+        named = [(key, getattr(entity, field_name)) for key, entity in entities.items()]
+        return _References(kind, field_name, field_name, known, named)
+
+    yield of("building", book.buildings, "facility", book.facilities)
+    yield of("point", book.points, "building", book.buildings)
+    yield of("occupancy", book.occupancies, "point", book.points)
+    yield of("occupancy", book.occupancies, "user", book.users)
+    yield of("owner", book.owners, "user", book.users)
+    yield of("meter", book.meters, "facility", book.facilities)
+    yield of("register", book.registers, "meter", book.meters)
+    yield of("link", book.links, "register", book.registers)
+    yield of("link", book.links, "point", book.points)
+    yield of("rate", book.rates, "facility", book.facilities)
+    yield of("badge", book.badges, "user", book.users)
+    yield of("badge", book.badges, "point", book.points)
+    priced = [(key, point) for key, rate in book.rates.items() for point in sorted(rate.points)]
+    yield _References("rate", "points", "point", book.points, priced)
+
+
+def _owned(book: Book) -> Iterable[_References]:
+    """What owners own, each by the kind of it."""
+    known: dict[str, Collection[str]] = {
         "facility": book.facilities,
         "building": book.buildings,
         "point": book.points,
     }
-    for kind, known in targets.items():
-        of_kind = [(key, owner.target[1]) for key, owner in book.owners.items() if owner.target[0] == kind]
-        yield "owner", of_kind, kind, kind, known
+    for kind, ids in known.items():
+        owned = [(key, owner.target[1]) for key, owner in book.owners.items() if owner.target[0] == kind]
+        yield _References("owner", kind, kind, ids, owned)
 
 
 def _overlaps(book: Book) -> Iterable[Problem]:
