@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,9 +78,40 @@ class Broker:
             return probe.connect_ex((HOST, self.port)) == 0
 
 
+BLOCK = 100
+FIRST, PAST = 20_000, 32_700
+"""below what Linux gives to those who ask for any port (net.ipv4.ip_local_port_range, from 32768 on)"""
+
+
+class _Ports:
+    """Ports of this process alone: each may be left and taken again, and nobody else comes upon it meanwhile."""
+
+    def __init__(self) -> None:
+        self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ports = itertools.cycle(self._claimed())
+
+    def __next__(self) -> int:
+        for port in itertools.islice(self._ports, BLOCK):
+            with closing(socket.socket()) as probe, suppress(OSError):
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ended connections do not matter
+                probe.bind((HOST, port))
+                return port
+        message = f"no port of this block is free: {next(self._ports)} and the next"
+        raise RuntimeError(message)
+
+    def _claimed(self) -> range:
+        """A block that no other process that runs tests has; it is let go with the process."""
+        for first in range(FIRST, PAST - BLOCK, BLOCK):
+            with suppress(OSError):
+                self._claim.bind(f"\0submeter tests' ports from {first}")
+                return range(first, first + BLOCK)
+        message = "all ports for tests are taken; end what tests have left running"
+        raise RuntimeError(message)
+
+
+_ports = cache(_Ports)
+
+
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of this machine that nobody listens on, and nobody will unless told to."""
+    return next(_ports())

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 BAUD = 9600
 CONFIRM = b"\xe5"
 KEY = bytes(range(16))
+PATIENT, SHORT = 30.0, 1.0
+"""seconds that pyMeterBus waits: the simulator may get no turn; and where silence is expected"""
+HEADER = 6
+"""octets of an answer that tell how many there are: of more it waits for, in silence, as long as it may"""
 KINDS = telegrams_of_models()
 HEAT, WATER = captured_telegrams()["itron-cf-55"], captured_telegrams()["itron-cyble-cold-water"]
 MORE_RECORDS = {"inm-binary": "LVAR F0 is misread, the number's octets are taken for records"}
@@ -50,7 +54,10 @@ class PyMeterBus:
     """Its serial functions on a device."""
 
     def __init__(self, device: Path, baud: int) -> None:
-        self._port = serial.Serial(str(device), baud, timeout=1.0)
+        self._port = serial.Serial(str(device), baud, timeout=PATIENT)
+
+    def wait(self, seconds: float) -> None:
+        self._port.timeout = seconds
 
     def ping(self, address: int) -> bytes | None:
         meterbus.send_ping_frame(self._port, address)
@@ -59,17 +66,17 @@ class PyMeterBus:
 
     def read(self, address: int) -> bytes:
         meterbus.send_request_frame(self._port, address)
-        answer: bytes = meterbus.recv_frame(self._port, meterbus.FRAME_DATA_LENGTH)
+        answer: bytes = meterbus.recv_frame(self._port, HEADER)
         return answer
 
     def read_all(self, address: int) -> list[bytes]:
         """All telegrams of an answer, as its own tool asks for them."""
         request = meterbus.send_request_frame_multi(self._port, address)
-        answers: list[bytes] = [meterbus.recv_frame(self._port, meterbus.FRAME_DATA_LENGTH)]
+        answers: list[bytes] = [meterbus.recv_frame(self._port, HEADER)]
         while meterbus.load(answers[-1]).more_records_follow:
             request.header.cField.parts[0] ^= meterbus.CONTROL_MASK_FCB
             meterbus.send_request_frame_multi(self._port, req=request)
-            answers.append(meterbus.recv_frame(self._port, meterbus.FRAME_DATA_LENGTH))
+            answers.append(meterbus.recv_frame(self._port, HEADER))
         return answers
 
     def select(self, secondary: str) -> bytes | None:
@@ -138,15 +145,19 @@ async def test_pymeterbus_selects_one_meter_and_reads_it_at_253(wire: MBusWire) 
         for slave in list(wire.slaves.values())[:2]:
             assert await call("select", digits(slave.secondary())) == CONFIRM
             assert (await call("read", 253))[7:15] == slave.secondary()
+        await call("wait", SHORT)
         assert await call("select", "99999999FFFFFFFF") is None
         assert await call("select", "1112FFFFFFFFFFFF") is False  # two heat meters: a collision
+        await call("wait", PATIENT)
         assert await call("select", "10FFFFFFFFFFFFFF") == CONFIRM
 
 
 async def test_pymeterbus_at_another_speed_hears_nothing(wire: MBusWire) -> None:
     wire.slaves[1].baud = 2400
     async with at(wire, 9600) as call:
+        await call("wait", SHORT)
         assert await call("ping", 1) is None
+        await call("wait", PATIENT)
         assert await call("ping", 2) == CONFIRM
     async with at(wire, 2400) as call:
         assert await call("ping", 1) == CONFIRM

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +12,7 @@ from drivers.modbus.bus import swapped
 from drivers.modbus.driver import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Last, Peer
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,14 +30,6 @@ METERS = {
 }
 
 
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
     peer = Peer()
@@ -54,7 +45,7 @@ async def peer() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def bus(peer: Peer) -> AsyncIterator[MeterBus]:
-    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, LoopClock())
     yield bus
     await bus.close()
 
@@ -126,7 +117,7 @@ async def test_a_late_answer_of_the_same_meter_is_not_taken_for_a_new_one(peer: 
 
 async def test_a_lost_answer_is_asked_for_again_and_the_late_one_is_not_the_repeats(peer: Peer) -> None:
     """Of the whole time only a small part may pass before: how much is seen in test_pace.py, on a clock of its own."""
-    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, LoopClock())
     await bus.read("sdm")  # now the usual latency is known
     peer.put(SDM, 4, 72, 0x42CA)  # 101.0
     peer.script = [lambda _: b"", lambda asked: peer.asked[0].frame(peer.asked[0].right, transaction=2) + asked.answer]
@@ -248,7 +239,7 @@ async def test_a_register_without_a_value_is_never_one(peer: Peer, bus: MeterBus
 
 
 async def test_a_peer_that_closes_in_mid_request_is_noticed_without_waiting(peer: Peer) -> None:
-    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, LoopClock())
     peer.script = [lambda _: None]
     with pytest.raises(LineDownError, match="the connection was lost"):  # a time-out would be a NoAnswerError
         await bus.read("sdm")
@@ -271,7 +262,7 @@ async def test_the_connection_is_made_again_after_the_peer_was_away(peer: Peer, 
 async def test_nobody_at_the_address_is_a_line_that_is_down() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
-        bus = driver.open(BusSettings(host="127.0.0.1", port=unused.getsockname()[1]), METERS, RealClock())
+        bus = driver.open(BusSettings(host="127.0.0.1", port=unused.getsockname()[1]), METERS, LoopClock())
         with pytest.raises(LineDownError, match=r"no connection \(.*refused.*\)"):
             await bus.read("sdm")
         await bus.close()
@@ -279,7 +270,7 @@ async def test_nobody_at_the_address_is_a_line_that_is_down() -> None:
 
 @pytest.mark.parametrize("host", ["..", "x" * 300])
 async def test_a_host_that_can_be_no_name_is_a_line_that_is_down(host: str) -> None:
-    bus = driver.open(BusSettings(host=host), METERS, RealClock())
+    bus = driver.open(BusSettings(host=host), METERS, LoopClock())
     with pytest.raises(LineDownError, match=r"no connection \(.*\); check the address"):
         await bus.read("sdm")
     await bus.close()
@@ -311,7 +302,7 @@ async def test_a_meter_that_is_always_late_is_silent_and_its_connection_alive(pe
 
 
 async def test_closing_fails_the_readers_at_once(peer: Peer) -> None:
-    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=10), METERS, LoopClock())
     peer.script = [lambda _: b""]
     reads = [asyncio.create_task(bus.read(meter)) for meter in ("sdm", "last")]
     await peer.until_asked(1)
@@ -331,7 +322,7 @@ async def test_every_field_error_is_one_sentence_about_the_unit(peer: Peer, bus:
 
 
 async def test_a_device_that_reboots_in_mid_answer_is_read_again_without_a_wrong_value(peer: Peer) -> None:
-    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, LoopClock())
 
     peer.script = [lambda asked: Last(asked.answer[:11])]
     with pytest.raises(LineDownError, match="the connection was lost"):
@@ -348,7 +339,7 @@ async def test_a_socket_that_accepts_and_says_nothing_is_told_and_asked_over_few
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    bus = driver.open(BusSettings(host="127.0.0.1", port=port, timeout=0.1), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=port, timeout=0.1), METERS, LoopClock())
     for _ in range(6):
         with pytest.raises(NoAnswerError, match="unit 5 gives no answer; check its address, its wiring and its power"):
             await bus.read("sdm")

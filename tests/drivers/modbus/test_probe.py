@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import random
 import struct
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from drivers.modbus.bus import ModbusBus, WiredMeter
@@ -15,6 +13,7 @@ from drivers.modbus.model import meter_models
 from drivers.modbus.tcp import TcpLine
 from gateway.ports.field import FieldError
 from tests.drivers.modbus.peer import Peer
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
 READS = 3000
 SEED = 20261121
 UNITS = {"sdm": 1, "em": 2}
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 class Liar:
@@ -74,7 +65,7 @@ async def test_no_wrong_value_comes_out_of_thousands_of_faulty_reads() -> None:
         "sdm": WiredMeter(id="sdm", unit=1, model=meter_models()["eastron-sdm630"]),
         "em": WiredMeter(id="em", unit=2, model=meter_models()["carlo-gavazzi-em340"]),
     }
-    bus = ModbusBus(TcpLine("127.0.0.1", peer.port), meters, longest_wait=0.02, clock=RealClock())
+    bus = ModbusBus(TcpLine("127.0.0.1", peer.port), meters, longest_wait=0.02, clock=LoopClock())
     outcomes = {"right": 0, "refused": 0, "cancelled": 0}
     for turn in range(1, READS + 1):
         set_counters(peer, turn)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +17,7 @@ from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongA
 from simulators.modbus import Unit, layouts
 from simulators.pty import RtuWire, with_crc
 from simulators.relay import Relay
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,14 +35,6 @@ METERS = {
 }
 
 
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 class Peer(RtuWire):
     """Each request takes the next reaction of the script, which is given the right answer; then it answers rightly."""
 
@@ -59,7 +50,7 @@ class Peer(RtuWire):
         """when each request came, and to whom"""
 
     def answer(self, address: int, request: bytes) -> bytes:
-        self.asked.append((time.monotonic(), address))
+        self.asked.append((asyncio.get_running_loop().time(), address))
         right = super().answer(address, request)
         return self.script.pop(0)(right) if self.script else right
 
@@ -90,7 +81,7 @@ async def bus(peer: Peer) -> AsyncIterator[MeterBus]:
 
 def open_bus(peer: Peer, baud: int = 115200) -> MeterBus:
     settings = BusSettings(device=str(peer.link), baud=baud, parity="even", timeout=TIMEOUT)
-    return driver.open(settings, METERS, RealClock())
+    return driver.open(settings, METERS, LoopClock())
 
 
 async def indexes(bus: MeterBus, meter: str) -> dict[str, str]:

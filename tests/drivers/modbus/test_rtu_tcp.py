@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from gateway.ports.field import LineDownError, NoAnswerError
 from simulators.modbus import Unit, layouts
 from simulators.pty import RtuWire
 from simulators.tcp import Port
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,14 +27,6 @@ METERS = {
     "dead": MeterSettings(model="eastron-sdm630", address=8),
 }
 RIGHT = {"import": "1234.5", "export": "6.7"}
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 class Converter(Port):
@@ -56,7 +47,7 @@ class Converter(Port):
         while octets := await reader.read(256):
             answers, heard = self.wire.answers(heard + octets)
             for right in answers:
-                self.asked.append(time.monotonic())
+                self.asked.append(asyncio.get_running_loop().time())
                 pieces = self.script.pop(0)(right) if self.script else [(0.0, right)]
                 if pieces is None:
                     return
@@ -76,7 +67,7 @@ async def converter() -> AsyncIterator[Converter]:
 @pytest.fixture
 async def bus(converter: Converter) -> AsyncIterator[MeterBus]:
     settings = BusSettings(host="127.0.0.1", port=converter.port, framing="rtu", baud=115200, timeout=TIMEOUT)
-    bus = driver.open(settings, METERS, RealClock())
+    bus = driver.open(settings, METERS, LoopClock())
     yield bus
     await bus.close()
 
@@ -144,7 +135,7 @@ async def test_a_dead_meter_is_silent_and_its_neighbour_is_read(converter: Conve
 async def test_a_second_master_of_this_machine_is_refused(converter: Converter, bus: MeterBus) -> None:
     assert await indexes(bus) == RIGHT
     settings = BusSettings(host="127.0.0.1", port=converter.port, framing="rtu", timeout=TIMEOUT)
-    second = driver.open(settings, METERS, RealClock())
+    second = driver.open(settings, METERS, LoopClock())
     with pytest.raises(LineDownError, match="is in use by another program of this machine"):
         await second.read("em")
     await second.close()
@@ -152,7 +143,7 @@ async def test_a_second_master_of_this_machine_is_refused(converter: Converter, 
 
 @pytest.mark.parametrize("host", ["..", "x" * 300])
 async def test_a_host_that_can_be_no_name_is_a_line_that_is_down(host: str) -> None:
-    bus = driver.open(BusSettings(host=host, port=1, framing="rtu"), METERS, RealClock())
+    bus = driver.open(BusSettings(host=host, port=1, framing="rtu"), METERS, LoopClock())
     with pytest.raises(LineDownError, match=r"cannot be connected \(.*\); check host, port and converter"):
         await bus.read("em")
     await bus.close()

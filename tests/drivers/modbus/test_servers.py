@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
-from datetime import UTC, datetime
 
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -13,6 +11,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from drivers.modbus import driver
 from drivers.modbus.driver import BusSettings, MeterSettings
 from simulators.modbus import Line, Unit, layouts
+from tests.steady_time import LoopClock
 
 METERS = {
     "sdm": MeterSettings(model="eastron-sdm630", address=1),
@@ -20,16 +19,8 @@ METERS = {
 }
 
 
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 async def read_all(port: int) -> dict[str, dict[str, str]]:
-    bus = driver.open(BusSettings(host="127.0.0.1", port=port), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=port), METERS, LoopClock())
     answers = [await bus.read(meter) for meter in METERS]
     await bus.close()
     return {answer.meter: {value.register: str(value.index) for value in answer.values} for answer in answers}

@@ -5,8 +5,6 @@ models, not taken from the driver.
 from __future__ import annotations
 
 import struct
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.sunspec import SunSpecMeter
 from gateway.ports.field import LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Peer
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -167,14 +166,6 @@ def test_the_driver_lists_sunspec_among_its_models() -> None:
     assert driver.prove("sunspec") == []
 
 
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 UNIT = 3
 METERS = {
     "sun": MeterSettings(model="sunspec", address=UNIT, instance=2, serial="METER-2"),
@@ -200,7 +191,7 @@ async def peer() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def bus(peer: Peer) -> AsyncIterator[MeterBus]:
-    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, RealClock())
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.2), METERS, LoopClock())
     yield bus
     await bus.close()
 

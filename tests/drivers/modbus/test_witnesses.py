@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import struct
 import threading
-import time
 import tty
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,8 @@ from drivers.modbus import driver
 from gateway.ports.field import NoAnswerError, WrongAnswerError
 from simulators.modbus import Line, RtuLine, Unit, layouts_of_models, sunspec
 from simulators.pty import RtuWire
-from tests.broker import ROOT
+from tests.broker import ROOT, free_port
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -41,20 +39,20 @@ COUNTS = 123_456
 _VALUE = re.compile(r"^\[\d+\]:\s+(\S+)", re.MULTILINE)
 
 
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+PATIENT, SHORT = 10.0, 0.5
+"""seconds that mbpoll waits: the most that it takes, as the simulator may get no turn; and where silence is expected"""
 
 
-async def mbpoll(*arguments: str) -> tuple[list[str], str]:
+async def mbpoll(*arguments: str, seconds: float = PATIENT) -> tuple[list[str], str]:
     """The values that it tells, and why there are none."""
     if not MBPOLL.exists():
         pytest.skip("mbpoll is missing: scripts/get-mbpoll, or sudo apt install mbpoll")
     process = await asyncio.create_subprocess_exec(
-        str(MBPOLL), "-0", "-1", "-o", "0.5", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        str(MBPOLL),
+        *("-0", "-1", "-o", str(seconds)),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     told, problem = await process.communicate()
     return _VALUE.findall(told.decode()), problem.decode().strip()
@@ -153,25 +151,27 @@ async def test_mbpoll_at_another_speed_hears_nothing(tmp_path: Path) -> None:
     unit = Unit(address=1, layout=KINDS["eastron-sdm630"], baud=19200)
     what = ["-m", "rtu", "-P", "none", "-t", "3", "-r", "72", "-c", "2"]
     with plugged(RtuWire(tmp_path / "ttyUSB0", [unit], baud=BAUD)) as device:
-        assert (await mbpoll(*what, "-b", "9600", device))[1].endswith("timed out")
+        assert (await mbpoll(*what, "-b", "9600", device, seconds=SHORT))[1].endswith("timed out")
         assert await mbpoll(*what, "-b", "19200", device) == (["0", "0"], "")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("arguments", "problem", "seconds"),
     [
-        (["-t", "4", "-r", "72"], "Illegal function"),
-        (["-t", "3", "-r", "70", "-c", "2"], "Illegal data address"),
-        (["-t", "3", "-r", "72", "-c", "3"], "Illegal data value"),
-        (["-t", "3", "-r", "72", "-c", "2", "-a", "9"], "timed out"),
+        (["-t", "4", "-r", "72"], "Illegal function", PATIENT),
+        (["-t", "3", "-r", "70", "-c", "2"], "Illegal data address", PATIENT),
+        (["-t", "3", "-r", "72", "-c", "3"], "Illegal data value", PATIENT),
+        (["-t", "3", "-r", "72", "-c", "2", "-a", "9"], "timed out", SHORT),
     ],
 )
-async def test_mbpoll_is_refused_as_by_the_standard(arguments: list[str], problem: str, tmp_path: Path) -> None:
+async def test_mbpoll_is_refused_as_by_the_standard(
+    arguments: list[str], problem: str, seconds: float, tmp_path: Path
+) -> None:
     unit = Unit(address=1, layout=KINDS["eastron-sdm630"])
     async with serving(Line([unit])) as port:
         with plugged(RtuWire(tmp_path / "ttyUSB0", [unit], baud=BAUD)) as device:
             for where in (["-p", str(port), "127.0.0.1"], ["-m", "rtu", "-b", str(BAUD), "-P", "none", device]):
-                values, told = await mbpoll(*arguments, *where)
+                values, told = await mbpoll(*arguments, *where, seconds=seconds)
                 assert values == []
                 assert problem in told
 
@@ -191,7 +191,7 @@ async def test_our_driver_reads_every_meter_to_the_step(framing: str) -> None:
 async def opened(settings: dict[str, Any], wired: dict[str, dict[str, Any]]) -> AsyncIterator[MeterBus]:
     """Our driver's bus."""
     meters = {key: driver.meter_schema.model_validate(meter) for key, meter in wired.items()}
-    bus = driver.open(driver.bus_schema.model_validate(settings), meters, RealClock())
+    bus = driver.open(driver.bus_schema.model_validate(settings), meters, LoopClock())
     try:
         yield bus
     finally:
@@ -238,13 +238,6 @@ def fill(server: Server) -> dict[str, dict[str, Any]]:
 async def reads(bus: MeterBus, name: str) -> dict[str, str]:
     answer = await bus.read(name)
     return {value.register: str(value.index) for value in answer.values}
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
