@@ -135,7 +135,7 @@ class MeterModel(Strict, Generic[AnyRegister]):
     read_budget_per_day: Annotated[int, Field(ge=1)] | None = None
     """how many reads a day the battery is made for; absent: no battery to spare"""
     unbilled: Annotated[Plain, StringConstraints(min_length=1)] | None = None
-    """why nothing that it sends is billed; it has no registers then and is only recognised"""
+    """why nothing that it sends is billed; it has no registers then"""
     registers: Annotated[tuple[AnyRegister, ...], Field(alias="register", strict=False)] = ()
     proof: Annotated[tuple[Proof, ...], Field(strict=False)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.mqtt.security import Security
+from gateway.pepper import CREDENTIALS
 from gateway.service.battery import Battery, waking
 from gateway.settings_fields import tables
 from gateway.settings_file import CREDENTIAL
@@ -23,29 +24,27 @@ if TYPE_CHECKING:
     from gateway.tomlfile import Document, FileProblem
 
 MINUTE = timedelta(minutes=1)
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""names the folder of the secrets that systemd hands over: systemd.exec(5)"""
 
 
-def wrong(settings: Settings, document: Document, environment: Mapping[str, str] = os.environ) -> list[FileProblem]:
+def wrong(settings: Settings, document: Document) -> list[FileProblem]:
     """What keeps this user from running the gateway: the store's folder, the broker's files, the keys of meters.
 
     `document` is the file that the settings were read from: it knows the lines.
     """
     found: list[tuple[Place, str]] = [(("store",), text) for text in _store(settings.store)]
     if settings.mqtt is not None:
-        clauses = [text.partition(" ") for text in security(settings.mqtt, environment).faults()]
+        clauses = [text.partition(" ") for text in security(settings.mqtt).faults()]
         found += [(("mqtt", key), text) for key, _, text in clauses]
-    found += [(place, text) for place, file in _keys(settings, environment) for text in _unreadable(file)]
+    found += [(place, text) for place, file in _keys(settings) for text in _unreadable(file)]
     return [document.lines.problem(place, text) for place, text in found]
 
 
-def exposed(settings: Settings, document: Document, environment: Mapping[str, str] = os.environ) -> list[FileProblem]:
+def exposed(settings: Settings, document: Document) -> list[FileProblem]:
     """Key files of meters that every user of this machine can read."""
     text = "{0} can be read by every user of this machine; take that away: chmod o-r {0}"
     return [
         document.lines.problem(place, text.format(file))
-        for place, file in _keys(settings, environment)
+        for place, file in _keys(settings)
         if os.access(file, os.R_OK) and file.stat().st_mode & stat.S_IROTH
     ]
 
@@ -93,9 +92,9 @@ def security(mqtt: MqttSettings, environment: Mapping[str, str] = os.environ) ->
     )
 
 
-def _keys(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[Place, Path]]:
+def _keys(settings: Settings) -> Iterator[tuple[Place, Path]]:
     """The key files of meters; credentials that systemd has not laid out for this process are left aside."""
-    folder = environment.get(CREDENTIALS)
+    folder = os.environ.get(CREDENTIALS)
     for index, bus in enumerate(settings.buses):
         for at, meter in enumerate(bus.meters.values()):
             named = getattr(meter, "key", None)

@@ -66,7 +66,7 @@ def _field(schema: type[BaseModel], place: Place) -> FieldInfo | None:
     around = _model(schema, place[: names[-1]])
     if around is None:
         return None
-    return next((f for name, f in around.model_fields.items() if place[names[-1]] in (name, f.alias)), None)
+    return next((field for name, field in around.model_fields.items() if place[names[-1]] in (name, field.alias)), None)
 
 
 def _model(schema: type[BaseModel], place: Place) -> type[BaseModel] | None:

@@ -64,6 +64,10 @@ class Identity(Strict):
     version: Annotated[int, Field(ge=0, le=255)] | None = None
     """absent: any"""
 
+    def fits(self, manufacturer: str | None, medium: int | None, version: int | None) -> bool:
+        """Whether a meter that says this of itself is such a meter."""
+        return (manufacturer, medium) == (self.manufacturer, self.medium) and self.version in (None, version)
+
 
 class MBusModel(MeterModel[MBusRegister]):
     """One model file of `drivers/mbus/models`."""
@@ -90,33 +94,13 @@ class MBusModel(MeterModel[MBusRegister]):
 
     def is_of(self, header: Header) -> bool:
         """Whether the header carries this model's identity."""
-        wanted = self.identity
-        return (header.manufacturer, header.medium) == (wanted.manufacturer, wanted.medium) and (
-            wanted.version in (None, header.version)
-        )
+        return self.identity.fits(header.manufacturer, header.medium, header.version)
 
 
 FAMILIES = load_models(Path(__file__).parent / "models", MBusModel)
-"""every model file, also of meters that are only recognised"""
+"""every model file, also of meters of which nothing is billed"""
 MODELS = {name: model for name, model in FAMILIES.items() if model.registers}
 """those that can be wired"""
-
-
-def recognised(telegrams: Sequence[Telegram]) -> tuple[str, ...]:
-    """Names of the models that this answer fits: identity, and every register with a value; the exact version first."""
-    header = telegrams[0].header
-    records = [record for telegram in telegrams for record in telegram.records]
-    fitting = [name for name, model in FAMILIES.items() if model.is_of(header) and _delivers(model, records)]
-    return tuple(sorted(fitting, key=lambda name: FAMILIES[name].identity.version is None))
-
-
-def _delivers(model: MBusModel, records: Sequence[Record]) -> bool:
-    try:
-        for register in model.registers:
-            register_value(register, records)
-    except WrongAnswerError:
-        return False
-    return True
 
 
 def read_registers(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[RegisterValue, ...]:

@@ -196,11 +196,8 @@ def _model(who: Identity, models: Mapping[str, MBusModel]) -> str | None:
     if who.manufacturer is None:
         return None
     maker = letters(who.manufacturer)
-    for name, model in models.items():
-        wanted = model.identity
-        if (wanted.manufacturer, wanted.medium) == (maker, who.medium) and wanted.version in (None, who.version):
-            return name
-    return None
+    fitting = (name for name, model in models.items() if model.identity.fits(maker, who.medium, who.version))
+    return next(fitting, None)
 
 
 def letters(code: int) -> str:

@@ -185,5 +185,5 @@ def meter_settings(models: Mapping[str, MBusModel]) -> type[MeterSettings]:
 
 
 def billed(models: Mapping[str, MBusModel]) -> dict[str, MBusModel]:
-    """A meter without registers can be recognised, not wired."""
+    """Those that can be wired: a model without registers bills nothing."""
     return {name: model for name, model in models.items() if model.registers}

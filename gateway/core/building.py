@@ -35,9 +35,6 @@ class Dated:
         return tuple(start for start, _ in self.steps if start > MIN)
 
 
-NEVER = Dated(steps=())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facility:
     """What is administered together: time zone, currency, billing calendar."""

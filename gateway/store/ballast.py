@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-BYTES = 1_000_000
 SHARED = 32_768
 """bytes of the file of shared memory that SQLite makes beside an open database"""
 OPENING = 2 * SHARED
