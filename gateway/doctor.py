@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,42 +78,54 @@ class Finding:
     """of a meter: its line"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What the store says."""
+
+    finding: Finding
+    heard: Mapping[str, datetime] = field(default_factory=dict)
+    """meter -> its last reading, of those that were heard in time"""
+    alarms: Sequence[Alarm] = ()
+    """that are open"""
+
+
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other as they are made."""
     running = _listening(socket_path(settings.store, settings.file))
     told = await asyncio.to_thread(_told, settings) if running else None
     healths = {} if told is None else told.lines
-    heard: Mapping[str, datetime] = {}
-    alarms: Sequence[Alarm] = ()
     clock = SystemClock()
     now = clock.now() if told is None or told.now is None else told.now
-    try:
-        async with StoreView(settings.store) as view:
-            patience = [time for bus in settings.buses for time in _patience(bus).values()]
-            heard = await Figures(view).heard(now - max(patience, default=LATE))
-            alarms = await view.open_alarms()
-    except StoreError as error:
-        yield Finding(check="store", subject="", well=False, text=str(error))
-    else:
-        yield Finding(check="store", subject="", well=True, text="there, and of this release")
-        for finding in _billing(alarms):
-            yield finding
+    stored = await _stored(settings, now)
+    yield stored.finding
+    for finding in _billing(stored.alarms):
+        yield finding
     own = _clock(clock) if told is None else _own_clock(told, now)
     for finding in (*_unstored(told), _daemon(settings, running=running), *_disk(settings), own, await _watchdog()):
         yield finding
     for bus in settings.buses:
         if running:
-            due = _not_read_yet(bus, heard, alarms, healths.get(bus.id), now)
-            for finding in _heard(bus, heard, alarms, due, now):
+            for finding in _heard(bus, stored, healths.get(bus.id), now):
                 yield finding
         else:
             yield await _opened(bus, clock, healths)
         if bus.id in healths:
-            down = any((alarm.code, alarm.source) == (LINE_DOWN, bus.id) for alarm in alarms)
-            yield _conversations(bus, healths[bus.id], down=running and down)
+            yield _conversations(bus, healths[bus.id], down=running and bool(_down(bus, stored.alarms)))
     if settings.mqtt is not None:
-        refused = [alarm.text for alarm in alarms if running and alarm.code in OF_BROKER]
+        refused = [alarm.text for alarm in stored.alarms if running and alarm.code in OF_BROKER]
         yield await asyncio.to_thread(_broker, settings.mqtt, refused)
+
+
+async def _stored(settings: Settings, now: datetime) -> _Stored:
+    patience = [time for bus in settings.buses for time in _patience(bus).values()]
+    try:
+        async with StoreView(settings.store) as view:
+            heard = await Figures(view).heard(now - max(patience, default=LATE))
+            alarms = await view.open_alarms()
+    except StoreError as error:
+        return _Stored(finding=Finding(check="store", subject="", well=False, text=str(error)))
+    there = Finding(check="store", subject="", well=True, text="there, and of this release")
+    return _Stored(finding=there, heard=heard, alarms=alarms)
 
 
 def _billing(alarms: Iterable[Alarm]) -> Iterator[Finding]:
@@ -231,36 +243,14 @@ async def _shown() -> dict[str, str]:
     return dict(line.split("=", 1) for line in out.decode().splitlines() if "=" in line)
 
 
-def _not_read_yet(
-    bus: BusSettings,
-    heard: Mapping[str, datetime],
-    alarms: Sequence[Alarm],
-    health: LineHealth | None,
-    now: datetime,
-) -> dict[str, datetime]:
-    """Meter that spares a battery and whose first read is still to come -> when it is due."""
-    tried = {alarm.source for alarm in alarms if alarm.code in {METER_SILENT, METER_WRONG}} | heard.keys()
-    for each in () if health is None else health.meters:
-        tried |= {each.meter} if each.reads or each.failed else set()
-    spared = budgets(bus.driver, bus.poll, bus.meters)
-    awaited = {meter: Battery(bus.poll, budget).every for meter, budget in spared.items() if meter not in tried}
-    return {meter: on_grid(now, every) for meter, every in awaited.items()}
-
-
-def _heard(
-    bus: BusSettings,
-    heard: Mapping[str, datetime],
-    alarms: Sequence[Alarm],
-    due: Mapping[str, datetime],
-    now: datetime,
-) -> Iterator[Finding]:
+def _heard(bus: BusSettings, stored: _Stored, health: LineHealth | None, now: datetime) -> Iterator[Finding]:
     """Judged by the last two times that each meter was to be read; an open alarm knows better, and why."""
+    heard, alarms, due = stored.heard, stored.alarms, _not_read_yet(bus, stored, health, now)
     own = [alarm for alarm in alarms if alarm.source in bus.meters and alarm.code not in {*HELD, READING_IMPLAUSIBLE}]
     failing = {alarm.source for alarm in own if alarm.code in {METER_SILENT, METER_WRONG}}
     late = {meter for meter, time in _patience(bus).items() if meter not in heard or heard[meter] < now - time}
     waiting = _some([f"{meter}: due at {at:%H:%M} UTC" for meter, at in due.items()])
-    down = [alarm.text for alarm in alarms if (alarm.code, alarm.source) == (LINE_DOWN, bus.id)]
-    down = down or [*unplugged(getattr(bus.line, "device", None))]  # which no alarm says before the first read
+    down = _down(bus, alarms) or [*unplugged(getattr(bus.line, "device", None))]  # no alarm says it before a read
     silent = [] if down else [meter for meter in bus.meters if meter in late - failing - due.keys()]
     text = f"{len(bus.meters) - len(late | failing)} of {len(bus.meters)} meters answered in the last two rounds"
     look = f"look at the cable, address and settings of {_some(silent)}" if silent else ""
@@ -268,6 +258,21 @@ def _heard(
     yield Finding(check="bus", subject=bus.id, well=not (late - due.keys() or failing or down), text=text)
     for alarm in sorted(own, key=lambda alarm: list(bus.meters).index(alarm.source)):
         yield Finding(check="meter", subject=alarm.source, well=False, text=alarm.text, code=alarm.code, place=bus.id)
+
+
+def _not_read_yet(bus: BusSettings, stored: _Stored, health: LineHealth | None, now: datetime) -> dict[str, datetime]:
+    """Meter that spares a battery and whose first read is still to come -> when it is due."""
+    tried = {alarm.source for alarm in stored.alarms if alarm.code in {METER_SILENT, METER_WRONG}} | stored.heard.keys()
+    for each in () if health is None else health.meters:
+        tried |= {each.meter} if each.reads or each.failed else set()
+    spared = budgets(bus.driver, bus.poll, bus.meters)
+    awaited = {meter: Battery(bus.poll, budget).every for meter, budget in spared.items() if meter not in tried}
+    return {meter: on_grid(now, every) for meter, every in awaited.items()}
+
+
+def _down(bus: BusSettings, alarms: Iterable[Alarm]) -> list[str]:
+    """What the open alarms say of the line being down."""
+    return [alarm.text for alarm in alarms if (alarm.code, alarm.source) == (LINE_DOWN, bus.id)]
 
 
 def together(findings: Sequence[Finding]) -> Iterator[Finding]:
