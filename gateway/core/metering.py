@@ -70,6 +70,11 @@ class Register:
         """What a rate for this register prices."""
         return "volume" if self.unit in {"m3", "l"} else "energy"
 
+    def named(self, at: datetime) -> str:
+        """The serial number that property data give the meter which is there at the instant; "" where they do not."""
+        before = [exchange for exchange in self.exchanges if exchange.at <= at]
+        return max(before, key=lambda exchange: exchange.at).serial if before else self.serial
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:

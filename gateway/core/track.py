@@ -98,6 +98,17 @@ class Track:
                 found.append((Period(left.at, right.at), code))
         return found
 
+    def fault(self, at: datetime) -> str | None:
+        """Why what was read at this instant is not believed; None where it is, or nothing was read then."""
+        here = self.nodes[bisect_left(self.nodes, at, key=instant) : bisect_right(self.nodes, at, key=instant)]
+        return next((node.fault for node in here if node.fault is not None), None)
+
+    def believes(self, period: Period) -> bool:
+        """Whether the period lies in `extent` and touches no blocked stretch."""
+        extent = self.extent
+        inside = extent is not None and extent.overlap(period) == period
+        return inside and not any(stretch.overlap(period) for stretch, _ in self.blocked())
+
     def segments(self, period: Period) -> tuple[Segment, ...]:
         """What was counted in `period`, which must lie in `extent` and touch no blocked stretch."""
         first = bisect_right(self.nodes, period.start, key=instant)

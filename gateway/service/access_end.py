@@ -18,6 +18,7 @@ from gateway.core.charge import Terms, charge_session, compare
 from gateway.core.event import Alarm
 from gateway.core.period import local_date, month
 from gateway.service.access_site import enrolled
+from gateway.service.doubt import course_around
 from gateway.service.polled import Poll
 from gateway.service.records import DirtyMonth
 from gateway.service.sessions import chargeable, closed, moments_of, placed_readings, told, unpayable
@@ -120,7 +121,7 @@ class Endings:
         _log.info("%s: session %s ended: %s, %s, %d charges", record.access_point, record.id, data["stop"], used, count)
 
     async def _charges(self, book: Book, record: SessionRecord) -> list[NewCharge]:
-        """What the session costs now; what has no price yet is charged when its month is settled."""
+        """What the session costs now; what has no price yet, or is in doubt, is charged when its month is settled."""
         sessions = chargeable([record])
         if not sessions:
             return []
@@ -129,7 +130,9 @@ class Endings:
         terms = Terms(
             gateway=self._parts.gateway, facility=record.facility, period=month(day, zone), closing=f"{day:%Y-%m}"
         )
-        found, holds = await asyncio.to_thread(partial(charge_session, book, terms, sessions[0]))
+        register = book.registers[sessions[0].register]
+        course = await course_around(self._parts.store, await self._parts.store.open_alarms(), register, sessions[0])
+        found, holds = await asyncio.to_thread(partial(charge_session, book, terms, sessions[0], course))
         for hold in holds:
             await self._raise(hold.code, hold.register, hold.text)
         return [new_charge(charge) for charge in compare(found, [])]

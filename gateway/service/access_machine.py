@@ -70,7 +70,9 @@ class MeteredMachine:
             return None
         self.identity = Identity(serial=answer.serial, obis=value.obis)
         modulus = None if value.modulus is None else convert(value.modulus, value.unit, site.register.unit)
-        return Count(value=convert(value.index, value.unit, site.register.unit), seen=seen, modulus=modulus)
+        return Count(
+            value=convert(value.index, value.unit, site.register.unit), seen=seen, modulus=modulus, serial=answer.serial
+        )
 
     async def keep_reading(self, index: Count | None) -> None:
         """Keep the answer that a session begins or ends with, so that the register's course passes through it."""

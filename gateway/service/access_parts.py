@@ -10,9 +10,11 @@ from gateway.core.session import Moment
 from gateway.ports.clock import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
     from datetime import datetime
 
+    from gateway.core.event import Alarm
+    from gateway.core.metering import Reading
     from gateway.ports.field import BadgeReader, Machine, MeterBus
     from gateway.service.alarms import AlarmSink
     from gateway.service.polled import ReadingStore
@@ -24,6 +26,14 @@ class SessionStore(Protocol):
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
         """The property data as known at the instant; None: now."""
+
+    async def readings(
+        self, facility_meters: Collection[str], start: datetime, until: datetime, keys: Collection[str] | None = None
+    ) -> Mapping[tuple[str, str], Sequence[Reading]]:
+        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def open_alarms(self) -> Sequence[Alarm]:
+        """The alarms that have not ended."""
 
     async def open_sessions(self) -> Sequence[SessionRecord]:
         """The sessions that have not ended, the oldest first."""

@@ -68,6 +68,7 @@ def _record(site: Site, identity: Identity, state: str, session: Session, ended:
         "moments": {name: _written(moment) for name, moment in moments.items()},
         "indexes": {name: str(count.value) for name, count in counts.items()},
         "moduli": {name: str(count.modulus) for name, count in counts.items() if count.modulus is not None},
+        "serials": {name: count.serial for name, count in counts.items()},
         "quantity": str(_quantity(site.register, session)),
         "ran": session.ran,
         "stop": session.stop,
@@ -86,7 +87,9 @@ def reopened(record: SessionRecord) -> tuple[State, Session, Identity]:
     """A session that goes on, as it was kept last."""
     data, moments = json.loads(record.data), moments_of(record)
     counts = {
-        name: Count(value=Scaled.parse(text), seen=moments[name], modulus=_modulus(data, name))
+        name: Count(
+            value=Scaled.parse(text), seen=moments[name], modulus=_modulus(data, name), serial=_serial(data, name)
+        )
         for name, text in data["indexes"].items()
     }
     session = Session(
@@ -170,7 +173,8 @@ def _ended(record: SessionRecord) -> EndedSession | None:
         point=data["point"],
         place=data["place"],
         register=data["register"],
-        serial=data["serial"],
+        serial=_serial(data, "end"),
+        first_serial=_serial(data, "start"),
         obis=data["obis"],
         started_at=record.started_at,
         ended_at=record.ended_at,
@@ -191,7 +195,7 @@ def placed_readings(record: SessionRecord, right: SessionRecord, register: Regis
             index=Scaled.parse(text),
             unit=data["unit"],
             obis=data["obis"],
-            serial=data["serial"],
+            serial=_serial(data, name),
             boot=before[name].boot,
             modulus=_modulus(data, name),
         )
@@ -235,3 +239,8 @@ def _modulus(data: Mapping[str, Any], name: str) -> Scaled | None:
     """What the meter's model said with this index; sessions of earlier releases have none."""
     text = data.get("moduli", {}).get(name)
     return None if text is None else Scaled.parse(text)
+
+
+def _serial(data: Mapping[str, Any], name: str) -> str:
+    """What the meter called itself at this index; sessions of earlier releases have one for both."""
+    return str(data.get("serials", {}).get(name, data["serial"]))

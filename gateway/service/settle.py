@@ -35,6 +35,7 @@ from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.ports.clock import Clock
 from gateway.service.alarms import AlarmSink
+from gateway.service.doubt import counting, course_around
 from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
 from gateway.service.property import book_of
 from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
@@ -100,6 +101,9 @@ class MeteredStore(Protocol):
 
     async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
         """The ended sessions of which a part lies in [start, until)."""
+
+    async def voided(self, meter: str, register: str, start: datetime, until: datetime) -> Collection[datetime]:
+        """The instants in [start, until] at which a reading of the register (key) is voided."""
 
 
 class SettleStore(MeteredStore, AlarmSink, Protocol):
@@ -207,7 +211,7 @@ class Settler:
                 self._beat()
                 holds += await self._settle(book, one, now)
             for one in coming:
-                holds += await self._unpriced(book, one)
+                holds += await self._uncharged(book, one)
         await self._tell(book, holds, now)
         return min(again, now + AGAIN)
 
@@ -239,13 +243,17 @@ class Settler:
         due = [one for one in all_months if one.due <= now and (one.label not in closed or one.label in dirty)]
         return due, [one for one in all_months if one.due > now]
 
-    async def _unpriced(self, book: Book, one: Month) -> list[Hold]:
-        """What has no price yet of the sessions that have ended in a month that is not due."""
+    async def _uncharged(self, book: Book, one: Month) -> list[Hold]:
+        """What cannot be charged yet of the sessions that have ended in a month that is not due."""
         period = one.period
         terms = Terms(gateway=self._gateway, facility=one.facility.id, period=period, closing=one.label)
         ended = chargeable(await self._store.sessions(terms.facility, period.start, period.until))
-        known = (each for each in ended if each.ended_at in period and each.register in book.registers)
-        return [hold for each in known for hold in charge_session(book, terms, each)[1]]
+        alarms = await self._store.open_alarms()
+        holds: list[Hold] = []
+        for each in await counting(self._store, book, [each for each in ended if each.ended_at in period]):
+            course = await course_around(self._store, alarms, book.registers[each.register], each)
+            holds += charge_session(book, terms, each, course)[1]
+        return holds
 
     async def _settle(self, book: Book, one: Month, now: datetime) -> list[Hold]:
         """Settle the month and publish what differs; what is held."""
@@ -286,7 +294,8 @@ class Settler:
 
 def _told_when_polled(hold: Hold, alarms: Iterable[Alarm]) -> bool:
     """Whether an open alarm tells of a reading in the stretch already: one anomaly, one alarm."""
-    return hold.code in VERDICTS and any(
+    of_readings = hold.code in VERDICTS and hold.session is None
+    return of_readings and any(
         (alarm.code, alarm.source) == (READING_IMPLAUSIBLE, hold.register) and hold.start <= alarm.since <= hold.until
         for alarm in alarms
     )
@@ -309,7 +318,7 @@ async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Seque
     memory than the box has.
     """
     period = terms.period
-    sessions = chargeable(await store.sessions(terms.facility, period.start, period.until))
+    sessions = await counting(store, book, chargeable(await store.sessions(terms.facility, period.start, period.until)))
     edges = seams(standing, period)
     found = Settlement(charges=(), holds=())
     for meter in sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility):

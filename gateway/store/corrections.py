@@ -15,6 +15,7 @@ from gateway.store.instants import instant, micros
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -50,6 +51,18 @@ def void(connection: Connection, correction: Correction, dirty: Sequence[DirtyMo
         marks.touched(connection, correction.at)
         months.mark(connection, dirty)
     return [reading for _, reading in found]
+
+
+def voided(connection: Connection, meter: str, register: str, start: datetime, until: datetime) -> set[datetime]:
+    """The instants in [start, until] at which a reading of the register (key) is voided."""
+    own = [
+        no
+        for no, channel in readings.channels(connection).items()
+        if (channel.meter, channel.register) == (meter, register)
+    ]
+    table = schema.void
+    within = (table.c.at.between(micros(start), micros(until)), table.c.channel.in_(own))
+    return {instant(at) for at in connection.scalars(select(table.c.at).where(*within))}
 
 
 def recorded(connection: Connection) -> list[Correction]:

@@ -94,6 +94,12 @@ class StoreView:
         """The ended sessions of a facility of which a part lies in [start, until), by their start."""
         return await self.reader.run(partial(sessions.ended, facility=facility, start=start, until=until))
 
+    async def voided(self, meter: str, register: str, start: datetime, until: datetime) -> Collection[datetime]:
+        """The instants in [start, until] at which a reading of the register (key) is voided."""
+        return await self.reader.run(
+            partial(corrections.voided, meter=meter, register=register, start=start, until=until)
+        )
+
     async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
         """What `read` makes of each canonical body of a closing's charges ("2026-10"), neither reversed nor a reversal.
 

@@ -344,14 +344,14 @@ async def test_closing_the_month_leaves_the_charges_of_its_sessions_as_they_are(
 async def test_a_wash_without_a_price_is_told_until_there_is_one(tmp_path: Path) -> None:
     price = 'prices = [{ price = "1.20" }]'
     async with laundry(
-        tmp_path, house=HOUSE.replace(price, 'prices = [{ from = 2090-01-01, price = "1.20" }]')
+        tmp_path, house=QUICK.replace(price, 'prices = [{ from = 2090-01-01, price = "1.20" }]')
     ) as here:
         await here.wash(ANNA, 50)
         await here.ended()
         await here.alarmed("no_price")
         await settle(here)
         await here.alarmed("no_price")
-        await tell(here.store, HOUSE)
+        await tell(here.store, QUICK)
         await settle(here)
         await here.alarmed("no_price", over=True)
         await close_month_of(here)

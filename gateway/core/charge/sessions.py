@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
+from gateway.core.charge.anomalies import anomaly
 from gateway.core.charge.line import Charge, RateVersion, SessionRef, session_line_id
-from gateway.core.metering import rollover
+from gateway.core.metering import rollover, same_serial
 from gateway.core.occupancy import Payer
 from gateway.core.period import Period
 from gateway.core.problem import Hold
@@ -21,11 +24,12 @@ if TYPE_CHECKING:
     from gateway.core.charge.line import Terms
     from gateway.core.metering import Register
     from gateway.core.tariff import InForce, Priced
-    from gateway.core.track import Index
+    from gateway.core.track import Index, Track
 
 TAP = "tap"
 NO_PRICE = "no_price"
 NEGATIVE = "index_decrease"
+ANOTHER_METER = "identity_changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class EndedSession:
     register: str
     """id of the register that counted"""
     serial: str
+    """what the meter called itself when the session ended"""
     obis: str
     started_at: datetime
     ended_at: datetime
@@ -50,6 +55,8 @@ class EndedSession:
     end: Index
     modulus: Scaled | None = None
     """the index at which its meter's model has the register begin again at 0"""
+    first_serial: str = ""
+    """what it called itself when the session began"""
     witness: str = TAP
 
     @property
@@ -75,17 +82,26 @@ class EndedSession:
         )
 
 
-def charge_session(book: Book, terms: Terms, session: EndedSession) -> tuple[list[Charge], list[Hold]]:
+def charge_session(
+    book: Book, terms: Terms, session: EndedSession, course: Track | None = None
+) -> tuple[list[Charge], list[Hold]]:
     """What is to be charged for the session, without revision, and what cannot be.
 
     A place that has a rate for one of energy and cycle only gives the other away; one that has none has no price.
+    `course`: that of its register; without, its indexes are believed unless property data name another meter.
     """
     register = book.registers[session.register]
-    segment = session.segment(register)
-    if segment.quantity < Scaled(0, 0):
+    doubt = _doubt(register, session, course)
+    if doubt is not None:
+        text = f"nothing is charged for it until its indexes are believed: {anomaly(register, doubt)}"
+        return [], [_hold(doubt, session, text)]
+    segments: tuple[Segment, ...] = (session.segment(register),)
+    if course is not None and _exchanged(register, session):
+        segments = course.segments(session.counted)
+    if any(segment.quantity < Scaled(0, 0) for segment in segments):
         return [], [_hold(NEGATIVE, session, "the index fell during the session: nothing is charged for it")]
     rates = [rate for rate in book.rates.values() if rate.facility == terms.facility]
-    parts = _parts(register, segment)
+    parts = _parts(register, segments)
     offered = [part for part in parts if any(fits(rate, part.kind, session.place) for rate in rates)]
     charges: list[Charge] = []
     holds: list[Hold] = []
@@ -107,9 +123,30 @@ class _Part:
     segments: tuple[Segment, ...]
 
 
-def _parts(register: Register, segment: Segment) -> tuple[_Part, _Part]:
+def _doubt(register: Register, session: EndedSession, course: Track | None) -> str | None:
+    """The fault of its indexes; None where they are to be believed."""
+    first, last = session.first_serial, session.serial
+    for at, serial in ((session.start.at, first), (session.end.at, last)):
+        fault = None if course is None else course.fault(at)
+        named = register.named(at)
+        if fault is None and named and serial and not same_serial(serial, named):
+            fault = ANOTHER_METER
+        if fault is not None:
+            return fault
+    if _exchanged(register, session):
+        return None if course is not None and course.believes(session.counted) else ANOTHER_METER
+    return ANOTHER_METER if first and last and not same_serial(first, last) else None
+
+
+def _exchanged(register: Register, session: EndedSession) -> bool:
+    """Whether another meter took the place of the one that it began with."""
+    return any(session.start.at < exchange.at < session.end.at for exchange in register.exchanges)
+
+
+def _parts(register: Register, segments: tuple[Segment, ...]) -> tuple[_Part, _Part]:
+    quantity = reduce(add, (segment.quantity for segment in segments))
     return (
-        _Part(kind=priced(register), quantity=segment.quantity, segments=(segment,)),
+        _Part(kind=priced(register), quantity=quantity, segments=segments),
         _Part(kind=(register.energy_source, "cycle", "cycle"), quantity=Scaled(1, 0), segments=()),
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.allocation import Coefficients, KeysExceedBuildingError, coefficients, split
 from gateway.core.book import building_value, changes, weight
+from gateway.core.charge.anomalies import anomaly
 from gateway.core.charge.line import REMAINDER, Allocation, Charge, RateVersion, line_id
 from gateway.core.charge.sessions import charge_session
 from gateway.core.occupancy import payers
@@ -146,7 +147,7 @@ def settle(
     holds = [hold for one in results for hold in one.holds]
     for session in sessions:
         if session.register in tracks and session.ended_at in terms.period:
-            found, held = charge_session(book, terms, session)
+            found, held = charge_session(book, terms, session, tracks[session.register])
             charges += found
             holds += held
     warnings = tuple(warning for one in results for warning in one.warnings)
@@ -181,24 +182,9 @@ def _believed(one: _Register) -> list[Period]:
         one.holds.append(one.hold("outside", tail, "no reading on both sides yet: charged once it arrives"))
     blocked = [(part, code) for stretch, code in one.track.blocked() if (part := stretch.overlap(covered))]
     for part, code in blocked:
-        one.holds.append(one.hold(code, part, _anomaly(one.register, code)))
+        one.holds.append(one.hold(code, part, anomaly(one.register, code)))
     pieces = covered.cut(edge for part, _ in blocked for edge in (part.start, part.until))
     return [piece for piece in pieces if not any(piece.overlap(part) for part, _ in blocked)]
-
-
-def _anomaly(register: Register, code: str) -> str:
-    if code == "identity_changed" and register.serial:
-        return f"another meter than {register.serial} of the property data answered: {_STRANGER}"
-    return _ANOMALIES[code].format(limit=register.limit)
-
-
-_STRANGER = "correct its serial or the address, record the exchange, or void the readings of the stranger"
-_ANOMALIES = {
-    "conflicting_reading": "two different values for one instant: void the wrong one",
-    "index_decrease": "the index fell and that was no rollover: void the wrong reading or record the exchange",
-    "index_jump": "the index rose by more than the largest possible flow: void the reading or correct {limit}",
-    "identity_changed": "another serial number answered: record the exchange, or void the readings of the stranger",
-}
 
 
 def _settle_piece(one: _Register, piece: Period, links: Sequence[Link]) -> None:

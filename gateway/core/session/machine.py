@@ -54,6 +54,8 @@ class Count:
     seen: Moment
     modulus: Scaled | None = None
     """the index at which the meter's model has the register begin again at 0"""
+    serial: str = ""
+    """what the meter called itself"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
