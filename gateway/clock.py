@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.ports.clock import Clock, Waiter
+from gateway.ports.clock import Waiter, WallClock
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -40,14 +40,11 @@ class Bell(Protocol):
         """Return once it was rung or the clock has reached the instant."""
 
 
-class DaemonClock(Clock, Waiter, Protocol):
+class DaemonClock(WallClock, Waiter, Protocol):
     """What the daemon's workers share."""
 
     async def started(self) -> None:
         """Return once there is a time: `now` may not be asked before."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
 
     def bell(self) -> Bell:
         """A new bell of this clock."""

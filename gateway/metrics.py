@@ -18,10 +18,10 @@ from gateway.service.storing import StoreUnavailableError
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from gateway.core.event import Alarm, Event
+    from gateway.ports.clock import WallClock
     from gateway.service.health import Holdings
     from gateway.service.judge import Verdict
     from gateway.service.messages import Stream
@@ -64,16 +64,6 @@ class Waiting(Protocol):
         """How many writes wait."""
 
 
-class MetricsClock(Protocol):
-    """The gateway's clock."""
-
-    def now(self) -> datetime:
-        """The present instant."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
-
-
 class Metrics:
     """Everything that is counted, asked for anew each time."""
 
@@ -88,7 +78,7 @@ class Metrics:
         judged: Callable[[], Mapping[tuple[str, Verdict], int]],
         delivered: Mapping[str, int],
         dropped_taps: Callable[[], Mapping[str, int]],
-        clock: MetricsClock,
+        clock: WallClock,
         disk: Path | None,
     ) -> None:
         """`delivered` counts messages by what became of them, `dropped_taps` taps by access point.

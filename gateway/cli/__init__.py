@@ -122,7 +122,7 @@ def _mbus() -> click.Command:
 
 
 def _migrate() -> click.Command:
-    from gateway.cli.store import migrate
+    from gateway.cli.migrate import migrate
 
     return migrate
 

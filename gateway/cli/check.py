@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def check(options: Options, *, schema: bool) -> None:
     """Check the settings file, and that this user can use the files that it names.
 
-    All mistakes are told at once. A serial device that is not there, a key file that all
-    can read, and a line with more selections than its batteries bear, is a warning. Nothing is opened or connected
-    to: lines, broker and clock are looked at by `submeter doctor`.
+    All mistakes are told at once. A serial device that is not there, a key file that all can read, and a line with
+    more selections than its batteries bear, is a warning. Nothing is opened or connected to: lines, broker and clock
+    are looked at by `submeter doctor`.
     """
     if schema:
         click.echo(_schema())

@@ -18,6 +18,13 @@ class Clock(Protocol):
         """Seconds that never jump and are never accelerated: for bus, relay and network time-outs."""
 
 
+class WallClock(Clock, Protocol):
+    """The clock of the day, which may be wrong: nothing is billed by a time that is not trusted."""
+
+    def trusted(self) -> bool:
+        """Whether the wall clock is known to be right."""
+
+
 class Waiter(Protocol):
     """Waiting for an instant of the same clock."""
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 from gateway.core.event import Alarm
-from gateway.ports.clock import Clock, Waiter
+from gateway.ports.clock import Waiter, WallClock
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
 from gateway.ports.health import Observed
 from gateway.service.alarms import Gathered
 from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
-from gateway.service.place import Placing
+from gateway.service.placing import Placing
 from gateway.service.polled import polled, unread
 from gateway.service.twice import Devices, Twice
 from gateway.service.unread import Unread
@@ -48,11 +48,8 @@ LINE_LOSSES = 2
 _log = logging.getLogger(__name__)
 
 
-class PollClock(Clock, Waiter, Protocol):
+class PollClock(WallClock, Waiter, Protocol):
     """The clock that polls are aligned to."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from gateway.cli import Options
-from gateway.cli.store import migrate as migrate_command
+from gateway.cli.migrate import migrate as migrate_command
 from gateway.store import Store, StoreError, StoreInUseError, StoreView, schema
 from gateway.store.migrate import migrate
 from gateway.store.writer import Priority

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.metering import Reading
 from gateway.core.units import Scaled
-from gateway.service.place import LIMIT, Placing
+from gateway.service.placing import LIMIT, Placing
 from gateway.service.polled import Poll
 
 if TYPE_CHECKING:

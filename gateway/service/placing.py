@@ -11,28 +11,21 @@ from collections import deque
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.units import Scaled
-from gateway.ports.clock import Clock
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.metering import Reading
+    from gateway.ports.clock import WallClock
     from gateway.service.polled import Poll
 
 LIMIT = 9000
 """as many readings of a line are remembered, at most 4 MB: two days of fifteen meters at every quarter of an hour"""
 _same = attrgetter("register", "index.exponent", "unit", "obis", "serial", "status", "origin", "boot", "modulus")
 """of a meter's reading, what is the same from answer to answer"""
-
-
-class PlacingClock(Clock, Protocol):
-    """The clock that becomes right."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
 
 
 class _Heard(NamedTuple):
@@ -49,7 +42,7 @@ class _Heard(NamedTuple):
 class Placing:
     """The answers of one line that have no right time yet. They are forgotten with the process."""
 
-    def __init__(self, clock: PlacingClock) -> None:
+    def __init__(self, clock: WallClock) -> None:
         self._clock = clock
         self._heard: deque[_Heard] = deque()
         self._like: dict[str, tuple[Reading, ...]] = {}
