@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from gateway.core.building import Key, Scope  # noqa: TC001 - pydantic reads the annotations
 from gateway.service.property_fields import Day, Id, Strict, Text
 
+_WHEN_USED = ConfigDict(defer_build=True)
 Value = dict[str, Any]
 """an entry as in property.toml, its dates as text; which keys it may have, its table says"""
 Kind = Literal[
@@ -158,7 +159,7 @@ VERBS: dict[str, type[Strict]] = {
     model.model_fields["verb"].default: model for model in get_args(Command | Enrol | Lines)
 }
 COMMAND: TypeAdapter[Command | Enrol | Lines] = TypeAdapter(
-    Annotated[Command | Enrol | Lines, Field(discriminator="verb")]
+    Annotated[Command | Enrol | Lines, Field(discriminator="verb")], config=_WHEN_USED
 )
 
 
@@ -246,7 +247,7 @@ class Progress(Strict):
     progress: str
 
 
-HEARD: TypeAdapter[Progress | Answer] = TypeAdapter(Progress | Answer)
+HEARD: TypeAdapter[Progress | Answer] = TypeAdapter(Progress | Answer, config=_WHEN_USED)
 
 
 def refusal(*texts: str) -> Answer:
