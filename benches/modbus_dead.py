@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benches.figure import Figure, say
 from benches.modbus_round import BAUD, METERS, MODEL, TURNAROUND, until_there
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.clock import SystemClock
 from gateway.core.event import Alarm
 from gateway.service.poll import Line, Poller

@@ -19,9 +19,9 @@ from pymodbus.framer import FramerType
 
 from benches.figure import Figure, say
 from drivers.modbus.bus import ModbusBus, WiredMeter
-from drivers.modbus.driver import BusSettings
 from drivers.modbus.model import meter_models
 from drivers.modbus.rtu import Pace, RtuLine, frame_pause
+from drivers.modbus.settings import BusSettings
 from gateway.ports.field import FieldError, LineDownError
 from simulators.pty import with_crc
 from tests.virtual_time import VirtualTime

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from benches.figure import Figure, say
 from benches.plant import HANGS
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.model import meter_models
+from drivers.modbus.settings import BusSettings, MeterSettings
 from simulators.processes import Children, python
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from drivers.modbus import driver
 from drivers.modbus.bus import swapped
-from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Last, Peer
 from tests.steady_time import LoopClock

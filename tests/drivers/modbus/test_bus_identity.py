@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.model import SerialNumber, meter_models
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError, WrongAnswerError
 from gateway.service.twice import Devices, Twice
 from tests.drivers.modbus.peer import Asked, Peer

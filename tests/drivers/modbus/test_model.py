@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.model import ModbusModel
 from drivers.modbus.proof import failures, read_raw
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import WrongAnswerError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drivers.modbus.driver import BusSettings, driver
+from drivers.modbus import driver
 from drivers.modbus.model import meter_models
 from drivers.modbus.recognise import _IDENTITY_BITS, Fit, _fixed_bits, fit, verdict
+from drivers.modbus.settings import BusSettings
 from gateway.core.units import Scaled
 from gateway.ports.field import Device, ScanOrder
 from simulators.modbus import Device as Answerer

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.machine import driver as coils
 from drivers.modbus.rtu import frame_pause
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 from simulators.modbus import Unit, layouts
 from simulators.pty import RtuWire, with_crc

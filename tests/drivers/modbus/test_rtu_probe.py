@@ -11,8 +11,8 @@ import pytest
 
 from drivers import network, serial
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
 from drivers.modbus.rtu import LATE_S
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import FieldError, LineDownError
 from simulators.pty import with_crc
 from tests.virtual_time import VirtualTime

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.settings import BusSettings, MeterSettings
 from gateway.ports.field import LineDownError, NoAnswerError
 from simulators.modbus import Unit, layouts
 from simulators.pty import RtuWire

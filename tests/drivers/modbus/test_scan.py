@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drivers.modbus.driver import BusSettings, driver
+from drivers.modbus import driver
 from drivers.modbus.passes import UNITS
+from drivers.modbus.settings import BusSettings
 from gateway.ports.field import Device, Scanner, ScanOrder, ScanProgress, ScanRefusedError, ScanTrouble
 from simulators.modbus import Layout, Line, RtuLine, Unit, layouts_of_models, refusal, sunspec
 from simulators.modbus.device import Device as Answerer

@@ -9,7 +9,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.settings import BusSettings, MeterSettings
 from simulators.modbus import Line, Unit, layouts
 from tests.steady_time import LoopClock
 

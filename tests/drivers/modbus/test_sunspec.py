@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.modbus import driver
-from drivers.modbus.driver import BusSettings, MeterSettings
+from drivers.modbus.settings import BusSettings, MeterSettings
 from drivers.modbus.sunspec import SunSpecMeter
 from gateway.ports.field import LineDownError, NoAnswerError, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Peer
