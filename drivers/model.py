@@ -1,15 +1,16 @@
 """The schema of a meter model file: what a meter's answer means, as data only.
 
-Each protocol derives its own `Register` and `MeterModel` from the ones here and loads its folder with
-`load_models`. Every model proves itself: at least one raw answer and what must be read out of it.
+Each protocol derives its own `Register` and `MeterModel` from the ones here and reads its folder as `ModelFiles`.
+Every model proves itself: at least one raw answer and what must be read out of it.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, Protocol, TypeVar
 from unicodedata import category
 
 from pydantic import (
@@ -28,7 +29,7 @@ from gateway.core.refusal import clause, dotted, shown, some
 from gateway.core.units import UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -184,9 +185,60 @@ class MeterModel(Strict, Generic[AnyRegister]):
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
-def load_models(folder: Path, schema: type[AnyModel]) -> dict[str, AnyModel]:
-    """Every `*.toml` of the folder by its name without the ending; ModelFileError for one that does not fit."""
-    return {path.stem: _model(path, schema) for path in sorted(folder.glob("*.toml"))}
+class ModelFiles(Mapping[str, AnyModel]):
+    """Every `*.toml` of a folder by its name without the ending.
+
+    A model is read when it is first asked for, ModelFileError where it does not fit: a site has few of them.
+    """
+
+    def __init__(self, folder: Path, schema: type[AnyModel]) -> None:
+        self._paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+        self._schema = schema
+        self._read: dict[str, AnyModel] = {}
+
+    def __getitem__(self, name: str) -> AnyModel:
+        if name not in self._read:
+            self._read[name] = _model(self._paths[name], self._schema)
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+class Counting(Protocol):
+    """A model that has registers."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Their keys."""
+
+
+class RegisterKeys(Mapping[str, tuple[str, ...]]):
+    """The register keys of the models of several mappings by name; the first mapping that has a name is right."""
+
+    def __init__(self, *models: Mapping[str, Counting]) -> None:
+        self._models = models
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        for models in self._models:
+            if name in models:
+                return models[name].keys
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in models for models in self._models)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for models in self._models for name in models))
+
+    def __len__(self) -> int:
+        return len(set().union(*self._models))
 
 
 def _model(path: Path, schema: type[AnyModel]) -> AnyModel:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from drivers.mbus import candidate, orders
 from drivers.mbus.bus import MBusBus, Wired, answer
@@ -15,14 +13,14 @@ from drivers.mbus.frame import FrameError
 from drivers.mbus.keys import parse_key, read_key
 from drivers.mbus.link import split
 from drivers.mbus.master import Taken
-from drivers.mbus.model import MODELS, MBusModel
+from drivers.mbus.model import MODELS, Billed, MBusModel
 from drivers.mbus.orders import Target, spoken_to
 from drivers.mbus.report import describe
 from drivers.mbus.scan import WAYS, Speed, scan
-from drivers.mbus.settings import BusSettings, MeterSettings, billed, meter_settings
+from drivers.mbus.settings import BusSettings, MeterSettings, meter_settings
 from drivers.mbus.telegram import decode
 from drivers.mbus.twice import same_device
-from drivers.model import mismatches, stored_mismatches
+from drivers.model import RegisterKeys, mismatches, stored_mismatches
 from gateway.ports.field import OrderRefusedError, ScanRefusedError, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -61,9 +59,9 @@ class MBusDriver:
         wired = {meter: _wired(MeterSettings.model_validate(settings)) for meter, settings in meters.items()}
         return MBusBus(line.connect(), line.timing, wired)
 
-    def models(self) -> dict[str, tuple[str, ...]]:
+    def models(self) -> Mapping[str, tuple[str, ...]]:
         """Model name -> register keys."""
-        return {name: model.keys for name, model in {**MODELS, **self._own}.items() if model.registers}
+        return RegisterKeys(Billed(self._own), MODELS)
 
     def reads_per_day(self, meter: BaseModel) -> int | None:
         """What the meter's model file declares."""
@@ -91,7 +89,7 @@ class MBusDriver:
                 raise ScanRefusedError(_FIXED_BAUD.format(line.host))
             _speed(line, baud)
         at = partial(_speed, line, drops_damaged=False)
-        return scan(at, order.speeds or (line.baud,), order, {**billed(self._own), **MODELS})
+        return scan(at, order.speeds or (line.baud,), order, {**Billed(self._own), **MODELS})
 
     async def inspect(self, bus: BaseModel, meter: BaseModel | str) -> Seen:
         """All that one meter says, and its alarm."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from drivers.model import MeterModel, Register, Strict, load_models
+from drivers.model import MeterModel, ModelFiles, Register, Strict
 from gateway.core.units import Scaled, UnitError, convert
 from gateway.ports.field import RegisterValue, StoredValue, WrongAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from drivers.mbus.records import Meaning, Record
     from drivers.mbus.telegram import Header, Telegram
@@ -97,10 +98,28 @@ class MBusModel(MeterModel[MBusRegister]):
         return self.identity.fits(header.manufacturer, header.medium, header.version)
 
 
-FAMILIES = load_models(Path(__file__).parent / "models", MBusModel)
+class Billed(Mapping[str, MBusModel]):
+    """Those models that can be wired: one without registers bills nothing."""
+
+    def __init__(self, models: Mapping[str, MBusModel]) -> None:
+        self._models = models
+
+    def __getitem__(self, name: str) -> MBusModel:
+        model = self._models[name]
+        if not model.registers:
+            raise KeyError(name)
+        return model
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, model in self._models.items() if model.registers)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+FAMILIES = ModelFiles(Path(__file__).parent / "models", MBusModel)
 """every model file, also of meters of which nothing is billed"""
-MODELS = {name: model for name, model in FAMILIES.items() if model.registers}
-"""those that can be wired"""
+MODELS = Billed(FAMILIES)
 
 
 def read_registers(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[RegisterValue, ...]:

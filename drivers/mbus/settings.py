@@ -11,7 +11,7 @@ from drivers import serial
 from drivers.mbus import secondary
 from drivers.mbus.keys import CREDENTIAL
 from drivers.mbus.link import Timing
-from drivers.mbus.model import MODELS, MBusModel
+from drivers.mbus.model import MODELS, Billed, MBusModel
 from drivers.mbus.orders import BAUD_RATES
 from drivers.model import Strict, instead
 from drivers.network import tcp
@@ -96,7 +96,10 @@ class MeterSettings(Strict):
     own: ClassVar[Mapping[str, MBusModel]] = {}
     """models of the installer's, beside ours"""
 
-    model: str = Field(description="name of a model file, without .toml", examples=sorted(MODELS))
+    model: str = Field(
+        description="name of a model file, without .toml",
+        json_schema_extra=lambda schema: schema.update(examples=[*sorted(MODELS)]),
+    )
     address: Annotated[int, Field(ge=0, le=250)] | None = Field(default=None, description="primary address")
     secondary: Annotated[str, AfterValidator(_secondary_address)] | None = Field(
         default=None,
@@ -175,15 +178,10 @@ class MeterSettings(Strict):
 
 def meter_settings(models: Mapping[str, MBusModel]) -> type[MeterSettings]:
     """The same settings, with models of the installer's beside ours."""
-    wirable = billed(models)
+    wirable = Billed(models)
 
     class WithOwn(MeterSettings):
         own = wirable
 
     WithOwn.__doc__ = MeterSettings.__doc__
     return WithOwn
-
-
-def billed(models: Mapping[str, MBusModel]) -> dict[str, MBusModel]:
-    """Those that can be wired: a model without registers bills nothing."""
-    return {name: model for name, model in models.items() if model.registers}

@@ -24,7 +24,7 @@ from drivers.modbus.registers import (
     text,
     whole,
 )
-from drivers.model import MeterModel, Plain, Register, Strict, load_models
+from drivers.model import MeterModel, ModelFiles, Plain, Register, Strict
 from gateway.core.units import Scaled
 from gateway.ports.field import RegisterValue, WrongAnswerError
 
@@ -337,5 +337,5 @@ class ModbusModel(RegisterMap, MeterModel[ModbusRegister]):
 
 @lru_cache(maxsize=1)
 def meter_models() -> Mapping[str, ModbusModel]:
-    """All model files of this driver by name; ModelFileError for one that does not fit."""
-    return load_models(Path(__file__).parent / "models", ModbusModel)
+    """All model files of this driver by name."""
+    return ModelFiles(Path(__file__).parent / "models", ModbusModel)

@@ -8,7 +8,7 @@ number and its length, up to number FFFF. A common model (1) tells the serial nu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from drivers.modbus.model import ModbusRegister, RegisterMap, ScaleRegister, SerialNumber
 from drivers.modbus.plan import ADDRESSES, Request, Span
@@ -50,6 +50,7 @@ _METERS = {201: _INTEGER, 202: _INTEGER, 203: _INTEGER, 204: _INTEGER} | dict.fr
 class SunSpecMeter:
     """The meter to look for in a device."""
 
+    keys: ClassVar[tuple[str, ...]] = KEYS
     instance: int = 1
     """which of the device's meters, counted from 1 in the order of their models"""
 

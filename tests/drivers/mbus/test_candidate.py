@@ -13,7 +13,7 @@ from drivers.mbus.frame import FrameError
 from drivers.mbus.link import Timing, split
 from drivers.mbus.model import FAMILIES, MBusModel, read_registers
 from drivers.mbus.telegram import decode
-from drivers.model import ModelFileError, load_models, mismatches
+from drivers.model import ModelFileError, ModelFiles, mismatches
 from gateway.ports.field import OrderRefusedError
 from simulators.mbus import Bus, Direct, Slave, captured
 from tests.drivers.mbus.slave import CAPTURED, long_frame
@@ -100,7 +100,7 @@ def test_before_it_is_completed_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(model_file(long_frame(STRANGE + bytes.fromhex("0413e8030000")), "here"), "utf-8")
 
     with pytest.raises(ModelFileError, match=r"x\.toml: models: "):
-        load_models(tmp_path, MBusModel)
+        dict(ModelFiles(tmp_path, MBusModel))
 
 
 def test_totals_are_registers_and_tariffs_maxima_and_pulse_weights_are_offered() -> None:
@@ -148,7 +148,7 @@ async def test_the_completed_file_reads_the_meter_that_it_came_from(tmp_path: Pa
     raw = b"".join([long_frame(STRANGE + bytes.fromhex("0413 e8030000 1f")), frames[1]])
     text = model_file(raw, "here").replace("models = []", 'models = ["X 1"]')
     (tmp_path / "strange.toml").write_text(text, "utf-8")
-    model = load_models(tmp_path, MBusModel)["strange"]
+    model = ModelFiles(tmp_path, MBusModel)["strange"]
     meter = Slave(address=1, captured=captured(frames[0]), more=(captured(frames[1]),), serial="12345678")
 
     async def connect() -> Direct:

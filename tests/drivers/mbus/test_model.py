@@ -14,7 +14,7 @@ from drivers.mbus import driver
 from drivers.mbus.model import MODELS, MBusModel, read_registers
 from drivers.mbus.settings import BusSettings, MeterSettings
 from drivers.mbus.telegram import decode
-from drivers.model import ModelFileError, load_models, mismatches
+from drivers.model import ModelFileError, ModelFiles, mismatches
 from gateway.core.units import Scaled
 from gateway.ports.field import WrongAnswerError
 from tests.drivers.mbus.slave import long_frame
@@ -178,7 +178,7 @@ def test_a_broken_model_file_is_named_in_one_sentence(tmp_path: Path, text: str,
     (tmp_path / "broken.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(ModelFileError, match=f"model file broken.toml.*{reason}") as caught:
-        load_models(tmp_path, MBusModel)
+        dict(ModelFiles(tmp_path, MBusModel))
     assert "\n" not in str(caught.value)
     assert "nput should" not in str(caught.value)
 
