@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
+    from gateway.ports.clock import WallClock
     from gateway.ports.field import MeterBus
-    from gateway.service.access_parts import AccessClock, SessionStore
+    from gateway.service.access_parts import SessionStore
     from gateway.service.alarms import AlarmSink
     from gateway.service.polled import ReadingStore
     from gateway.settings import Settings
@@ -34,7 +35,7 @@ class Shared:
     store: SessionStore
     readings: ReadingStore
     alarms: AlarmSink
-    clock: AccessClock
+    clock: WallClock
     boot: str
 
 

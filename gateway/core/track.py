@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from gateway.core.metering import Reading, Register
 
 Quality = Literal["measured", "stored", "bracketed", "interpolated", "manual", "substituted"]
-ESTIMATED: frozenset[Quality] = frozenset({"interpolated", "substituted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from gateway.core.event import Alarm
 from gateway.core.period import local_date, month
 from gateway.service.access_site import enrolled
 from gateway.service.doubt import course_around
-from gateway.service.polled import Poll
+from gateway.service.polled import alone
 from gateway.service.records import DirtyMonth
 from gateway.service.sessions import chargeable, closed, moments_of, placed_readings, told, unpayable
 from gateway.service.settle import new_charge
@@ -94,21 +94,8 @@ class Endings:
 
     async def _keep_readings(self, readings: list[Reading]) -> None:
         """So that the course of the register passes through the session's indexes where they really were."""
-        polls = [
-            Poll(
-                meter=reading.meter,
-                at=reading.at,
-                serial=reading.serial,
-                status=reading.status,
-                clock_trusted=reading.clock_trusted,
-                boot=reading.boot,
-                readings=(reading,),
-                raw=b"",
-            )
-            for reading in readings
-        ]
-        if polls:
-            await self._parts.readings.keep(polls)
+        if readings:
+            await self._parts.readings.keep([alone(reading) for reading in readings])
 
     async def _charge(self, book: Book, record: SessionRecord) -> None:
         data = json.loads(record.data)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.session import Moment
-from gateway.ports.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm
     from gateway.core.metering import Reading
+    from gateway.ports.clock import WallClock
     from gateway.ports.field import BadgeReader, Machine, MeterBus
     from gateway.service.alarms import AlarmSink
     from gateway.service.polled import ReadingStore
@@ -56,13 +56,6 @@ class SessionStore(Protocol):
         """
 
 
-class AccessClock(Clock, Protocol):
-    """The clock of the day, beside the monotonic one."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What it is joined to."""
@@ -74,7 +67,7 @@ class Parts:
     store: SessionStore
     readings: ReadingStore
     alarms: AlarmSink
-    clock: AccessClock
+    clock: WallClock
     seal: Callable[[str], str]
     """the digest of an identifier"""
     busy: MutableMapping[str, str]

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from gateway.core.charge import Charge
     from gateway.core.occupancy import Payer
     from gateway.core.tariff import Rate
+    from gateway.ports.clock import WallClock
     from gateway.service.records import PropertyRow
-    from gateway.service.settle import Bell, SettleClock
+    from gateway.service.settle import Bell
 
 RATES = "rates"
 ACCRUALS = "state/accruals"
@@ -58,7 +59,7 @@ class Accruals:
         *,
         store: AccrualStore,
         board: Board,
-        clock: SettleClock,
+        clock: WallClock,
         bell: Bell,
         gateway: str,
         beat: Callable[[], None],

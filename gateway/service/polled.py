@@ -69,6 +69,20 @@ def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
     )
 
 
+def alone(reading: Reading) -> Poll:
+    """A reading that is kept by itself, without an answer as it came."""
+    return Poll(
+        meter=reading.meter,
+        at=reading.at,
+        serial=reading.serial,
+        status=reading.status,
+        clock_trusted=reading.clock_trusted,
+        boot=reading.boot,
+        readings=(reading,),
+        raw=b"",
+    )
+
+
 def unread(meter: str, error: UnreadableAnswerError, at: datetime, boot: str, *, trusted: bool) -> Poll:
     """An answer that could not be read yet, without readings."""
     return Poll(

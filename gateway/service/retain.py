@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from gateway.core.metering import Reading, Register
+    from gateway.ports.clock import WallClock
     from gateway.service.records import ClosedMonth, DirtyMonth, PropertyRow
-    from gateway.service.settle import Bell, Registers, SettleClock
+    from gateway.service.settle import Bell, Registers
 
 QUIET = time(4)
 """local time of the daily work: after the hour that a change of the clocks repeats or leaves out"""
@@ -139,7 +140,7 @@ class Retain:
         *,
         store: RetainStore,
         old: OldRows,
-        clock: SettleClock,
+        clock: WallClock,
         bell: Bell,
         raw_days: int,
         readings_months: int,

@@ -33,7 +33,6 @@ from gateway.core.period import MAX, MIN, Period, local_date, month, months
 from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
-from gateway.ports.clock import Clock
 from gateway.service.alarms import AlarmSink
 from gateway.service.doubt import counting, course_around
 from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.core.building import Facility
     from gateway.core.charge import EndedSession
     from gateway.core.metering import Reading, Register
+    from gateway.ports.clock import WallClock
 
 UNASSIGNED = "unassigned"
 NOT_STARTED = "not_started"
@@ -140,13 +140,6 @@ class SettleStore(MeteredStore, AlarmSink, Protocol):
         """The alarms that have not ended."""
 
 
-class SettleClock(Clock, Protocol):
-    """The clock that decides what is due."""
-
-    def trusted(self) -> bool:
-        """Whether the wall clock is known to be right."""
-
-
 class Bell(Protocol):
     """What wakes the worker before it is due."""
 
@@ -178,7 +171,7 @@ class Settler:
     """The worker that closes months."""
 
     def __init__(
-        self, *, store: SettleStore, clock: SettleClock, bell: Bell, gateway: str, beat: Callable[[], None]
+        self, *, store: SettleStore, clock: WallClock, bell: Bell, gateway: str, beat: Callable[[], None]
     ) -> None:
         self._store = store
         self._clock = clock

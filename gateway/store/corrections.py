@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
-from gateway.service.polled import Poll
+from gateway.service.polled import alone
 from gateway.service.records import Correction
 from gateway.store import marks, months, readings, schema
 from gateway.store.errors import StoreError
@@ -29,7 +29,7 @@ def add(connection: Connection, correction: Correction, reading: Reading, dirty:
     A voided value that is added again counts again. StoreError for a value beyond 63 bits.
     """
     if not _lift(connection, reading):
-        kept = readings.keep(connection, [_poll(reading)])
+        kept = readings.keep(connection, [alone(reading)])
         if kept.too_large:
             message = f"{reading.meter} {reading.register}: {reading.index} is too large to be kept: correct the value"
             raise StoreError(message)
@@ -80,19 +80,6 @@ def recorded(connection: Connection) -> list[Correction]:
         )
         for row in connection.execute(select(schema.correction).order_by(schema.correction.c.no))
     ]
-
-
-def _poll(reading: Reading) -> Poll:
-    return Poll(
-        meter=reading.meter,
-        at=reading.at,
-        serial=reading.serial,
-        status=reading.status,
-        clock_trusted=reading.clock_trusted,
-        boot=reading.boot,
-        readings=(reading,),
-        raw=b"",
-    )
 
 
 def _lift(connection: Connection, reading: Reading) -> bool:

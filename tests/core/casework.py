@@ -24,7 +24,7 @@ from gateway.core.metering import Exchange, Meter, Reading, Register
 from gateway.core.occupancy import Occupancy, Ownership, overlaps, payers, stay
 from gateway.core.period import MAX, MIN, Period, local_date, midnight
 from gateway.core.tariff import Price, Rate, Tax
-from gateway.core.track import ESTIMATED, track
+from gateway.core.track import track
 from gateway.core.units import Scaled
 
 Case = dict[str, Any]
@@ -189,7 +189,7 @@ def _line(charge: Charge, zone: str) -> Case:
         "quantity": str(charge.quantity),
         "unit_price": str(charge.unit_price),
         "amount": str(charge.amount),
-        "estimated": bool(qualities & ESTIMATED),
+        "estimated": bool(qualities & {"interpolated", "substituted"}),
     }
 
 
