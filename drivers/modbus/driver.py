@@ -15,9 +15,10 @@ from drivers.modbus.proof import failures
 from drivers.modbus.scan import WAYS, Place, scan
 from drivers.modbus.settings import BusSettings, MeterSettings, meter_settings
 from drivers.modbus.speeds import Speed, tried
+from drivers.modbus.sunspec import SunSpecMeter
 from drivers.modbus.talk import Talk
 from drivers.modbus.trace import trace
-from drivers.model import mistake
+from drivers.model import RegisterKeys, mistake
 from gateway.ports.field import ScanRefusedError
 
 if TYPE_CHECKING:
@@ -56,10 +57,9 @@ class ModbusDriver:
         wired = {key: _wired(key, cast("MeterSettings", meter)) for key, meter in meters.items()}
         return ModbusBus(settings.line(), wired, longest_wait=settings.timeout, clock=clock)
 
-    def models(self) -> dict[str, tuple[str, ...]]:
+    def models(self) -> Mapping[str, tuple[str, ...]]:
         """Model name -> the register keys that it delivers."""
-        files = {**meter_models(), **self._own}
-        return {name: model.keys for name, model in files.items()} | {sunspec.NAME: sunspec.KEYS}
+        return RegisterKeys(self._own, meter_models(), {sunspec.NAME: SunSpecMeter()})
 
     def reads_per_day(self, meter: BaseModel) -> int | None:
         """What the meter's model file declares."""

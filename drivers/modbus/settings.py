@@ -150,9 +150,8 @@ class MeterSettings(Strict):
     @model_validator(mode="after")
     def _has_both_to_swap(self) -> Self:
         known = self.known
-        keys = known.keys if isinstance(known, ModbusModel) else sunspec.KEYS
-        if self.swap and not ("import" in keys and set(map(swapped, keys)) == set(keys)):
-            message = f"{self.model} has {', '.join(keys)}: swap needs each import and its export; remove it"
+        if self.swap and not ("import" in known.keys and set(map(swapped, known.keys)) == set(known.keys)):
+            message = f"{self.model} has {', '.join(known.keys)}: swap needs each import and its export; remove it"
             raise ValueError(message)
         return self
 
