@@ -10,7 +10,7 @@ from drivers.mbus.keys import read_key
 from drivers.mbus.master import Master, kept, told
 from drivers.mbus.model import check_identity, read_registers, stored_values
 from drivers.mbus.secondary import FABRICATION
-from drivers.mbus.tally import Reads, Talk, wire_s
+from drivers.mbus.tally import Reads, Tally, wire_s
 from gateway.ports.field import Answer, LineDownError, WrongAnswerError
 from gateway.ports.health import LineHealth
 
@@ -50,7 +50,7 @@ class MBusBus:
         self._timing = timing
         self._meters = meters
         self._one_at_a_time = asyncio.Lock()
-        self._talks: dict[Asked, Talk] = {}
+        self._tallies: dict[Asked, Tally] = {}
         self._reads = {meter: Reads() for meter in meters}
         self._echo = False
         self._line: Line | None = None
@@ -72,12 +72,12 @@ class MBusBus:
 
     def health(self) -> LineHealth:
         """See `gateway.ports.health.Observed`."""
-        meters = tuple(reads.health(meter, self._talk(meter)) for meter, reads in self._reads.items())
+        meters = tuple(reads.health(meter, self._tally(meter)) for meter, reads in self._reads.items())
         return LineHealth(baud=self._timing.baud, echo=self._has_echo(), meters=meters)
 
     def repeats(self, meter: str) -> int:
         """See `gateway.ports.health.Observed`."""
-        return self._talk(meter).repeats
+        return self._tally(meter).repeats
 
     def needs_key(self, meter: str) -> bool:
         """See `gateway.ports.field.Rereader`."""
@@ -93,8 +93,8 @@ class MBusBus:
         async with self._one_at_a_time:
             await self._hang_up()
 
-    def _talk(self, meter: str) -> Talk:
-        return self._talks.get(self._meters[meter].asked, Talk())
+    def _tally(self, meter: str) -> Tally:
+        return self._tallies.get(self._meters[meter].asked, Tally())
 
     def _has_echo(self) -> bool:
         return self._echo or (self._master is not None and self._master.echo)
@@ -109,7 +109,7 @@ class MBusBus:
 
     async def _connected(self) -> Master:
         self._line = await self._connect()
-        self._master = Master(self._line, self._timing, self._talks)
+        self._master = Master(self._line, self._timing, self._tallies)
         return self._master
 
     async def _hang_up(self) -> None:

@@ -13,7 +13,7 @@ from drivers.mbus.frame import ACK, LONGEST, FrameError
 from drivers.mbus.link import Receiver, req_ud1, req_ud2, select, snd_nke, snd_ud, split
 from drivers.mbus.secondary import SELECTED, Pattern, identity
 from drivers.mbus.security import EncryptedError
-from drivers.mbus.tally import Talk
+from drivers.mbus.tally import Tally
 from drivers.mbus.telegram import APPLICATION_BUSY, Telegram, decode, header_of
 from gateway.ports.field import NoAnswerError, UnreadableAnswerError, WrongAnswerError
 
@@ -47,10 +47,10 @@ class Master:
     Who is asked is a primary address, or a pattern: then the meters that fit it are selected first.
     """
 
-    def __init__(self, line: Line, timing: Timing, talks: dict[Asked, Talk] | None = None) -> None:
-        """`talks`: where to go on counting."""
-        self.talks: dict[Asked, Talk] = {} if talks is None else talks
-        self._last: Talk | None = None
+    def __init__(self, line: Line, timing: Timing, tallies: dict[Asked, Tally] | None = None) -> None:
+        """`tallies`: where to go on counting."""
+        self.tallies: dict[Asked, Tally] = {} if tallies is None else tallies
+        self._last: Tally | None = None
         """of whom was asked last"""
         self._damaged = False
         """whether what still comes is the rest of an answer that counts as damaged"""
@@ -115,7 +115,7 @@ class Master:
         """The answer to a request and its two repeats."""
         problem = None
         for attempt in range(TRIES):
-            self._talk(asked).repeats += attempt > 0
+            self._tally(asked).repeats += attempt > 0
             octets, found = await self.attempt(asked, request, awaited)
             if octets is not None:
                 self._silent = attempt == 0  # otherwise the answer to the earlier request may still come
@@ -130,17 +130,17 @@ class Master:
     async def attempt(self, asked: Asked, request: bytes, awaited: Awaited) -> tuple[bytes | None, str | None]:
         """Ask once: the answer, or None with what was wrong with what came; (None, None) for silence."""
         await self._quiet()
-        self._last = talk = self._talk(asked)
-        talk.requests += 1
+        self._last = tally = self._tally(asked)
+        tally.requests += 1
         self._silent = False
         await self._line.send(request)
         receiver = Receiver(asked, awaited)
         octets = await self._listen(receiver, len(request))
         self.echo = self.echo or receiver.echo
         self._damaged = octets is None and receiver.problem is not None
-        talk.damaged += receiver.problem is not None
+        tally.damaged += receiver.problem is not None
         for address in receiver.strangers:
-            self._talk(address).unasked += 1
+            self._tally(address).unasked += 1
         self._silent = octets is not None or receiver.problem is None  # otherwise who sent it may go on
         return octets, receiver.problem
 
@@ -217,8 +217,8 @@ class Master:
             overdue = clock() > last  # what has come by now is looked at all the same
         return receiver.finish()
 
-    def _talk(self, asked: Asked) -> Talk:
-        return self.talks.setdefault(asked, Talk())
+    def _tally(self, asked: Asked) -> Tally:
+        return self.tallies.setdefault(asked, Tally())
 
     async def _quiet(self) -> None:
         """Throw away what came unasked; wait for the end of whatever may still be under way."""

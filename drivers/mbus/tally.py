@@ -17,8 +17,8 @@ _REQUEST, _SELECTION, _CONFIRMATION = 5, 17, 1
 
 
 @dataclass(slots=True, kw_only=True)
-class Talk:
-    """What the master has seen of the one that it asked."""
+class Tally:
+    """What the master has counted of the one that it asked."""
 
     requests: int = 0
     repeats: int = 0
@@ -40,16 +40,16 @@ class Reads:
         self.good += 1
         self.ms, self.wire_ms = round(seconds * 1000), round(wire * 1000)
 
-    def health(self, meter: str, talk: Talk) -> MeterHealth:
+    def health(self, meter: str, tally: Tally) -> MeterHealth:
         """Both together."""
         return MeterHealth(
             meter=meter,
             reads=self.good,
             failed=self.begun - self.good,
-            requests=talk.requests,
-            repeats=talk.repeats,
-            damaged=talk.damaged,
-            unasked=talk.unasked,
+            requests=tally.requests,
+            repeats=tally.repeats,
+            damaged=tally.damaged,
+            unasked=tally.unasked,
             ms=self.ms,
             wire_ms=self.wire_ms,
         )
