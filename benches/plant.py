@@ -121,12 +121,7 @@ async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path
             clock=Clock(folder / "clock"),
         )
         try:
-            settings = wiring(meters.truth, await meters.start(), broker=plant.broker, poll=poll, readers=readers)
-            settings = settings.replace("sqlite:///gateway.db", plant.url)
-            settings = _on_mains(folder, settings)
-            # what is sent late must not be throttled: how fast it can go is what is measured
-            settings = settings.replace("[mqtt]\n", "[mqtt]\nbackfill_per_second = 10000\n")
-            plant.config.write_text(settings, encoding="utf-8")
+            plant.config.write_text(await _settings(plant, poll), encoding="utf-8")
             for reader in readers.values():
                 reader.plug()
             await children.run("migrate", plant.command("migrate"))
@@ -137,6 +132,15 @@ async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path
             for reader in readers.values():
                 reader.unplug()
             await meters.close()
+
+
+async def _settings(plant: Plant, poll: timedelta) -> str:
+    """Of the daemon, for meters that are switched on by this."""
+    ports = await plant.meters.start()
+    settings = wiring(plant.meters.truth, ports, broker=plant.broker, poll=poll, readers=plant.readers)
+    settings = _on_mains(plant.folder, settings.replace("sqlite:///gateway.db", plant.url))
+    # what is sent late must not be throttled: how fast it can go is what is measured
+    return settings.replace("[mqtt]\n", "[mqtt]\nbackfill_per_second = 10000\n")
 
 
 def _on_mains(folder: Path, settings: str) -> str:
