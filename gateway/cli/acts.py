@@ -12,7 +12,7 @@ from gateway.cli.exits import Refused
 from gateway.cli.tell import tell
 from gateway.cli.typed import command, pairs
 from gateway.core.problem import cut
-from gateway.service.command_schema import AddReading, Exchange, Move, VoidReading
+from gateway.service.command_schema import AddReading, Exchange, Move, VoidReading, VoidSpan
 
 if TYPE_CHECKING:
     from gateway.cli import Options
@@ -81,12 +81,40 @@ def add_reading(options: Options, meter: str, register: str, at: str, value: str
     tell(options, carry_out(options, told))
 
 
-@reading.command(name="void", help=f"A reading does not count: charges are made as if it had not been read. {_AT}")
+@reading.command(
+    name="void",
+    help="A reading does not count: charges are made as if it had not been read. --from and --to in place of AT: all "
+    "that the meter told in that time, of REGISTER or of all its registers; what a person added stays. "
+    f"{_AT}",
+)
 @click.argument("meter")
-@click.argument("register")
-@click.argument("at")
+@click.argument("register", required=False)
+@click.argument("at", required=False)
+@click.option("--from", "start", metavar="INSTANT", help="The first reading that does not count.")
+@click.option("--to", "until", metavar="INSTANT", help="The first that counts again.")
+@click.option("--register", "only", metavar="REGISTER", help="The same as REGISTER.")
 @click.option("--reason", required=True, help="Why it does not count.")
+@click.option("--yes", is_flag=True, help="With --from and --to: do it; without, what it would void is told.")
 @click.pass_obj
-def void_reading(options: Options, meter: str, register: str, at: str, reason: str) -> None:
-    """Void a reading."""
-    tell(options, carry_out(options, command(VoidReading, meter=meter, register=register, at=at, reason=reason)))
+def void_reading(options: Options, /, meter: str, reason: str, **given: Any) -> None:  # noqa: ANN401 - of click
+    """Void a reading, or all of a stretch."""
+    tell(options, carry_out(options, _void(meter, reason, **given)))
+
+
+def _void(
+    meter: str,
+    reason: str,
+    *,
+    register: str | None,
+    only: str | None,
+    at: str | None,
+    **span: Any,  # noqa: ANN401
+) -> VoidReading | VoidSpan:
+    register = register or only
+    if at is None and span["start"] and span["until"]:
+        names = {"from": span["start"], "to": span["until"], "yes": span["yes"]}
+        return command(VoidSpan, meter=meter, register=register, reason=reason, **names)
+    if at is None or register is None or span["start"] or span["until"]:
+        message = "write REGISTER and AT for one reading, or --from INSTANT --to INSTANT for all of that time"
+        raise Refused(message)
+    return command(VoidReading, meter=meter, register=register, at=at, reason=reason)

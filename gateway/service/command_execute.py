@@ -32,9 +32,11 @@ from gateway.service.command_schema import (
     Set,
     Share,
     VoidReading,
+    VoidSpan,
     refusal,
 )
 from gateway.service.correct import CorrectionStore, correct
+from gateway.service.correct_span import SpanStore, void_span
 from gateway.service.dealt_with import AlarmStore, deal_with
 from gateway.service.foresee import ForeseeStore, foreseen
 from gateway.service.property import book, entities
@@ -56,7 +58,7 @@ class SealError(Exception):
     """An identifier cannot be sealed. The text is one sentence."""
 
 
-class CommandStore(PropertyStore, ForeseeStore, CorrectionStore, AlarmStore, Protocol):
+class CommandStore(PropertyStore, ForeseeStore, CorrectionStore, SpanStore, AlarmStore, Protocol):
     """What commands need of the store."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
@@ -108,7 +110,7 @@ class Commander:
         past = await self._past(command, now)
         if isinstance(command, EndAlarm):
             return await deal_with(self._store, command, by, now)
-        if isinstance(command, AddReading | VoidReading):
+        if isinstance(command, AddReading | VoidReading | VoidSpan):
             return await self._correct(current, command, by, past)
         if isinstance(command, Exchange) and command.mistaken and command.serial is None:
             command = command.model_copy(update={"serial": await self._serial_before(command.meter)})
@@ -125,10 +127,13 @@ class Commander:
         return answer.model_copy(update={"applied": True, "settled_again": labels(planned.marks)})
 
     async def _correct(
-        self, current: Sequence[schema.Entity], command: AddReading | VoidReading, by: str, past: datetime
+        self, current: Sequence[schema.Entity], command: AddReading | VoidReading | VoidSpan, by: str, past: datetime
     ) -> Answer:
-        known = by_name(current)
-        answer = await correct(self._store, known, command, by, self._clock.now(), past)
+        known, now = by_name(current), self._clock.now()
+        if isinstance(command, VoidSpan):
+            answer = await void_span(self._store, known, command, by, now, past)
+        else:
+            answer = await correct(self._store, known, command, by, now, past)
         meter = known.get(("meter", command.meter))
         if not isinstance(meter, schema.Meter) or not answer.settled_again:
             return answer
@@ -143,7 +148,7 @@ class Commander:
 
     async def _past(self, command: Command, now: datetime) -> datetime:
         """Until when something may have happened at a meter: a store may have been filled by a clock that is ahead."""
-        if not isinstance(command, AddReading | VoidReading | Exchange):
+        if not isinstance(command, AddReading | VoidReading | VoidSpan | Exchange):
             return now
         last = await self._store.readings({command.meter}, MAX, MAX)
         return max([now, *(reading.at for found in last.values() for reading in found)])

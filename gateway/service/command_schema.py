@@ -127,6 +127,20 @@ class VoidReading(Strict):
     reason: Text
 
 
+class VoidSpan(Strict):
+    """All that a meter told from one instant until before another, which does not count."""
+
+    verb: Literal["reading void span"] = "reading void span"
+    meter: Id = Field(examples=["power-1"])
+    register_: Text | None = Field(default=None, alias="register")
+    """without: of all its registers"""
+    start: Text = Field(alias="from")
+    until: Text = Field(alias="to")
+    reason: Text
+    yes: bool = False
+    """without: what would be void is told, and nothing done"""
+
+
 class EndAlarm(Strict):
     """A person has dealt with what an alarm says."""
 
@@ -146,7 +160,7 @@ class Enrol(Strict):
 
 Change = Import | Add | Set | End | Move | Share | Exchange
 """a command that changes entries"""
-Command = Change | AddReading | VoidReading | EndAlarm
+Command = Change | AddReading | VoidReading | VoidSpan | EndAlarm
 
 
 class Lines(Strict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from gateway.service import property_schema as schema
 from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import AddReading, Answer, ChangeTold, ProblemTold
+from gateway.service.doubt import SessionsStore, left_out
 from gateway.service.property_fields import DECIMALS, WHOLE
 from gateway.service.records import DirtyMonth
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 18
 """what the store can count"""
+_INSTANT = timedelta(microseconds=1)
 
 
-class CorrectionStore(Protocol):
+class CorrectionStore(SessionsStore, Protocol):
     """What correcting readings needs of the store."""
 
     async def readings(
@@ -150,7 +152,8 @@ async def _void(store: CorrectionStore, place: _Place, command: VoidReading, by:
         return _refused(command, _nothing_there(place))
     marks = await _marks(store, place, "void")
     await store.void_readings(place.meter.id, place.register.key, place.at, command.reason, by, now, marks)
-    return _told(command, place, marks, (place.shown, None))
+    said = await left_out(store, place.meter.facility, {place.register.id}, place.at, place.at + _INSTANT)
+    return _told(command, place, marks, (place.shown, None)).model_copy(update={"said": said})
 
 
 def _index(register: schema.Register, text: str) -> Scaled | str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.service.judge import READING_IMPLAUSIBLE
+from gateway.service.sessions import chargeable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from gateway.core.charge import EndedSession
     from gateway.core.event import Alarm
     from gateway.core.metering import Reading, Register
+    from gateway.service.records import SessionRecord
+
+_NAMED = 5
+"""sessions named in a sentence"""
 
 
 class ReadStore(Protocol):
@@ -25,6 +30,13 @@ class ReadStore(Protocol):
         self, facility_meters: Collection[str], start: datetime, until: datetime, keys: Collection[str] | None = None
     ) -> Mapping[tuple[str, str], Sequence[Reading]]:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+
+class SessionsStore(Protocol):
+    """Where sessions come from."""
+
+    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
+        """The ended sessions of which a part lies in [start, until)."""
 
 
 class VoidStore(Protocol):
@@ -66,3 +78,22 @@ async def counting(store: VoidStore, book: Book, sessions: Sequence[EndedSession
         voided = await store.voided(register.meter, register.key, start, until)
         found += [one for one in own if one.start.at not in voided and one.end.at not in voided]
     return found
+
+
+async def left_out(
+    store: SessionsStore, facility: str, registers: Collection[str], start: datetime, until: datetime
+) -> str:
+    """What becomes of the sessions that began or ended with readings voided in [start, until); "" where none did.
+
+    `registers`: ids.
+    """
+    found = [
+        session.id
+        for session in chargeable(await store.sessions(facility, start, until))
+        if session.register in registers and any(start <= at < until for at in (session.start.at, session.end.at))
+    ]
+    if not found:
+        return ""
+    named = ", ".join(found[:_NAMED]) + (" ..." if found[_NAMED:] else "")
+    sessions = f"{len(found)} session{'s' * (len(found) != 1)} began or ended with what is void now ({named})"
+    return f"{sessions}: not charged, or taken back when the month is settled; what was used is the owner's"

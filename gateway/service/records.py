@@ -96,6 +96,31 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRead:
+    """What a meter told of one register in a stretch of time."""
+
+    register: str
+    """key of the register in the meter's model"""
+    readings: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidedSpan:
+    """What a person said about all readings of a meter in [start, until)."""
+
+    meter: str
+    registers: frozenset[str]
+    """keys"""
+    start: datetime
+    until: datetime
+    reason: str
+    recorded_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptAlarm:
     """An alarm by the id with which it is told; who ended it and why, where a person did."""
 

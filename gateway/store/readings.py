@@ -363,6 +363,12 @@ def origin_of(flags: int) -> Origin:
     return _ORIGINS[flags >> _ORIGIN_SHIFT]
 
 
+def told_by_meter(table: Table) -> ColumnElement[bool]:
+    """Whether a row's reading came from the meter: it was read then, or the meter had kept it."""
+    ours = [number << _ORIGIN_SHIFT for number, origin in enumerate(_ORIGINS) if origin in {"measured", "stored"}]
+    return table.c.flags.bitwise_and(~_TRUSTED).in_(ours)
+
+
 def selected(table: Table) -> Select[Any]:
     """The readings of a table, as `at`, `channel`, `digits`, `exponent`, `flags` and `status`."""
     return select(*(table.c[name] for name in _COLUMNS))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.service.records import Correction
-from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, streams, unread
+from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, spans, streams, unread
 from gateway.store.database import database, usable
 from gateway.store.view import StoreView
 from gateway.store.writer import Priority, Writer
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from gateway.service.alarms import Ended
     from gateway.service.messages import Ack
     from gateway.service.polled import Poll
-    from gateway.service.records import DirtyMonth, KeptAlarm, NewCharge, PropertyChange, SessionRecord
+    from gateway.service.records import (
+        DirtyMonth,
+        KeptAlarm,
+        NewCharge,
+        PropertyChange,
+        SessionRecord,
+        VoidedSpan,
+    )
 
 
 class _Health:
@@ -156,6 +163,13 @@ class Store(StoreView):
         return await self.writer.submit(
             Priority.DELIVERY, partial(corrections.void, correction=correction, dirty=dirty)
         )
+
+    async def void_span(self, span: VoidedSpan, dirty: Sequence[DirtyMonth] = ()) -> int:
+        """Leave out all that a meter told in a stretch, with a correction for each instant, and keep the marks.
+
+        How many readings; all in one transaction.
+        """
+        return await self.writer.submit(Priority.DELIVERY, partial(spans.void, span=span, dirty=dirty))
 
     async def keep_session(self, session: SessionRecord) -> None:
         """Keep a session as it is now, new or known. One that has ended stays as it ended."""

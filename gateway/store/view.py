@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from gateway.service.messages import Stream
-from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, streams
+from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, spans, streams
 from gateway.store.database import database, require_revision, usable
 from gateway.store.reader import Reader
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from gateway.core.event import Alarm, Event
     from gateway.core.metering import Reading
-    from gateway.service.records import ClosedMonth, Correction, DirtyMonth, KeptAlarm, PropertyRow, SessionRecord
+    from gateway.service.records import (
+        ClosedMonth,
+        Correction,
+        DirtyMonth,
+        KeptAlarm,
+        PropertyRow,
+        SessionRecord,
+        SpanRead,
+    )
     from gateway.store.database import Database
 
 READERS = 2
@@ -99,6 +107,12 @@ class StoreView:
         return await self.reader.run(
             partial(corrections.voided, meter=meter, register=register, start=start, until=until)
         )
+
+    async def span_read(
+        self, meter: str, registers: Collection[str], start: datetime, until: datetime
+    ) -> Sequence[SpanRead]:
+        """What the meter told of these registers (keys) in [start, until) and counts; not what a person added."""
+        return await self.reader.run(partial(spans.read, meter=meter, registers=registers, start=start, until=until))
 
     async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
         """What `read` makes of each canonical body of a closing's charges ("2026-10"), neither reversed nor a reversal.

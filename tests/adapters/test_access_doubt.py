@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.service.command_execute import Commander
+from gateway.service.command_schema import VoidReading, VoidSpan
 from gateway.service.judge import Judge
 from gateway.service.sessions import chargeable
 from tests.adapters.test_access import close_month_of, energy_of, settle
@@ -137,3 +139,23 @@ async def test_a_wash_that_was_charged_is_taken_back_once_its_readings_are_void(
         await void(here, session)
         await close_month_of(here)
         assert await charged(here) == ["0.85", "-0.85"]
+
+
+@pytest.mark.parametrize("stretch", [False, True])
+async def test_who_voids_the_readings_of_a_wash_is_told_what_becomes_of_it(tmp_path: Path, *, stretch: bool) -> None:
+    async with washer(tmp_path, FAST) as here:
+        await here.wash(ANNA, 85)
+        await here.ended()
+        (session,) = await sessions(here)
+        begun, now = session.start.at.isoformat(), here.clock.now().isoformat()
+        commander = Commander(store=here.store, clock=here.clock, seal=lambda identifier: identifier)
+        one: dict[str, object] = {"meter": "power", "register": "import", "reason": "crossed"}
+        command: VoidReading | VoidSpan = VoidReading.model_validate({**one, "at": begun})
+        if stretch:
+            command = VoidSpan.model_validate({**one, "from": begun, "to": now, "yes": True})
+        answer = await commander.execute(command, "meier")
+        assert answer.applied, answer.problems
+        assert answer.said == (
+            f"1 session began or ended with what is void now ({session.id}): not charged, or taken back when the month"
+            " is settled; what was used is the owner's"
+        )

@@ -17,7 +17,16 @@ from gateway.core.access import SEALED
 from gateway.core.book import problems
 from gateway.service.command import Plan, record
 from gateway.service.command_execute import prepare
-from gateway.service.command_schema import COMMAND, AddReading, Change, EndAlarm, Enrol, Lines, VoidReading
+from gateway.service.command_schema import (
+    COMMAND,
+    AddReading,
+    Change,
+    EndAlarm,
+    Enrol,
+    Lines,
+    VoidReading,
+    VoidSpan,
+)
 from gateway.service.property import entities
 from gateway.service.property_schema import TABLES
 from gateway.service.records import ClosedMonth, DirtyMonth, PropertyChange, PropertyRow
@@ -111,7 +120,7 @@ def told(command: dict[str, Any]) -> Change | None:
         found = COMMAND.validate_json(json.dumps(command))
     except ValidationError:
         return None
-    assert not isinstance(found, AddReading | VoidReading | EndAlarm | Enrol | Lines)
+    assert not isinstance(found, AddReading | VoidReading | VoidSpan | EndAlarm | Enrol | Lines)
     return found
 
 

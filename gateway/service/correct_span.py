@@ -1,0 +1,161 @@
+"""All readings of a stretch of time that a person voids: of meters that were crossed for weeks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
+
+from gateway.core.period import local_date
+from gateway.service import property_schema as schema
+from gateway.service.command import labels
+from gateway.service.command_moves import instant, register_named, registers_of, zone_of
+from gateway.service.command_schema import Answer, ChangeTold, ProblemTold
+from gateway.service.doubt import SessionsStore, left_out
+from gateway.service.records import DirtyMonth, VoidedSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from gateway.core.metering import Reading
+    from gateway.service.command_edits import Known
+    from gateway.service.command_schema import VoidSpan
+    from gateway.service.records import ClosedMonth, SpanRead
+
+MOST = 50_000
+"""readings voided at once: what is polled must not wait long"""
+
+
+class SpanStore(SessionsStore, Protocol):
+    """What is asked of the store."""
+
+    async def readings(
+        self, facility_meters: Collection[str], start: datetime, until: datetime
+    ) -> Mapping[tuple[str, str], Sequence[Reading]]:
+        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
+        """The months whose charges are made, of one facility or of all."""
+
+    async def span_read(
+        self, meter: str, registers: Collection[str], start: datetime, until: datetime
+    ) -> Sequence[SpanRead]:
+        """What the meter told of these registers (keys) in [start, until) and counts; not what a person added."""
+
+    async def void_span(self, span: VoidedSpan, dirty: Sequence[DirtyMonth]) -> int:
+        """Leave all that out, with a correction row for each instant, and keep the marks, in one transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """Which readings are meant."""
+
+    meter: schema.Meter
+    registers: tuple[schema.Register, ...]
+    zone: str
+    start: datetime
+    until: datetime
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(register.key for register in self.registers)
+
+    def local(self, at: datetime) -> str:
+        """The instant as a person of the place writes it, with its offset."""
+        return at.astimezone(ZoneInfo(self.zone)).isoformat()
+
+
+async def void_span(
+    store: SpanStore, known: Known, command: VoidSpan, by: str, now: datetime, past: datetime
+) -> Answer:
+    """Void what a meter told in a stretch, and have the closed months settled again in whose charges it has a part.
+
+    Without `yes` it is refused with what it would void. The stretch does not begin or end later than `past`.
+    """
+    span = _span(known, command, past)
+    if isinstance(span, str):
+        return _refused(command, span)
+    read = await store.span_read(span.meter.id, span.keys, span.start, span.until)
+    count = sum(each.readings for each in read)
+    if not count:
+        text = f"nothing was read from {span.local(span.start)} to {span.local(span.until)}, or all of it is void"
+        return _refused(command, text)
+    if count > MOST:
+        return _refused(command, f"these are {count} readings, more than {MOST}; void them in shorter stretches")
+    marks = await _marks(store, span, read)
+    if not command.yes:
+        return _refused(command, _warning(span, read, labels(marks)))
+    gone = VoidedSpan(
+        meter=span.meter.id,
+        registers=span.keys,
+        start=span.start,
+        until=span.until,
+        reason=command.reason,
+        recorded_at=now,
+        recorded_by=by,
+    )
+    await store.void_span(gone, marks)
+    ids = {register.id for register in span.registers}
+    said = await left_out(store, span.meter.facility, ids, span.start, span.until)
+    changes = tuple(_change(span, each, command.reason) for each in read)
+    return Answer(ok=True, applied=True, changes=changes, settled_again=labels(marks), said=said)
+
+
+def _span(known: Known, command: VoidSpan, past: datetime) -> _Span | str:
+    meter = known.get(("meter", command.meter))
+    if not isinstance(meter, schema.Meter):
+        return "there is no meter of this id; `submeter meter list` names them"
+    registers = registers_of(known, meter.id)
+    has = ", ".join(one.id for one in registers) or "none"
+    if command.register_ is not None:
+        named = register_named(registers, command.register_)
+        registers = [] if named is None else [named]
+    if not registers:
+        return f"{meter.id} has no register {command.register_ or 'that could be read'}; it has: {has}"
+    zone = zone_of(known, meter)
+    start, until = (instant(text, zone, past) for text in (command.start, command.until))
+    if isinstance(start, str):
+        return start
+    if isinstance(until, str):
+        return until
+    if start >= until:
+        return f"{command.until} is not after {command.start}; the instant of --to is the first whose reading stays"
+    span = (start.astimezone(UTC), until.astimezone(UTC))
+    return _Span(meter=meter, registers=tuple(registers), zone=zone, start=span[0], until=span[1])
+
+
+async def _marks(store: SpanStore, span: _Span, read: Sequence[SpanRead]) -> list[DirtyMonth]:
+    """The closed months between the reading before and the one after: their boundaries may lean on what goes."""
+    first, last = min(each.first for each in read), max(each.last for each in read)
+    instants = [first, last]
+    for edge in (first, last):
+        around = await store.readings({span.meter.id}, edge, edge)
+        instants += [one.at for (_, key), found in around.items() if key in span.keys for one in found]
+    begin, end = (f"{local_date(edge, span.zone):%Y-%m}" for edge in (min(instants), max(instants)))
+    closed = await store.closed_months(span.meter.facility)
+    return [
+        DirtyMonth(facility=one.facility, month=one.month, reason="void") for one in closed if begin <= one.month <= end
+    ]
+
+
+def _warning(span: _Span, read: Sequence[SpanRead], again: Sequence[str]) -> str:
+    parts = ", ".join(
+        f"{_readings(each)} of {span.meter.id} {each.register} from {span.local(each.first)} to {span.local(each.last)}"
+        for each in read
+    )
+    settled = f", and settle {', '.join(again)} again" if again else ""
+    return f"nothing is done yet: this would void {parts}{settled}; write --yes to do it"
+
+
+def _readings(each: SpanRead) -> str:
+    return f"{each.readings} reading{'s' * (each.readings != 1)}"
+
+
+def _change(span: _Span, each: SpanRead, reason: str) -> ChangeTold:
+    told = {"from": span.local(each.first), "to": span.local(each.last), "readings": each.readings, "reason": reason}
+    return ChangeTold(kind="reading", id=f"{span.meter.id} {each.register}", before=told, after=None)
+
+
+def _refused(command: VoidSpan, text: str) -> Answer:
+    return Answer(ok=False, problems=(ProblemTold(kind="meter", id=command.meter, text=text),))
