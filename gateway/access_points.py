@@ -41,8 +41,6 @@ class Shared:
 
 def access_points(settings: Settings, shared: Shared, opened: AsyncExitStack) -> list[AccessPoint]:
     """A reader and its machine each; `opened` closes the readers. PepperError where identifiers cannot be sealed."""
-    if not settings.readers:
-        return []
     seal = partial(digest, pepper=pepper.load(settings.file))
     busy: dict[str, str] = {}
     bus_of = {meter: bus.id for bus in settings.buses for meter in bus.meters}

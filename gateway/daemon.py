@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import pepper
-from gateway.access_points import Shared, access_points
 from gateway.calendar import Calendar
 from gateway.clock import DaemonClock, SteppedClock, StepServer, SystemClock
 from gateway.control import ControlServer, socket_path
@@ -261,7 +260,7 @@ def _box(parts: _Parts) -> list[Worker]:
     )
     workers = [_clocked("retain", retain.run, clock)]
     if isinstance(clock, SystemClock):  # a clock that is stepped stops at everything that is due
-        calendar = Calendar(hourly=parts.settling, nightly=bell, beat=beat)
+        calendar = Calendar(hourly=parts.settling, nightly=bell, now=clock.now, beat=beat)
         workers.append(Worker(name="calendar", run=calendar.run))
     return workers
 
@@ -286,6 +285,10 @@ def _metrics(parts: _Parts, port: int, delivered: Mapping[str, int]) -> Worker:
 
 def _access(parts: _Parts, readings: ReadingStore, opened: AsyncExitStack) -> list[Worker]:
     """A worker for each access point."""
+    if not parts.settings.readers:
+        return []
+    from gateway.access_points import Shared, access_points  # noqa: PLC0415 - 0.5 MB, and many boxes have no reader
+
     shared = Shared(
         lines=parts.lines,
         store=parts.store,
