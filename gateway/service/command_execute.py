@@ -124,7 +124,8 @@ class Commander:
             return await told_ahead(self._store, planned)
         answer = await told_ahead(self._store, planned)
         planned = await record(self._store, planned, by=by, at=now)
-        return answer.model_copy(update={"applied": True, "settled_again": labels(planned.marks)})
+        said = await self._unnamed(command) or answer.said
+        return answer.model_copy(update={"applied": True, "settled_again": labels(planned.marks), "said": said})
 
     async def _correct(
         self, current: Sequence[schema.Entity], command: AddReading | VoidReading | VoidSpan, by: str, past: datetime
@@ -139,6 +140,21 @@ class Commander:
             return answer
         months = [(meter.facility, month) for month in answer.settled_again]
         return answer.model_copy(update={"foreseen": await foreseen(self._store, book(current), months)})
+
+    async def _unnamed(self, command: Change) -> str:
+        """What an exchange without a serial number leaves open; "" where the meter never says one."""
+        if not isinstance(command, Exchange) or command.mistaken or command.serial is not None:
+            return ""
+        last = await self._store.readings({command.meter}, MAX, MAX)
+        read = [reading for found in last.values() for reading in found if reading.serial]
+        if not read:
+            return ""
+        serial = max(read, key=lambda reading: reading.at).serial
+        return (
+            "no --serial was given: the first meter that answers from then on is believed, also a crossed one (the last"
+            f" reading is of {serial}); to name the new one, take the exchange back (--mistaken) and enter it with"
+            " --serial"
+        )
 
     async def _serial_before(self, meter: str) -> str | None:
         """The serial that the meter had before the one that it has; None where it never had another."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.service.property import book_of
+from gateway.store import Store
 from tests.adapters.importing import HOUSE, Desk, new_desk
+from tests.adapters.stores import poll, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +50,29 @@ def shown(desk: Desk, kind: str, entity: str) -> dict[str, Any]:
 
 def test_indexes_that_lie_between_the_readings_around_them_are_taken(desk: Desk) -> None:
     assert exchange(desk, NOON, *INDEXES) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("serial", "words", "told"),
+    [("4712", (), True), ("", (), False), ("4712", ("--serial", "4712"), False)],
+)
+def test_who_names_no_serial_number_is_told_that_a_crossed_meter_is_believed(
+    desk: Desk, serial: str, words: tuple[str, ...], *, told: bool
+) -> None:
+    async def polled() -> None:
+        async with Store(desk.url) as store:
+            at = datetime(2026, 3, 12, 16, tzinfo=UTC)
+            await store.keep([poll(reading(at, "21", meter="power", register="import", serial=serial))])
+
+    asyncio.run(polled())
+    done = desk.submeter("exchange", "power", "--at", NOON, *INDEXES, *words)
+    assert done.exit_code == 0, done.output
+    said = (
+        "no --serial was given: the first meter that answers from then on is believed, also a crossed one (the last"
+        " reading is of 4712); to name the new one, take the exchange back (--mistaken) and enter it with --serial"
+    )
+    assert (said in done.stdout.splitlines()) == told
+    assert ("no --serial" in done.stdout) == told
 
 
 def test_the_same_exchange_typed_again_a_minute_later_is_refused(desk: Desk) -> None:
