@@ -99,6 +99,8 @@ class Node:
     """Counted since the first of the chain."""
     chain: list[Node] = field(default_factory=list)
     """The good ones that follow from each other, also across what is not believed."""
+    contradicted: bool = False
+    """It followed from those before it, but the counter was below it afterwards."""
 
 
 Run = list[Node]
@@ -165,6 +167,22 @@ def judge(register: Register, nodes: list[Node]) -> None:
         if not node.code:
             node.chain.append(node)
             good = node
+    for n, node in enumerate(nodes):
+        if node.code == "index_decrease" and not node.contradicted:
+            contradict(nodes, n)
+
+
+def contradict(nodes: list[Node], fall: int) -> None:
+    """A counter that goes on from where it was shortly before has never been as high as it said in between."""
+    fallen, good = nodes[fall], [n for n in range(fall) if not nodes[n].code]
+    later = [node for node in nodes[fall:] if not node.code]
+    if later and good and later[0].chain is nodes[good[-1]].chain:
+        return  # it goes on from above: only what it fell to is wrong
+    lower = [n for n in good if nodes[n].level <= min(fallen.values)]
+    if lower and (lower[-1] == fall - 2 or fallen.at - nodes[lower[-1]].at <= timedelta(hours=3)):
+        for node in nodes[lower[-1] + 1 : fall]:
+            node.contradicted = not node.code
+            node.code, node.joined = node.code or "index_decrease", False
 
 
 def runs_of(register: Register) -> tuple[list[Run], list[tuple[datetime, datetime, str]], list[Node]]:
@@ -201,8 +219,8 @@ def keep(register: Register, runs: list[Run], node: Node) -> None:
 def index_at(register: Register, run: Run, at: datetime) -> F | None:
     """Known, else linear between the nearest measured ones and within its neighbours, rounded once."""
     exact = [node.index for node in run if node.at == at]
-    left = [node for node in run[0].chain if node.measured and node.at < at]
-    right = [node for node in run[0].chain if node.measured and node.at > at]
+    left = [node for node in run[0].chain if node.measured and not node.code and node.at < at]
+    right = [node for node in run[0].chain if node.measured and not node.code and node.at > at]
     if exact or not left or not right:
         return exact[0] if exact else None
     share = days(left[-1].at, at) / days(left[-1].at, right[0].at)

@@ -30,6 +30,8 @@ _PREFERENCE: tuple[Origin, ...] = ("measured", "stored", "manual", "substituted"
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
 _NO_WITNESS = frozenset({"conflicting_reading", "identity_changed"})
 """faults of a node that says nothing of its neighbour: it has two values, or is another meter's"""
+HUMP = timedelta(hours=3)
+"""so long before a fall its index is looked for; its last neighbour but one is looked at in any case"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class Node:
     exchange: bool = False
     """one side of an exchange: what a person read off the meter and wrote down"""
     fault: str | None = None
+    contradicted: bool = False
+    """whether nothing is wrong with it but that the index fell below it afterwards"""
 
     @property
     def shown(self) -> int:
@@ -178,7 +182,10 @@ def _course(register: Register, nodes: Iterable[Node], exponent: int) -> Iterabl
     """The nodes with their unwrapped course and their faults. One physical meter after the other."""
     for number, unit in groupby(nodes, key=lambda node: node.unit):
         serial = "" if number else register.serial
-        yield from _course_of_unit(_Limits.of(register, exponent), list(unit), serial)
+        judged = list(_course_of_unit(_Limits.of(register, exponent), list(unit), serial))
+        for first, fall in _humps(judged):
+            judged[first:fall] = [_contradicted(node) for node in judged[first:fall]]
+        yield from judged
 
 
 def _course_of_unit(limits: _Limits, nodes: Sequence[Node], expected: str) -> Iterable[Node]:
@@ -204,6 +211,27 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node], expected: str) -> It
         yield node
         previous = None if fault in _NO_WITNESS else node
         good = node if fault is None else good
+
+
+def _humps(nodes: Sequence[Node]) -> Iterable[tuple[int, int]]:
+    """[first, fall) of what a fall contradicts: the index goes on from below it, as if it had never been so high.
+
+    Either the values before the fall are wrong, or those from it on. Believing both would count twice what lies
+    between them. Not where the course goes on from before the fall: then the fallen value alone is wrong.
+    """
+    for fall, node in enumerate(nodes):
+        if node.fault != "index_decrease":
+            continue
+        good = [place for place in range(fall) if nodes[place].fault is None]
+        after = next((each for each in nodes[fall + 1 :] if each.fault is None), None)
+        if good and (after is None or after.life != nodes[good[-1]].life):
+            near = (place for place in reversed(good) if place == fall - 2 or node.at - nodes[place].at <= HUMP)
+            below = next((place for place in near if nodes[place].shown <= node.raw), fall)
+            yield below + 1, fall
+
+
+def _contradicted(node: Node) -> Node:
+    return node if node.fault else replace(node, fault="index_decrease", contradicted=True)
 
 
 def _judge(

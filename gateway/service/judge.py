@@ -189,7 +189,7 @@ class Judge:
 def _faults(register: Register, readings: Sequence[Reading], start: datetime, until: datetime) -> list[Node]:
     """The anomalies in [start, until], of the kinds that are told here."""
     nodes = _course(register, readings)
-    return [node for node in nodes if start <= node.at <= until and node.fault in VERDICTS]
+    return [node for node in nodes if start <= node.at <= until and node.fault in VERDICTS and not node.contradicted]
 
 
 def _counts(reading: Reading) -> bool:
@@ -258,7 +258,7 @@ def _text(register: Register, fault: str, before: Reading | None, reading: Readi
         wrong = void.replace("void it", "void the one that is")
         return (
             f"exchange or reset suspected: {seen} is less, and either may be wrong: {enter}, or {wrong};"
-            f" what was counted up to the earlier one is billed, {held.replace('it is', 'the later one is')}"
+            f" {held.replace('it is', 'the fall is')}"
         )
     limit = register.limit
     return f"garbage suspected: {seen} is more than {limit} allows: {void}, or correct {limit}; {held}"

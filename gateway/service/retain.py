@@ -17,6 +17,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
+from gateway.core.course import HUMP
 from gateway.core.period import Period, local_date, midnight
 from gateway.core.track import track
 from gateway.core.units import UnitError
@@ -42,8 +43,8 @@ AT_A_TIME = 10
 """meters whose day is held in memory: a day of quarter hours of a whole building takes 8 MB"""
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-ROOM = timedelta(hours=3)
-"""on either side of a day, so that the readings beside its midnights are found without a second look"""
+ROOM = HUMP
+"""on either side of a day: the readings beside its midnights, and a fall that contradicts its last ones"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

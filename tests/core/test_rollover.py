@@ -290,4 +290,5 @@ async def _judged(readings: Sequence[Reading]) -> Counter[str]:
 
 def _settled(readings: Sequence[Reading]) -> Counter[str]:
     told = {"index_decrease": "exchange_suspected", "index_jump": "garbage"}
-    return Counter(told[node.fault] for node in track(REGISTER, readings).nodes if node.fault is not None)
+    nodes = track(REGISTER, readings).nodes
+    return Counter(told[node.fault] for node in nodes if node.fault is not None and not node.contradicted)

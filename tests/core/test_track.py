@@ -56,6 +56,36 @@ def test_a_spike_holds_its_two_stretches_and_no_other() -> None:
     assert counted(course, 2, 3) == "10.0"
 
 
+def test_a_spike_that_the_largest_flow_allows_is_held_once_the_index_goes_on_from_below_it() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "20"), heard(2, "60"), heard(3, "30"), heard(4, "40")])
+    assert held(course) == [(1, 4, "index_decrease")]
+    assert counted(course, 0, 1) == "10.0"
+
+
+@pytest.mark.parametrize(("fall", "since"), [(3, 0), (4, 3)])
+def test_several_wrong_values_are_held_where_the_index_goes_on_as_it_was_up_to_three_hours_before(
+    fall: int, since: int
+) -> None:
+    hour = 1 / 24
+    wrong = [heard(number * hour, "12") for number in range(1, fall)]
+    after = [heard((fall + number) * hour, text) for number, text in enumerate(["10.2", "10.4", "10.6"])]
+    course = track(REGISTER, [heard(-1, "9"), heard(0, "10"), *wrong, *after])
+    (first, last, code) = held(course)[0]
+    assert (round(first / hour), round(last / hour), code) == (since, fall + 1, "index_decrease")
+    assert len(held(course)) == 1
+
+
+def test_where_the_course_goes_on_from_above_the_low_value_alone_is_wrong() -> None:
+    course = track(REGISTER, [heard(0, "10"), heard(1, "20"), heard(2, "15"), heard(3, "30"), heard(4, "40")])
+    assert held(course) == [(1, 3, "index_decrease")]
+
+
+def test_before_a_reset_nothing_is_held() -> None:
+    course = track(REGISTER, [heard(0, "500"), heard(1, "510"), heard(2, "1"), heard(3, "9"), heard(4, "10")])
+    assert held(course) == [(1, 3, "index_decrease")]
+    assert counted(course, 0, 1) == "10.0"
+
+
 def test_a_counter_that_was_reset_is_believed_from_there_on() -> None:
     course = track(REGISTER, [heard(0, "500"), heard(1, "0"), heard(2, "5"), heard(3, "9")])
     assert held(course) == [(0, 2, "index_decrease")]
