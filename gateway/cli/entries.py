@@ -16,7 +16,7 @@ from gateway.cli.tell import flat, tell
 from gateway.cli.typed import command
 from gateway.cli.view import asked
 from gateway.core.problem import cut
-from gateway.service.command_edits import DATED
+from gateway.service.command_edits import DATED, LAST_DAY
 from gateway.service.command_schema import Add, End, Set
 from gateway.service.property import entities
 from gateway.service.property_schema import TABLES, Entity, Register
@@ -35,7 +35,6 @@ _LISTS = ("points", "access_points")
 _JSON = ("[", "{")
 _ONLY_DATED = ("building", "point", "rate")
 """tables without a `from` of their own: --from belongs to a value or price"""
-_LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "until"}
 
 
 def group(kind: str) -> click.Group:
@@ -99,7 +98,7 @@ def _dates_a_value(kind: str, value: dict[str, Any]) -> bool:
 
 
 def _end(kind: str) -> click.Command:
-    key = _LAST_DAY.get(kind)
+    key = LAST_DAY.get(kind)
     meaning = "the last day that the user pays" if key == "exit" else "the first day without it"
 
     def day_options(function: _F) -> _F:

@@ -7,13 +7,15 @@ import time
 from typing import TYPE_CHECKING
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from gateway.mqtt.client import NAMES, WRONG_PROTOCOL
 from gateway.mqtt.security import fault
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from paho.mqtt.enums import MQTTProtocolVersion
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.mqtt.security import Security
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 """seconds for the connection, and again for the broker's answer"""
 SLICE = 0.1
-_NAMES = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
-_WRONG_PROTOCOL = "Unsupported protocol version"
 
 
 class ProbeError(Exception):
@@ -32,11 +32,11 @@ class ProbeError(Exception):
 def probe(host: str, port: int, security: Security) -> str:
     """The protocol in which the broker has accepted us. ProbeError."""
     answer = ""
-    for protocol, name in _NAMES.items():
+    for protocol, name in NAMES.items():
         answer = _answer(host, port, security, protocol)
         if answer == "Success":
             return name
-        if answer != _WRONG_PROTOCOL:
+        if answer != WRONG_PROTOCOL:
             break
     message = f"it refuses the gateway: {answer}; look at user, password_file and the rules of the broker"
     raise ProbeError(message)
@@ -67,7 +67,7 @@ def _answer(host: str, port: int, security: Security, protocol: MQTTProtocolVers
         client.disconnect()
     if heard:
         return heard[0]
-    message = f"it does not answer in {_NAMES[protocol]}; is this the port of a broker, and without TLS?"
+    message = f"it does not answer in {NAMES[protocol]}; is this the port of a broker, and without TLS?"
     raise ProbeError(message)
 
 

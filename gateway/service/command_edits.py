@@ -35,7 +35,7 @@ _ONE_OF: dict[str, tuple[str, ...]] = {
 ID_LENGTH = 40
 _COUNTED = 3
 """room for "-2", "-3" ... behind an id that is taken"""
-_LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "until"}
+LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "until"}
 """the tables whose entries end on a day, and how they write it"""
 
 
@@ -235,7 +235,7 @@ def _price(value: Value, price: object, since: str | None) -> str:
 def ended(known: Known, command: End) -> Edit:
     """The entry with its last day, or without the entry where it never held."""
     before = known.get((command.kind, command.id))
-    key = _LAST_DAY.get(command.kind)
+    key = LAST_DAY.get(command.kind)
     if before is None:
         return missing(command.kind, command.id)
     if key is not None and not command.mistaken:
