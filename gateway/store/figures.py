@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from gateway.core.units import Scaled
 from gateway.service.health import Holdings
-from gateway.store import schema
+from gateway.store import readings, schema
 from gateway.store.database import database
 from gateway.store.instants import instant, micros
 from gateway.store.sqlite import SqliteDatabase
@@ -56,5 +57,14 @@ def _heard(connection: Connection, since: int) -> dict[str, datetime]:
 
 def _holdings(connection: Connection) -> Holdings:
     tables = (schema.charge, schema.conflict)
-    charges, conflicts = (connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
-    return Holdings(charges=charges, conflicts=conflicts)
+    charges, beside = (connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
+    return Holdings(charges=charges, conflicts=beside - _agreeing(connection) if beside else 0)
+
+
+def _agreeing(connection: Connection) -> int:
+    """How many values stand beside another one of their instant and say the same: one read, one kept by the meter."""
+    one, other = schema.conflict.c, schema.reading.c
+    same = (one.at == other.at) & (one.channel == other.channel)
+    query = select(one.digits, one.exponent, other.digits, other.exponent).join(schema.reading, same)
+    rows = connection.execute(query.where(readings.is_stored(one.flags) != readings.is_stored(other.flags)))
+    return sum(Scaled(*row[:2]) == Scaled(*row[2:]) for row in rows)

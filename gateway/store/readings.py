@@ -363,6 +363,11 @@ def origin_of(flags: int) -> Origin:
     return _ORIGINS[flags >> _ORIGIN_SHIFT]
 
 
+def is_stored(flags: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a row's reading is what the meter had kept for its instant."""
+    return flags.bitwise_and(~_TRUSTED) == _STORED
+
+
 def told_by_meter(table: Table) -> ColumnElement[bool]:
     """Whether a row's reading came from the meter: it was read then, or the meter had kept it."""
     ours = [number << _ORIGIN_SHIFT for number, origin in enumerate(_ORIGINS) if origin in {"measured", "stored"}]

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway.core.units import Scaled
 from gateway.store import Store, readings, schema
 from gateway.store.database import database
+from gateway.store.figures import Figures
 from gateway.store.readings import Kept
 from tests.adapters.stores import QUARTER, START, new_store, poll, reading
 
@@ -93,6 +94,20 @@ async def test_what_a_meter_stored_for_an_instant_is_no_conflict_with_what_was_r
     async with Store(store_url) as store:
         assert (await store.keep([poll(reading()), poll(stored_then)])).conflicts == 0
         assert (await store.keep([poll(replace(stored_then, index=Scaled(3, 0)))])).conflicts == 1
+
+
+@pytest.mark.parametrize(("kept", "conflicts"), [("1.000", 0), ("1", 0), ("1.001", 1)])
+@pytest.mark.parametrize("stored_first", [True, False])
+async def test_the_figures_count_what_a_meter_stored_where_it_says_otherwise_than_what_was_read(
+    store_url: str, kept: str, conflicts: int, *, stored_first: bool
+) -> None:
+    both = [reading(index="1.000"), replace(reading(index=kept), origin="stored")]
+    async with Store(store_url) as store:
+        for one in reversed(both) if stored_first else both:
+            await store.keep([poll(one)])
+        assert (await Figures(store).holdings()).conflicts == conflicts
+        await store.keep([poll(reading(index="2.000"))])
+        assert (await Figures(store).holdings()).conflicts == conflicts + 1
 
 
 @pytest.mark.parametrize("stored_first", [True, False])
