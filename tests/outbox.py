@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical
 from gateway.core.event import ORDER, Alarm, Event, Kind
+from gateway.service.alarms import Ended
 from gateway.service.messages import Stream
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.service.messages import Ack
 
 EPOCH = "5f1c2a9e"
-HANGS = 60.0
+HANGS = 120.0
 """seconds after which a test that waits for something has failed"""
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
@@ -34,6 +35,9 @@ class Outbox:
         self.alarms: list[Alarm] = []
         self.ended: list[tuple[str, str]] = []
         self.transactions = 0
+        """of acks"""
+        self.told = 0
+        """transactions of alarms"""
         self.changed = asyncio.Condition()
 
     def add(self, kind: Kind, count: int = 1, *, subject: str | None = None, time: datetime = NOON) -> None:
@@ -74,13 +78,13 @@ class Outbox:
             self.done[name] = max(self.done[name], seq)
         await self._tell()
 
-    async def raise_alarm(self, alarm: Alarm) -> None:
-        self.alarms.append(alarm)
-        await self._tell()
-
-    async def end_alarm(self, code: str, source: str, at: datetime) -> None:
-        del at
-        self.ended.append((code, source))
+    async def change_alarms(self, changes: Sequence[Alarm | Ended]) -> None:
+        self.told += 1
+        for each in changes:
+            if isinstance(each, Ended):
+                self.ended.append((each.code, each.source))
+            else:
+                self.alarms.append(each)
         await self._tell()
 
     async def until(self, true: Callable[[], bool]) -> None:

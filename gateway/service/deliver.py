@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.core.canonical import Json
     from gateway.core.event import Event
     from gateway.ports.clock import Clock
-    from gateway.service.alarms import AlarmSink
+    from gateway.service.alarms import AlarmLog
     from gateway.service.messages import EventStore, Outlet, Received
 
 WINDOW = 20
@@ -59,7 +59,7 @@ class Deliver:
         self,
         *,
         store: EventStore,
-        alarms: AlarmSink,
+        alarms: AlarmLog,
         outlet: Outlet,
         clock: Clock,
         consumers: Collection[str],

@@ -7,13 +7,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gateway.core.event import Alarm
+from gateway.service.alarms import Ended
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection
+    from datetime import datetime
 
     from gateway.ports.clock import Clock
-    from gateway.service.alarms import AlarmSink
+    from gateway.service.alarms import AlarmLog
 
 GATEWAY = "gateway"
 BROKER_UNUSABLE = "broker_unusable"
@@ -56,7 +58,7 @@ _log = logging.getLogger(__name__)
 class Reports:
     """Alarms that begin or end where nothing can be awaited; `pending` is called when there is something to flush."""
 
-    def __init__(self, alarms: AlarmSink, clock: Clock, counts: Counter[str], pending: Callable[[], None]) -> None:
+    def __init__(self, alarms: AlarmLog, clock: Clock, counts: Counter[str], pending: Callable[[], None]) -> None:
         self._alarms = alarms
         self._clock = clock
         self._counts = counts
@@ -93,21 +95,23 @@ class Reports:
 
     async def end_earlier(self, sources: Collection[str]) -> None:
         """End what an earlier run left open: whether it still holds shows again by itself."""
-        for code in CODES:
-            for source in sources:
-                await self._alarms.end_alarm(code, source, self._clock.now())
+        now = self._clock.now()
+        await self._alarms.change_alarms([Ended(code=code, source=each, at=now) for code in CODES for each in sources])
 
     async def flush(self) -> None:
         """Hand over what has begun and ended, in order."""
         while self._changes:
-            code, source, text = self._changes[0]
-            now = self._clock.now()
-            if text is None:
-                await self._alarms.end_alarm(code, source, now)
-            else:
-                await self._alarms.raise_alarm(Alarm(code=code, source=source, severity="error", since=now, text=text))
-            self._changes.popleft()
+            now, changes = self._clock.now(), tuple(self._changes)
+            await self._alarms.change_alarms([_change_of(code, source, text, now) for code, source, text in changes])
+            for _ in changes:  # they may have become more meanwhile
+                self._changes.popleft()
 
     def _change(self, code: str, source: str, text: str | None) -> None:
         self._changes.append((code, source, text))
         self._pending()
+
+
+def _change_of(code: str, source: str, text: str | None, now: datetime) -> Alarm | Ended:
+    if text is None:
+        return Ended(code=code, source=source, at=now)
+    return Alarm(code=code, source=source, severity="error", since=now, text=text)

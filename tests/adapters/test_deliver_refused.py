@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.service import deliver
-from gateway.service.reports import QUIET
+from gateway.service.reports import CODES, QUIET
 from gateway.service.storing import StoreUnavailableError
 from tests.delivery import ROOT, StillClock, delivering, listening
 from tests.outbox import Outbox, stream
@@ -97,3 +97,11 @@ async def test_what_nobody_known_can_put_right_ends_after_a_quarter_of_an_hour_w
         worker.notify()
         await outbox.until(lambda: bool(outbox.ended))
         assert outbox.ended == [("ack_unknown_consumer", "gateway")]
+
+
+async def test_what_an_earlier_run_left_open_ends_in_one_transaction(broker: Broker) -> None:
+    outbox = Outbox()
+    async with delivering(outbox, broker.host, broker.port, ["billing", "other"]):
+        await outbox.until(lambda: bool(outbox.told))
+        assert outbox.told == 1
+        assert set(outbox.ended) == {(code, source) for code in CODES for source in ("gateway", "billing", "other")}
