@@ -25,6 +25,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 STRICT = os.environ.get("STRICT") == "1"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "steady: how busy the machine is decides no time-out (tests/steady_time.py)")
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A running Mosquitto that accepts everybody."""

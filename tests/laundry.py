@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gateway.core.event import Kind
     from gateway.core.session import State
 
+HANGS = 120.0
+"""seconds after which something that is waited for does not come"""
 PEPPER = b"p" * 32
 ANNA, BLOCKED, EXPIRED, CARETAKER = "04A1B2C3D4E5F6", "04000000000001", "04000000000002", "04000000000003"
 HOUSE = f"""\
@@ -82,6 +84,10 @@ class RightClock(SystemClock):
     def now(self) -> datetime:
         return super().now() + self.later - self.behind
 
+    def monotonic(self) -> float:
+        """That of the event loop, which may have a time of its own."""
+        return asyncio.get_running_loop().time()
+
     def trusted(self) -> bool:
         return not self.behind
 
@@ -107,12 +113,12 @@ class Laundry:
 
     async def tap(self, badge: str) -> str:
         """Hold a badge to the reader; the lamp."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             return await self.reader.tap(badge)
 
     async def switched(self, *, on: bool) -> None:
         """Wait until the relay is there and the gateway has seen it: before that it may switch it again."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             while self.relay.on != on:
                 self.relay.moved.clear()
                 await self.relay.moved.wait()
@@ -120,7 +126,7 @@ class Laundry:
 
     async def ended(self, count: int = 1) -> list[dict[str, Any]]:
         """Wait for so many session events; the payloads."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(HANGS):
             while True:
                 self.news.clear()  # first: what comes while the store is asked is not missed
                 found = await self.events("session")
@@ -130,13 +136,13 @@ class Laundry:
 
     async def is_in(self, state: State) -> None:
         """Wait until the session is durable in this state."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(HANGS):
             while state.value not in [json.loads(one.data)["state"] for one in await self.store.open_sessions()]:
                 pass
 
     async def alarmed(self, code: str, *, over: bool = False) -> None:
         """Wait until the alarm is open, or over."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(HANGS):
             while True:
                 self.news.clear()
                 told = [one["ended"] is not None for one in await self.events("alarm") if one["code"] == code]
@@ -155,7 +161,7 @@ class Laundry:
         """As SIGTERM does."""
         if self.worker is not None:
             self.worker.cancel()
-            await asyncio.wait({self.worker}, timeout=10)
+            await asyncio.wait({self.worker}, timeout=HANGS)
             assert self.worker.cancelled(), self.worker.exception()
 
     async def restart(self, wiring: Wiring = WIRING) -> None:

@@ -24,7 +24,7 @@ from simulators.clock import Clock, ClockError
 from simulators.field import Field, build, wiring
 from tests.broker import ROOT as PROJECT
 from tests.delivery import ROOT, listening
-from tests.scenarios.plant import BUILDING, begin, submeter
+from tests.scenarios.plant import BUILDING, begin, patient, submeter
 from tests.verifier import verify
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ async def ordeal(
         (folder / name).write_text(text.replace('"Europe/Zurich"', '"UTC"'), encoding="utf-8")
     lines = build(replace(truth.load(folder), washes=tuple(washes)))
     address = (broker.host, broker.port)
-    settings = wiring(lines.truth, await lines.start(), broker=address, poll=poll, readers=readers)
+    settings = patient(wiring(lines.truth, await lines.start(), broker=address, poll=poll, readers=readers))
     home = home or (disk.folder if disk else folder)
     places = {'site = "demo"': 'site = "sonnenhof"', "sqlite:///gateway.db": f"sqlite:///{home}/gateway.db"}
     for old, new in places.items():

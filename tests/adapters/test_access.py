@@ -19,7 +19,7 @@ from gateway.service.polled import polled
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
 from tests.contract import broken, schema
-from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HOUSE, WIRING, Laundry, RightClock, laundry, tell
+from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HANGS, HOUSE, WIRING, Laundry, RightClock, laundry, tell
 from tests.verifier import verify
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+pytestmark = pytest.mark.steady
 
 QUICK = HOUSE.replace('max_per_day = "100"', 'max_per_day = "10000000"')
 """of a meter that may count in a second what others count in an hour"""
@@ -194,7 +195,7 @@ async def test_a_badge_that_is_blocked_now_is_refused_now(here: Laundry) -> None
     await here.ended()
     await tell(here.store, HOUSE.replace('id = "b-anna"', 'id = "b-anna"\nstate = "blocked"'))
     here.point.refresh()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         while True:  # it is told in a moment
             assert await here.tap(BLOCKED) == "red"  # so that the other badge has been away
             if await here.tap(ANNA) == "red":

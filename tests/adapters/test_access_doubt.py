@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from gateway.core.charge import EndedSession
 
+pytestmark = pytest.mark.steady
+
 OWN, STRANGER = "4711", "4712"
 FAST = HOUSE.replace('max_per_day = "100"', 'max_per_day = "10000000"')
 """of a meter that may count in a second what others count in an hour"""

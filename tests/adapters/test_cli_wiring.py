@@ -152,7 +152,7 @@ async def heat() -> AsyncIterator[tuple[Slave, str]]:
     port = await line.start()
     text = (
         'site = "s"\ngateway = "g"\nstore = "sqlite:///gateway.db"\n[[bus]]\nid = "mbus-1"\ndriver = "mbus"\n'
-        f'host = "127.0.0.1"\nport = {port}\nbaud = 9600\nlatency = 0.01\npoll = "1h"\n[[bus.meter]]\nid = "heat-01"\n'
+        f'host = "127.0.0.1"\nport = {port}\nbaud = 9600\nlatency = 1.0\npoll = "1h"\n[[bus.meter]]\nid = "heat-01"\n'
         f'model = "{MODEL}"\naddress = 1\nserial = "{SERIAL}"\n'
     )
     yield slave, text

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FLAT = "state/accruals/flat-1"
 HEAT = "state/meters/heat-01"
-PATIENCE = 60.0
+PATIENCE = 120.0
 """seconds after which something that never comes fails a test instead of hanging it"""
 
 

@@ -20,13 +20,15 @@ from gateway.service import enrol, query
 from gateway.service.command_execute import Commander
 from gateway.service.command_schema import Answer, Enrol
 from gateway.service.enrol import Enrolment
-from tests.laundry import ANNA, BLOCKED, PEPPER, Laundry, laundry
+from tests.laundry import ANNA, BLOCKED, HANGS, PEPPER, Laundry, laundry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from click.testing import Result
+
+pytestmark = pytest.mark.steady
 
 NEW, OTHER, RANDOM = "04FACADE000001", "04FACADE000002", "08ABCDEF"
 VALUE = {"id": "b-new", "user": "blumer", "point": "flat-1", "access_points": ["washer"]}
@@ -51,7 +53,7 @@ class Desk:
 
     async def told(self, words: str) -> None:
         """Wait until the person was told this."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             while words not in await self.said.get():
                 pass
 
@@ -217,7 +219,7 @@ async def test_who_goes_away_takes_the_window_along(there: Desk) -> None:
     assert b"hold the badge" in await reader.readline()
     writer.close()
     await there.away()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         while await there.here.tap(ANNA) == "red":  # it is seen in a moment
             await there.away()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.lifetime import STALE_AFTER, Heart, Worker, beat
+from tests.outbox import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def test_a_signal_lets_the_work_in_flight_finish_and_ends_with_0(start: Start, n
     """)
     assert [says(process), says(process)] == ["idle", "idle"]
     process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=HANGS)
     assert (out.splitlines(), err, process.returncode) == (["stopping", "kept"], "", 0)
 
 
@@ -88,7 +89,7 @@ def test_a_bug_in_one_worker_ends_all_with_1_and_is_told_once_with_its_name(
                 say("kept")
         main(Worker(name="poll mbus-1", run=work), Worker(name="other", run=other))
     """)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=HANGS)
     assert out.splitlines() == ["idle", "stopping", "kept"]
     assert err.startswith("poll mbus-1: failed\nTraceback")
     assert err.count("KeyError: 'a bug'") == 1
@@ -103,7 +104,7 @@ def test_a_worker_that_ends_by_itself_ends_the_process_with_1(
             pass
         main(Worker(name="deliver", run=work), Worker(name="other", run=idle))
     """)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=HANGS)
     assert (err, process.returncode) == ("deliver: ended by itself\n", 1)
 
 
@@ -119,7 +120,7 @@ def test_work_that_does_not_finish_in_time_is_cut_off_and_told(start: Start) -> 
     """)
     assert says(process) == "idle"
     process.terminate()
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=HANGS)
     assert (err, process.returncode) == ("slow: did not finish within 0.02 s\n", 1)
 
 
@@ -137,7 +138,7 @@ def test_a_second_signal_ends_the_process_at_once(start: Start, number: signal.S
     process.send_signal(number)
     assert says(process) == "stopping"
     process.send_signal(number)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=HANGS)
     assert (err, process.returncode) == ("", -number)
 
 

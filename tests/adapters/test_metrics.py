@@ -21,6 +21,7 @@ from tests.adapters.stores import QUARTER, START, charge, new_store, poll, readi
 from tests.adapters.test_settle import HandClock
 from tests.adapters.test_store_disk import Disk, hand_over
 from tests.broker import free_port
+from tests.outbox import HANGS
 from tests.scenarios.plant import begin
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def serving(text: Callable[[], Awaitable[bytes]]) -> AsyncIterator[int]:
     """The port of a running server, once it listens."""
     port, alive = free_port(), asyncio.Event()
     task = asyncio.create_task(MetricsServer(port, text, alive.set).run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS):
         await alive.wait()
         yield port
     task.cancel()
@@ -195,7 +196,7 @@ async def test_a_port_that_is_taken_is_tried_again(
         task = asyncio.create_task(MetricsServer(port, short, alive.set).run())
         await alive.wait()
         assert f"port {port} of 127.0.0.1 cannot be had" in caplog.text
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS):
         await listening.wait()
     assert (await asked(port))[0] == "HTTP/1.1 200 OK"
     task.cancel()
@@ -212,7 +213,7 @@ async def test_the_daemon_answers_on_its_port_of_this_machine_only(tmp_path: Pat
     daemon = await begin("--config", str(config), "run", SUBMETER_CLOCK="")
     assert daemon.stderr is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS):
             while not (await daemon.stderr.readline()).endswith(f"http://127.0.0.1:{port}/metrics\n".encode()):
                 pass
         found = numbers((await asked(port))[1])

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tests.broker import HOST, free_port
+from tests.outbox import HANGS
 from tests.proxy import Proxy
 
 MUCH = bytes(8_000_000)
@@ -40,7 +41,7 @@ async def test_a_network_that_ends_leaves_no_connection_open(turns: int, *, cut:
     writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(deaf, HOST, 0)
     for port in (server.sockets[0].getsockname()[1], free_port()):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANGS):
             await called(port, turns, cut=cut)
     server.close()
     for writer in writers:

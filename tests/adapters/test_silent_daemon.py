@@ -58,7 +58,7 @@ def test_an_answer_that_comes_late_is_the_answer(
         connection, _ = hanging.accept()
         with closing(connection):
             assert connection.recv(1000)
-            assert told.wait(20)
+            assert told.wait(120)
             connection.sendall(Answer(ok=True, applied=True).model_dump_json().encode() + b"\n")
 
     daemon = threading.Thread(target=answer)

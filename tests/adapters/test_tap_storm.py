@@ -9,11 +9,13 @@ import pytest
 
 from gateway.core.access import TAPS_PER_S
 from gateway.service import access
-from tests.laundry import ANNA, BLOCKED, EXPIRED, Laundry, laundry
+from tests.laundry import ANNA, BLOCKED, EXPIRED, HANGS, Laundry, laundry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+pytestmark = pytest.mark.steady
 
 STRANGERS = 200
 """so many fit what the line holds"""
@@ -35,7 +37,7 @@ async def storm(here: Laundry) -> list[str]:
         here.reader.hold(f"05{number:012X}")
     here.reader.hold(ANNA)
     shown = [""]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         while shown[-1] != "green":
             shown.append(await here.reader.shown.get())
     return shown[1:]

@@ -32,7 +32,16 @@ START = datetime(2026, 10, 1, tzinfo=UTC)
 POLL = timedelta(minutes=15)
 BATTERY = {name for name, model in MODELS.items() if model.read_budget_per_day is not None}
 """models"""
+PATIENCE = {"mbus": "latency = 1.0", "modbus": "timeout = 5.0"}
+"""driver -> how long its lines wait: the simulators are in the test's process, which may get no turn for a while"""
 PROGRAM = ("-m", "gateway.cli")
+
+
+def patient(settings: str) -> str:
+    """The settings, with lines on which silence is silence only after seconds."""
+    for driver, patience in PATIENCE.items():
+        settings = settings.replace(f'driver = "{driver}"\n', f'driver = "{driver}"\n{patience}\n')
+    return settings
 
 
 async def submeter(*arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -141,7 +150,7 @@ async def running(
     field = build(truth.load(building))
     ports = await field.start()
     config = folder / "gateway.toml"
-    settings = wiring(field.truth, ports, broker=broker, poll=POLL)
+    settings = patient(wiring(field.truth, ports, broker=broker, poll=POLL))
     for meter, file in keys.items():
         settings = settings.replace(f'id = "{meter}"\n', f'id = "{meter}"\nkey = "{file}"\n')
     config.write_text(settings.replace("sqlite:///gateway.db", store or "sqlite:///gateway.db"), encoding="utf-8")

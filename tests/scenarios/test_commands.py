@@ -14,6 +14,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.outbox import HANGS
 from tests.scenarios.plant import BUILDING, START, Plant, running, submeter
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ async def test_a_move_shows_in_the_retained_state_of_its_point_at_once(plant: Pl
     client.subscribe("submeter/v0/demo/gw-01/state/accruals/flat-1", 1)
     client.loop_start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS):
             while await payers.get() != "weber":
                 pass
     finally:

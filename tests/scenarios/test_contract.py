@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from gateway.mqtt.state import schemas
 from tests.broker import Broker
 from tests.contract import broken, channel_of
+from tests.outbox import HANGS
 from tests.scenarios import plant as scenario
 from tests.scenarios.plant import BUILDING, Plant, running, submeter
 
@@ -77,7 +78,7 @@ class Witness:
 
     async def _news(self) -> None:
         self._changed.clear()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS):
             await self._changed.wait()
 
     def _message(self, _: Client, __: object, message: MQTTMessage) -> None:

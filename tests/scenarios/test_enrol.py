@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulators.badges import Reader
-from tests.ordeal import ordeal
+from tests.ordeal import HANGS, ordeal
 from tests.scenarios.plant import PROGRAM, begin
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def test_a_badge_is_enrolled_at_the_daemons_reader_and_opens_the_machine_a
             assert [change["id"] for change in json.loads(out)["changes"]] == ["blumer-9"]
             await green(reader)
             relay = one.meters.relays["washer-1"]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(HANGS):
                 while not relay.on:
                     relay.moved.clear()
                     await relay.moved.wait()
@@ -48,7 +48,7 @@ async def test_a_badge_is_enrolled_at_the_daemons_reader_and_opens_the_machine_a
 
 async def green(reader: Reader) -> None:
     """Hold the new badge there until it is taken, another one in between."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGS):
         assert await reader.tap(RANDOM) == "red"
         while await reader.tap(NEW) == "red":
             assert await reader.tap(RANDOM) == "red"

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.store import StoreView
 from simulators.badges import Reader
 from simulators.clock import Clock, ClockError
 from simulators.laundry import Wash
@@ -29,7 +30,6 @@ LONGEST = 10
 """as many things that concern the session happen in a wash, about"""
 CHARGES = 2
 """of a wash: its energy and its cycle; no month is closed meanwhile"""
-PATIENCE = 2.0
 MACHINE = "washer-1"
 HALF_AN_HOUR = timedelta(minutes=30)
 
@@ -61,23 +61,28 @@ class Washing:
     async def go_on(self, clock: Clock, ear: Ear, sessions: int) -> None:
         """From wherever it was cut off, up to its charges."""
         await self._pass_to(clock, max(self.wash.start, self.reached))
+        washing = self.reached < self.wash.until
+        if washing and self.green:
+            self.green = await self._has_current()
         while not self.green:
             self.green = await self.reader.tap(self.wash.badge) == "green"
-        if self.reached < self.wash.until:
+        if washing:
             await self._permitted()
         await self._pass_to(clock, self.wash.until)
         await ear.until(lambda: len({event["id"] for event in ear.events("charges/")}) >= CHARGES * sessions)
 
+    async def _has_current(self) -> bool:
+        """Whether the tap of an earlier life was worth it: the gateway may have died before the machine had any."""
+        async with StoreView(self.one.url) as view:
+            while not self.one.meters.relays[MACHINE].on and await view.open_sessions():
+                pass
+        return self.one.meters.relays[MACHINE].on
+
     async def _permitted(self) -> None:
-        """Whose machine gets no current, because the gateway died in between, taps again."""
         relay = self.one.meters.relays[MACHINE]
         while not relay.on:
             relay.moved.clear()
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await relay.moved.wait()
-            except TimeoutError:
-                await self.reader.tap(self.wash.badge)
+            await relay.moved.wait()
 
     async def _pass_to(self, clock: Clock, at: datetime) -> None:
         self.one.meters.show(at)

@@ -25,7 +25,7 @@ COTTAGE = Path("simulators/buildings/cottage")
 PAGE = (ROOT / "docs" / "first-charge.md").read_text(encoding="utf-8")
 BEHIND = " &"
 """a command that stays, in a terminal of its own"""
-PATIENCE = 300.0
+PATIENCE = 900.0
 """seconds for the whole page; a simulation goes on for ever, also without the line that is waited for"""
 SETTING_UP = 2
 """the first commands: git and make"""

@@ -48,7 +48,7 @@ id = "mbus-1"
 driver = "mbus"
 device = "{folder}/ttyUSB1"
 baud = 38400
-latency = 0.5
+latency = 2.0
 poll = "15min"
 [[bus.meter]]
 id = "heat-1"

@@ -37,7 +37,7 @@ id = "mbus-1"
 driver = "mbus"
 device = "{folder}/ttyUSB1"
 baud = {baud}
-latency = 0.5
+latency = 2.0
 poll = "15min"
 [[bus.meter]]
 id = "heat-1"
@@ -52,7 +52,7 @@ id = "mbus-2"
 driver = "mbus"
 device = "{folder}/ttyUSB2"
 baud = 38400
-latency = 0.5
+latency = 2.0
 poll = "15min"
 [[bus.meter]]
 id = "heat-3"
@@ -68,6 +68,7 @@ driver = "modbus"
 device = "{folder}/ttyUSB3"
 baud = 115200
 parity = "even"
+timeout = 5.0
 poll = "15min"
 [[bus.meter]]
 id = "power-1"
@@ -78,6 +79,7 @@ id = "tcp-1"
 driver = "modbus"
 host = "127.0.0.1"
 port = {port}
+timeout = 5.0
 poll = "15min"
 [[bus.meter]]
 id = "power-2"

@@ -11,12 +11,13 @@ import pytest
 from simulators.mbus import Line as MBusLine
 from simulators.mbus import Slave, captured_telegrams
 from simulators.modbus import Line, Unit, layouts_of_models
-from tests.scenarios.plant import begin, submeter
+from tests.scenarios.plant import PATIENCE, begin, submeter
 
 if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
+SHORT = "timeout = 1.0"
 METER = """\
 site = "s"
 gateway = "g"
@@ -28,6 +29,7 @@ driver = "{driver}"
 poll = "15min"
 host = "127.0.0.1"
 port = {port}
+{patience}
 
 [[bus.meter]]
 id = "flat-1"
@@ -41,9 +43,10 @@ def em24() -> Unit:
     return Unit(address=1, layout=layout, counts={"import": 70000, "export": 5}, serial="BX0450012345K")
 
 
-def settings(folder: Path, driver: str, model: str, port: int) -> str:
+def settings(folder: Path, driver: str, model: str, port: int, patience: str = "") -> str:
     file = folder / "gateway.toml"
-    file.write_text(METER.format(driver=driver, model=model, port=port), encoding="utf-8")
+    meter = METER.format(driver=driver, model=model, port=port, patience=patience or PATIENCE[driver])
+    file.write_text(meter, encoding="utf-8")
     return str(file)
 
 
@@ -81,7 +84,7 @@ async def test_words_that_give_no_value_are_shown_all_the_same(tmp_path: Path) -
 
 async def test_a_meter_that_is_silent_has_no_words(tmp_path: Path) -> None:
     line = Line([])
-    config = settings(tmp_path, "modbus", "eastron-sdm630", await line.start())
+    config = settings(tmp_path, "modbus", "eastron-sdm630", await line.start(), SHORT)
 
     code, out, err = await submeter("--config", config, "read", "flat-1", "--raw")
     await line.close()
@@ -90,9 +93,12 @@ async def test_a_meter_that_is_silent_has_no_words(tmp_path: Path) -> None:
     assert "unit 1 gives no answer" in err
 
 
-async def line_of(process: asyncio.subprocess.Process) -> str:
+async def line_of(process: asyncio.subprocess.Process, part: str = "") -> str:
+    """The next line with this part: before it may stand what was read before the test had its turn."""
     assert process.stdout is not None
-    return (await process.stdout.readline()).decode()
+    while part not in (line := (await process.stdout.readline()).decode()):
+        assert line, "it has ended"
+    return line
 
 
 async def interrupted(process: asyncio.subprocess.Process) -> tuple[int | None, bytes]:
@@ -109,7 +115,7 @@ async def test_a_watched_meter_shows_what_it_has_counted_since(tmp_path: Path) -
 
     first = await line_of(process)
     meter.advance(3)
-    second = await line_of(process)
+    second = await line_of(process, "(+0.3)")
     ended = await interrupted(process)
     await line.close()
 
@@ -130,7 +136,7 @@ async def test_a_watched_meter_that_falls_silent_is_told_and_asked_again(tmp_pat
     told = (await process.stderr.readline()).decode()
     meter.fault = None
     meter.advance(-2)
-    second = json.loads(await line_of(process))
+    second = json.loads(await line_of(process, "-0.2"))
     ended = await interrupted(process)
     await line.close()
 
@@ -178,7 +184,7 @@ async def test_a_modbus_meter_is_read_by_its_address_and_a_model_before_it_is_in
     process = await begin(*at, "--watch")
     first = await line_of(process)
     stranger.advance(5)
-    second = await line_of(process)
+    second = await line_of(process, "(+0.5)")
     ended = await interrupted(process)
     await line.close()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.broker import Broker
 
+HANGS = 120.0
 ROOT = "submeter/v0/demo/gw-01"
 
 
@@ -97,15 +98,15 @@ class Gateway:
         self._client.on_message = lambda _, __, message: self._acks.put(json.loads(message.payload))
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
-        self._subscribed.get(timeout=10)
+        self._subscribed.get(timeout=HANGS)
 
     def publish(self, *events: bytes) -> None:
         for event in events:
-            self._client.publish(f"{ROOT}/charges/flat-1", event, qos=1).wait_for_publish(10)
+            self._client.publish(f"{ROOT}/charges/flat-1", event, qos=1).wait_for_publish(HANGS)
 
     def hear(self, seq: str) -> None:
         """Return once this number is acknowledged."""
-        while self._acks.get(timeout=10) != {"stream": "charges-1", "seq": seq}:
+        while self._acks.get(timeout=HANGS) != {"stream": "charges-1", "seq": seq}:
             pass
 
     def close(self) -> None:

@@ -6,8 +6,6 @@ What no repeat can read is an error; hardly any poll needs one.
 from __future__ import annotations
 
 import random
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +15,7 @@ from drivers import modbus as modbus_driver
 from gateway.ports.field import FieldError
 from simulators import mbus, modbus
 from simulators.pty import MBusWire, Noise, RtuWire
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,14 +27,6 @@ RATE = 1e-3
 POLLS = 300
 READ = 0.995
 """part of the polls that must be read within the repeats"""
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 def noise(rate: float, *, parity: bool) -> Noise:
@@ -75,7 +66,7 @@ async def test_mbus_reads_what_the_meter_shows_or_nothing(mbus_wire: MBusWire, r
     driver = mbus_driver.driver
     meter = driver.meter_schema.model_validate({"model": "itron-cf-55", "address": 1, "serial": "11127667"})
     settings = driver.bus_schema.model_validate({"device": str(mbus_wire.link), "baud": 38400})
-    bus = driver.open(settings, {"m": meter}, RealClock())
+    bus = driver.open(settings, {"m": meter}, LoopClock())
     mbus_wire.noise, read = noise(rate, parity=True), 0
     polls = POLLS if rate == RATE else POLLS // 10
     for turn in range(polls):
@@ -93,7 +84,7 @@ async def test_rtu_reads_what_the_meter_shows_or_nothing(rtu_wire: RtuWire, rate
     driver = modbus_driver.driver
     meter = driver.meter_schema.model_validate({"model": "carlo-gavazzi-em340", "address": 1})
     settings = driver.bus_schema.model_validate({"device": str(rtu_wire.link), "baud": 115200, "timeout": 0.2})
-    bus = driver.open(settings, {"m": meter}, RealClock())
+    bus = driver.open(settings, {"m": meter}, LoopClock())
     rtu_wire.noise, read = noise(rate, parity=False), 0
     unit = rtu_wire.units[1]
     assert isinstance(unit, modbus.Unit)
