@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from gateway import drivers
 from gateway.settings import Settings, load
 from tests.drivers.modbus.peer import Peer
 from tests.scenarios.plant import submeter
+from tests.steady_time import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,14 +76,6 @@ address = 1
 """
 
 
-class RealClock:
-    def now(self) -> datetime:
-        return datetime(2026, 10, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "models").mkdir()
@@ -120,6 +111,7 @@ def test_one_buildings_files_are_no_models_of_another(folder: Path) -> None:
     assert "maker-m1" not in drivers.find("modbus").models()
 
 
+@pytest.mark.steady
 async def test_a_meter_is_read_by_an_installers_own_file(folder: Path) -> None:
     peer = Peer()
     await peer.start()
@@ -128,7 +120,7 @@ async def test_a_meter_is_read_by_an_installers_own_file(folder: Path) -> None:
     loaded = load(folder / "gateway.toml", drivers)
     assert isinstance(loaded, Settings), loaded
     line = loaded.buses[0]
-    bus = line.driver.open(line.line, line.meters, RealClock())
+    bus = line.driver.open(line.line, line.meters, LoopClock())
 
     answer = await bus.read("flat-1")
 
