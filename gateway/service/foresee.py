@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """seconds that who gave a command waits for it: a year of a hundred meters; more is told by the alarms"""
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class ForeseeStore(MeteredStore, Protocol):
     """What is asked of the store."""
 
-    async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
+    async def standing_charges(self, facility: str, month: str, read: Callable[[str], _T]) -> Sequence[_T]:
         """What `read` makes of each body of a closing's charges that are neither reversed nor a reversal."""
 
     async def open_alarms(self) -> Sequence[Alarm]:

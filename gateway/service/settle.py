@@ -84,7 +84,7 @@ UNTRUSTED_TEXT = (
 )
 
 Registers = dict[tuple[str, str], tuple["Reading", ...]]
-T = TypeVar("T")
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -115,7 +115,7 @@ class SettleStore(MeteredStore, AlarmSink, Protocol):
     async def first_reading(self) -> datetime | None:
         """The instant of the oldest reading."""
 
-    async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
+    async def standing_charges(self, facility: str, month: str, read: Callable[[str], _T]) -> Sequence[_T]:
         """What `read` makes of each canonical body of a closing's charges, neither reversed nor a reversal."""
 
     async def revisions(self, facility: str, month: str) -> Mapping[str, int]:

@@ -23,7 +23,7 @@ REMAINDER = "_remainder"
 REVERSAL = "reversal"
 AT_ONCE = 100
 """bodies in memory"""
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _insert(connection: Connection, charge: NewCharge) -> None:
     connection.execute(insert(table).values(values))
 
 
-def standing(connection: Connection, facility: str, month: str, read: Callable[[str], T]) -> list[T]:
+def standing(connection: Connection, facility: str, month: str, read: Callable[[str], _T]) -> list[_T]:
     """What `read` makes of the facility's charges of this closing that stand, those of sessions too, by line id."""
     table = schema.charge
     rows = (table.c.facility == facility, table.c.closing == month, table.c.standing == 1)

@@ -1,10 +1,8 @@
-"""Polls and their readings: kept, and read back by the month."""
+"""Polls and their readings as they are kept, and what their rows say."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
@@ -17,8 +15,7 @@ from gateway.store import schema, streams
 from gateway.store.instants import instant, micros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Select, Table
 
@@ -28,9 +25,8 @@ _ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _TRUSTED = 1
 _ORIGIN_SHIFT = 1
 _STORED = _ORIGINS.index("stored") << _ORIGIN_SHIFT
-_LARGEST = 2**63 - 1
-NEAR = timedelta(days=2) // timedelta(microseconds=1)
-"""how far the neighbours of a span are first looked for, in microseconds"""
+LARGEST = 2**63 - 1
+"""that a column can hold"""
 
 RegisterKey = tuple[str, str]
 """meter, register key"""
@@ -147,7 +143,7 @@ def _sort(placed: Iterable[_Placed], seq: int, numbers: Mapping[Channel, int], h
         if known and any(value.counter == counter and value.number == reading.index for value in known):
             continue
         new = True
-        if abs(reading.index.digits) > _LARGEST:  # a mad meter must not cost the others their readings
+        if abs(reading.index.digits) > LARGEST:  # a mad meter must not cost the others their readings
             rows.too_large += 1
             continue
         row = _reading_row(reading, at, numbers[channel])
@@ -230,17 +226,17 @@ def _held(connection: Connection, instants: Collection[int], numbers: Mapping[Ch
         return {}
     held: _Held = {}
     by_number = {no: channel for channel, no in numbers.items()}
-    voids = _voids(connection, schema.void.c.at.in_(instants))
+    gone = voids(connection, schema.void.c.at.in_(instants))
     for row in rows:
         at, no, digits, exponent, flags, _ = row
         channel = by_number[no]
-        value = _Value(channel.counter, Scaled(digits, exponent), voided=tuple(row[:4]) in voids)
+        value = _Value(channel.counter, Scaled(digits, exponent), voided=tuple(row[:4]) in gone)
         key = (channel.meter, channel.register, at, origin_of(flags) == "stored")
         held.setdefault(key, []).append(value)
     return held
 
 
-def _voids(connection: Connection, which: ColumnElement[bool]) -> set[tuple[int, ...]]:
+def voids(connection: Connection, which: ColumnElement[bool]) -> set[tuple[int, ...]]:
     """Instant, channel, digits and exponent of what was voided."""
     return {tuple(row) for row in connection.execute(_values(schema.void).where(which))}
 
@@ -249,99 +245,15 @@ def _values(table: Table) -> Select[Any]:
     return select(table.c.at, table.c.channel, table.c.digits, table.c.exponent)
 
 
-def span(
-    connection: Connection,
-    meters: Collection[str],
-    start: datetime,
-    until: datetime,
-    keys: Collection[str] | None = None,
-) -> dict[RegisterKey, tuple[Reading, ...]]:
-    """Per register, by time: the readings in [start, until], the last before and the first after.
-
-    Of the registers of these `keys`; None: of all.
-    Conflicting values for one instant are all there, voided ones are not. What a meter stored for an instant is there
-    inside only: it is no neighbour. Registers without any reading are left out.
-    """
-    wanted = {
-        no: channel
-        for no, channel in channels(connection).items()
-        if channel.meter in meters and (keys is None or channel.register in keys)
-    }
-    low, high = micros(start), micros(until)
-    edges = _edges(connection, wanted, low, high)
-    beside = {at for _, at in edges}
-    voids = _voids(connection, schema.void.c.channel.in_(wanted))
-    found: defaultdict[RegisterKey, list[Reading]] = defaultdict(list)
-    for table in (schema.reading, schema.conflict):
-        inside = _rows(connection, table, wanted, table.c.at.between(low, high))
-        outside = _rows(connection, table, wanted, table.c.at.in_(beside))
-        for row in chain(inside, outside):
-            channel = wanted[row[1]]
-            key = (channel.meter, channel.register)
-            if voids and tuple(row[:4]) in voids:
-                continue
-            if low <= row[0] <= high or (key, row[0]) in edges:
-                found[key].append(_reading(row, channel))
-    return {key: tuple(sorted(readings, key=lambda reading: reading.at)) for key, readings in found.items()}
-
-
-def first(connection: Connection) -> datetime | None:
-    """The instant of the oldest reading whose time is trusted. What a meter remembers from before is none."""
-    at, flags = schema.reading.c.at, schema.reading.c.flags
-    ours = (flags.bitwise_and(_TRUSTED) != 0, flags.bitwise_and(~_TRUSTED) != _STORED)
-    oldest = connection.scalar(select(at).where(*ours).order_by(at).limit(1))
-    return None if oldest is None else instant(oldest)
-
-
-def _edges(connection: Connection, wanted: Mapping[int, Channel], low: int, high: int) -> set[tuple[RegisterKey, int]]:
-    """Each register with the instants of its last reading before `low` and its first after `high`, none voided."""
-    before = _nearest(connection, wanted, low, max)
-    after = _nearest(connection, wanted, high, min)
-    return {*before.items(), *after.items()}
-
-
-def _nearest(
-    connection: Connection, wanted: Mapping[int, Channel], edge: int, choose: Callable[[int, int], int]
-) -> dict[RegisterKey, int]:
-    """Each register with the instant of its nearest reading before the edge (`max`) or after it (`min`).
-
-    Few registers have none near by. So the whole history is searched for those alone, and not for every channel
-    that a register had before its meter was exchanged.
-    """
-    found: dict[RegisterKey, int] = {}
-    for reach in (NEAR, _LARGEST):
-        numbers = [no for no, channel in wanted.items() if (channel.meter, channel.register) not in found]
-        nearest = dict(found)
-        for table in (schema.reading, schema.conflict):
-            for no, at in connection.execute(_neighbours(table, numbers, edge, reach, before=choose is max)):
-                if at is not None:
-                    key = (wanted[no].meter, wanted[no].register)
-                    nearest[key] = choose(at, nearest.get(key, at))
-        found = nearest
-    return found
-
-
-def _neighbours(table: Table, numbers: Sequence[int], edge: int, reach: int, *, before: bool) -> Select[Any]:
-    """Each channel with its nearest instant before or after the edge, at most `reach` away, that can be a neighbour."""
-    no, void, at = schema.channel.c.no, schema.void.c, table.c.at
-    read = table.c.flags.bitwise_and(~_TRUSTED) != _STORED
-    same = (table.c[name] == void[name] for name in ("at", "channel", "digits", "exponent"))
-    counts = ~select(void.at).where(*same).correlate(table).exists()
-    beyond = (
-        (at < edge, at >= max(edge - reach, -_LARGEST)) if before else (at > edge, at <= min(edge + reach, _LARGEST))
-    )
-    order = at.desc() if before else at.asc()
-    of_channel = select(at).where(table.c.channel == no, read, counts, *beyond).order_by(order).limit(1)
-    return select(no, of_channel.correlate(schema.channel).scalar_subquery()).where(no.in_(numbers))
-
-
-def _rows(
+def rows_of(
     connection: Connection, table: Table, wanted: Mapping[int, Channel], when: ColumnElement[bool]
 ) -> Iterable[Sequence[Any]]:
+    """The rows of these channels, by time."""
     return connection.execute(selected(table).where(when, table.c.channel.in_(wanted)).order_by(table.c.at))
 
 
-def _reading(row: Sequence[Any], channel: Channel) -> Reading:
+def reading_of(row: Sequence[Any], channel: Channel) -> Reading:
+    """The reading of a row of `selected`."""
     at, _, digits, exponent, flags, status = row
     return Reading(
         meter=channel.meter,
@@ -361,6 +273,11 @@ def _reading(row: Sequence[Any], channel: Channel) -> Reading:
 def origin_of(flags: int) -> Origin:
     """Of a reading with these flags."""
     return _ORIGINS[flags >> _ORIGIN_SHIFT]
+
+
+def is_trusted(flags: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a row's time is trusted."""
+    return flags.bitwise_and(_TRUSTED) != 0
 
 
 def is_stored(flags: ColumnElement[int]) -> ColumnElement[bool]:
@@ -394,21 +311,21 @@ def counting(connection: Connection, meter: str, register: str, at: int) -> list
         for no, channel in channels(connection).items()
         if (channel.meter, channel.register) == (meter, register)
     }
-    voids = _voids(connection, schema.void.c.at == at)
-    rows = (_rows(connection, table, wanted, table.c.at == at) for table in (schema.reading, schema.conflict))
+    gone = voids(connection, schema.void.c.at == at)
+    rows = (rows_of(connection, table, wanted, table.c.at == at) for table in (schema.reading, schema.conflict))
     return [
-        (dict(zip(_COLUMNS[:4], row[:4], strict=True)), _reading(row, wanted[row[1]]))
+        (dict(zip(_COLUMNS[:4], row[:4], strict=True)), reading_of(row, wanted[row[1]]))
         for row in chain.from_iterable(rows)
-        if tuple(row[:4]) not in voids
+        if tuple(row[:4]) not in gone
     ]
 
 
 def voided(connection: Connection, reading: Reading) -> list[dict[str, int]]:
     """The keys of the rows in `void` that leave exactly this reading out."""
     channel = next((no for no, known in channels(connection).items() if known == channel_of(reading)), None)
-    voids = _voids(connection, schema.void.c.at == micros(reading.at))
+    gone = voids(connection, schema.void.c.at == micros(reading.at))
     return [
         dict(zip(_COLUMNS[:4], row, strict=True))
-        for row in voids
+        for row in gone
         if row[1] == channel and Scaled(row[2], row[3]) == reading.index
     ]

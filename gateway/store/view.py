@@ -8,7 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from gateway.service.messages import Stream
-from gateway.store import alarms, charges, corrections, events, months, properties, readings, sessions, spans, streams
+from gateway.store import (
+    alarms,
+    charges,
+    corrections,
+    events,
+    months,
+    properties,
+    reading_span,
+    sessions,
+    spans,
+    streams,
+)
 from gateway.store.database import database, require_revision, usable
 from gateway.store.reader import Reader
 
@@ -32,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.store.database import Database
 
 READERS = 2
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class StoreView:
@@ -75,12 +86,12 @@ class StoreView:
         left out. `keys`: only registers of these keys, None: all. `boot` is "": it stands with the poll.
         """
         return await self.reader.run(
-            partial(readings.span, meters=frozenset(facility_meters), start=start, until=until, keys=keys)
+            partial(reading_span.span, meters=frozenset(facility_meters), start=start, until=until, keys=keys)
         )
 
     async def first_reading(self) -> datetime | None:
         """The instant of the oldest reading."""
-        return await self.reader.run(readings.first)
+        return await self.reader.run(reading_span.first)
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
         """Every entity as known at an instant, now for None; ended ones are there with the value None."""
@@ -114,7 +125,7 @@ class StoreView:
         """What the meter told of these registers (keys) in [start, until) and counts; not what a person added."""
         return await self.reader.run(partial(spans.read, meter=meter, registers=registers, start=start, until=until))
 
-    async def standing_charges(self, facility: str, month: str, read: Callable[[str], T]) -> Sequence[T]:
+    async def standing_charges(self, facility: str, month: str, read: Callable[[str], _T]) -> Sequence[_T]:
         """What `read` makes of each canonical body of a closing's charges ("2026-10"), neither reversed nor a reversal.
 
         One after the other: a body that shares a register among hundreds of points has 20 kB.

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.units import Scaled
-from gateway.store import Store, readings, schema
+from gateway.store import Store, reading_span, readings, schema
 from gateway.store.database import database
 from gateway.store.figures import Figures
 from gateway.store.readings import Kept
@@ -193,7 +193,7 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         server: Postgres = request.getfixturevalue("postgres")
         url = server.new()
     with database(url).exclusive() as engine, engine.connect() as one, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "NEAR", 2 * QUARTER // timedelta(microseconds=1))
+        patch.setattr(reading_span, "NEAR", 2 * QUARTER // timedelta(microseconds=1))
         yield one
 
 
@@ -216,7 +216,7 @@ def test_a_span_is_what_picking_by_hand_gives(
     transaction = connection.begin()
     for each in all_of_them:
         readings.keep(connection, [poll(each)])
-    found = readings.span(connection, {"m-1", "m-2"}, low, high)
+    found = reading_span.span(connection, {"m-1", "m-2"}, low, high)
     transaction.rollback()
     assert {key: set(values) for key, values in found.items()} == picked(all_of_them, low, high)
     assert all(values == tuple(sorted(values, key=lambda one: one.at)) for values in found.values())
