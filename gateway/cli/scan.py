@@ -60,7 +60,7 @@ _PART = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 @click.option(
     "--framing", default="", help="modbus at host:port: tcp (the default), rtu for a converter that passes octets."
 )
-@click.option("--units", metavar="1-32,40", default="", help="modbus: ask only these; without it 1 to 247, over TCP 255 too.")
+@click.option("--units", metavar="1-32,40", default="", help="modbus: ask only these; else 1 to 247, over TCP 255 too.")
 @click.option("--continue", "go_on", is_flag=True, help="Go on where the last search of this line was interrupted.")
 @click.option("--models", type=click.Path(path_type=Path), help="Write model files to complete into this folder.")
 @click.option("--settings", "as_settings", is_flag=True, help="Print [[bus]] and [[bus.meter]] for the settings file.")
