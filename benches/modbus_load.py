@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from benches import modbus_plant, modbus_thingsboard
 from benches.figure import Figure, UnmeasurableError, say
-from benches.plant import HANGS
-from benches.process import cpu_s, peak_mb, written_bytes
+from benches.plant import HANGS, compile_ours
+from benches.process import cpu_s, peak_mb, waited_s, written_bytes
 from simulators import broker
 from simulators.processes import ChildError, Children, python
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SECONDS = 30
 """that are measured, unless BENCH_SECONDS says otherwise"""
 WARM_S = 5
+STARTS = 5
 LIMIT_CPU_MS, LIMIT_RSS_MB, LIMIT_FIRST_S, LIMIT_DRIFT_MS = 130.0, 70.0, 1.0, 50.0
 LIMIT_BYTES, LIMIT_IDLE_PERCENT = 100.0, 1.0
 PER_SECOND = modbus_plant.METERS * modbus_plant.VALUES
@@ -42,8 +43,6 @@ class Cost:
     cpu_ms_per_1000: float
     bytes_per_reading: float
     rss_mb: float
-    first_s: float
-    """from the start of the process to the first stored value"""
 
 
 _ours: list[tuple[Cost, float]] = []
@@ -84,8 +83,11 @@ async def measure_memory(folder: Path) -> Figure:
 
 async def measure_first(folder: Path) -> Figure:
     """From the start of the process to the first value in the store."""
-    ours, _ = await _daemon(folder / "ours")
-    return Figure(name="modbus_first_value_s", unit="s", value=ours.first_s, limit=LIMIT_FIRST_S)
+    taken = [await _first_s(folder / str(start)) for start in range(STARTS)]
+    peers = {"fastest": min(taken), "slowest": max(taken)}
+    note = "without the time in which other programs had the processors"
+    name, value = "modbus_first_value_s", median(taken)
+    return Figure(name=name, unit="s", value=value, limit=LIMIT_FIRST_S, peers=peers, note=note)
 
 
 async def measure_bytes(folder: Path) -> Figure:
@@ -115,6 +117,17 @@ async def measure_idle(folder: Path) -> Figure:
     return Figure(name="modbus_idle_percent", unit="%", value=value, limit=LIMIT_IDLE_PERCENT)
 
 
+async def _first_s(folder: Path) -> float:
+    _make(folder)
+    async with Children(folder) as children, _plant(folder, children, "1s") as command:
+        begun = time.monotonic()
+        daemon = await children.start("daemon", [*command, "run"])
+        await _until_stored(folder, 1)
+        taken = time.monotonic() - begun - waited_s(daemon.pid)
+        say(f"  {taken:.2f} s, and {waited_s(daemon.pid):.2f} s of waiting for a processor")
+    return taken
+
+
 async def _daemon(folder: Path) -> tuple[Cost, float]:
     if not _ours:
         _make(folder)
@@ -128,6 +141,7 @@ async def _daemon(folder: Path) -> tuple[Cost, float]:
 @asynccontextmanager
 async def _plant(folder: Path, children: Children, poll: str) -> AsyncIterator[list[str]]:
     """The command of the gateway, with a broker and the meters beside it."""
+    await asyncio.to_thread(compile_ours)
     host, port, _ = await broker.connect(children, folder, "")
     server = await modbus_plant.listen()
     settings = modbus_plant.write_settings(folder, server, (host, port), poll)
@@ -162,10 +176,7 @@ async def _thingsboard(folder: Path) -> modbus_thingsboard.Peer:
 
 
 async def _cost(folder: Path, children: Children, command: list[str]) -> Cost:
-    begun = time.monotonic()
     process = await children.start("daemon", command)
-    await _until_stored(folder, 1)
-    first_s = time.monotonic() - begun
     await _until_stored(folder, WARM_S * PER_SECOND)
     before = cpu_s(process.pid), written_bytes(process.pid), _readings(folder)
     say(f"  {_seconds()} s are measured ...")
@@ -177,7 +188,6 @@ async def _cost(folder: Path, children: Children, command: list[str]) -> Cost:
         cpu_ms_per_1000=cpu * 1e6 / readings,
         bytes_per_reading=written / readings,
         rss_mb=peak_mb(process.pid),
-        first_s=first_s,
     )
 
 

@@ -104,7 +104,7 @@ class Plant:
 @asynccontextmanager
 async def standing(folder: Path, building: Path, *, poll: timedelta, store: Path | None = None) -> AsyncIterator[Plant]:
     """The meters, the broker, and a store that knows the building; the store lies in `store`, else in the folder."""
-    await asyncio.to_thread(_compile)
+    await asyncio.to_thread(compile_ours)
     meters = build(truth.load(building))
     readers = {one.id: Reader(folder / f"reader-{one.id}") for one in meters.truth.machines}
     place = (store or folder) / "gateway.db"
@@ -155,7 +155,7 @@ def _on_mains(folder: Path, settings: str) -> str:
     return settings
 
 
-def _compile() -> None:
+def compile_ours() -> None:
     """As scripts/install does: the daemon of a site never compiles when it starts."""
     for package in ("gateway", "drivers"):
         compileall.compile_dir(PROJECT / package, quiet=2)

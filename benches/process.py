@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 _KILO = 1024
+_NANO = 1_000_000_000
 
 
 def peak_mb(pid: int) -> float:
@@ -18,6 +19,16 @@ def cpu_s(pid: int) -> float:
     name_and_state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")
     user, system = name_and_state[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def waited_s(pid: int) -> float:
+    """How long its first thread was ready to go on while other programs had the processors (sched-stats.rst).
+
+    What a program takes on a busy machine, less this, is about what it takes on a quiet one. 0 where the kernel does
+    not count it.
+    """
+    file = Path(f"/proc/{pid}/schedstat")
+    return int(file.read_text(encoding="ascii").split()[1]) / _NANO if file.exists() else 0.0
 
 
 def written_bytes(pid: int) -> int:
