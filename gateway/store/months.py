@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
 
+from gateway.core.period import MIN
 from gateway.service.records import ClosedMonth, DirtyMonth
 from gateway.store import schema
 from gateway.store.instants import instant, micros
@@ -49,6 +50,12 @@ def close(connection: Connection, facility: str, month: str, at: datetime, settl
     for done in settled:
         row = (dirty.c.facility == done.facility, dirty.c.month == done.month, dirty.c.reason == done.reason)
         connection.execute(delete(dirty).where(*row, dirty.c.mark == done.mark))
+
+
+def last_closed(connection: Connection) -> datetime:
+    """When a month was closed last; `MIN` before the first."""
+    at = connection.scalar(select(func.max(schema.closing.c.closed_at)))
+    return MIN if at is None else instant(at)
 
 
 def closed(connection: Connection, facility: str | None) -> list[ClosedMonth]:

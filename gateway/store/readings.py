@@ -69,6 +69,8 @@ class Kept:
     """a second, different value for a register and instant: both are kept"""
     too_large: int
     """beyond 63 bits: only the poll's raw answer has them"""
+    fresh: Sequence[Reading] = field(default=(), compare=False, repr=False)
+    """those that were stored"""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class _Rows:
     reading: list[tuple[Any, ...]] = field(default_factory=list)
     beside: list[tuple[Any, ...]] = field(default_factory=list)
     """readings of an instant that has one already, be it one that was voided"""
+    fresh: list[Reading] = field(default_factory=list)
     conflicts: int = 0
     too_large: int = 0
 
@@ -102,7 +105,7 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> Kept:
     new = len(rows.reading) + len(rows.beside)
     repeated = sum(len(poll.readings) for poll in polls) - new - rows.too_large
     stored = new - rows.conflicts
-    return Kept(stored=stored, repeated=repeated, conflicts=rows.conflicts, too_large=rows.too_large)
+    return Kept(stored=stored, repeated=repeated, conflicts=rows.conflicts, too_large=rows.too_large, fresh=rows.fresh)
 
 
 def _add(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -146,6 +149,7 @@ def _sort(placed: Iterable[_Placed], seq: int, numbers: Mapping[Channel, int], h
         if abs(reading.index.digits) > LARGEST:  # a mad meter must not cost the others their readings
             rows.too_large += 1
             continue
+        rows.fresh.append(reading)
         row = _reading_row(reading, at, numbers[channel])
         if known or _has(held, (*key[:3], not key[3]), counter):
             rows.beside.append((*row[:2], seq, *row[2:]))

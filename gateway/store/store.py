@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.service.records import Correction
-from gateway.store import alarms, charges, corrections, months, properties, readings, sessions, spans, streams, unread
+from gateway.store import alarms, charges, corrections, late, months, properties, sessions, spans, streams, unread
 from gateway.store.database import database, usable
 from gateway.store.view import StoreView
 from gateway.store.writer import Priority, Writer
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         SessionRecord,
         VoidedSpan,
     )
+    from gateway.store.readings import Kept
 
 
 class _Health:
@@ -84,6 +85,8 @@ class Store(StoreView):
         self._listeners: list[Callable[[], None]] = []
         self.stored = 0
         """readings, since it was opened"""
+        self._closed_at: datetime | None = None
+        """when a month was closed last, once that was asked for"""
 
     def watch(self, failing: Callable[[str], None], well: Callable[[], None]) -> None:
         """From now on call `failing` in the event loop when a write fails for want of a disk, `well` when one succeeds.
@@ -102,9 +105,11 @@ class Store(StoreView):
         await asyncio.to_thread(self.writer.close)
         self._exclusive.close()
 
-    async def keep(self, polls: Sequence[Poll]) -> readings.Kept:
+    async def keep(self, polls: Sequence[Poll]) -> Kept:
         """Keep the polls of a round in one transaction. What is known already changes nothing."""
-        kept = await self.writer.submit(Priority.POLL, partial(readings.keep, polls=polls))
+        if self._closed_at is None:
+            self._closed_at = await self.reader.run(months.last_closed)
+        kept = await self.writer.submit(Priority.POLL, partial(late.keep, polls=polls, closed_at=self._closed_at))
         self.stored += kept.stored
         self._tell()
         return kept
@@ -254,6 +259,7 @@ class Store(StoreView):
         """The month is settled: closed if it was not; the marks in `settled` are gone, newer ones stay."""
         work = partial(months.close, facility=facility, month=month, at=at, settled=settled)
         await self.writer.submit(Priority.SETTLE, work)
+        self._closed_at = None  # asked for anew when something is kept
 
     def _tell(self) -> None:
         for listener in self._listeners:
