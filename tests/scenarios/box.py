@@ -34,11 +34,11 @@ class Box:
         self.slave = slave
         self.broker = broker
         self.config = folder / "gateway.toml"
-        self.text = (
+        self.text = (  # at so few baud no pause of a busy machine makes it a slow converter
             f'site = "{GATEWAY.site}"\ngateway = "{GATEWAY.name}"\nstore = "sqlite:///gateway.db"\n'
             f'[mqtt]\nhost = "{broker.host}"\n'
             f'port = {broker.port}\n[[bus]]\nid = "mbus-1"\ndriver = "mbus"\nhost = "127.0.0.1"\nport = {port}\n'
-            f'baud = 9600\nlatency = 1.0\npoll = "1s"\n[[bus.meter]]\nid = "power-01"\n'
+            f'baud = 1200\nlatency = 1.0\npoll = "1s"\n[[bus.meter]]\nid = "power-01"\n'
             f'model = "{MODEL}"\naddress = 1\n'
         )
         self.config.write_text(self.text, encoding="utf-8")

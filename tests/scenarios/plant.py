@@ -35,6 +35,11 @@ BATTERY = {name for name, model in MODELS.items() if model.read_budget_per_day i
 PATIENCE = {"mbus": "latency = 1.0", "modbus": "timeout = 5.0"}
 """driver -> how long its lines wait: the simulators are in the test's process, which may get no turn for a while"""
 PROGRAM = ("-m", "gateway.cli")
+WITH_PATIENCE = (
+    "-c",
+    "from drivers.mbus import settings; settings._SERIAL_LATENCY = 0.1; from gateway import cli; cli.main()",
+)
+"""the same where no settings name the device of an M-Bus line, and how long it waits"""
 
 
 def patient(settings: str) -> str:
@@ -44,9 +49,9 @@ def patient(settings: str) -> str:
     return settings
 
 
-async def submeter(*arguments: str, **environment: str) -> tuple[int, str, str]:
+async def submeter(*arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> tuple[int, str, str]:
     """Run one command to its end: exit code, stdout, stderr."""
-    process = await begin(*arguments, **environment)
+    process = await begin(*arguments, program=program, **environment)
     out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 

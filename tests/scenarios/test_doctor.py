@@ -36,7 +36,7 @@ async def test_where_all_is_well_everything_is_green_and_nobody_is_disturbed(box
         assert found["daemon"][1] == f"runs as process {daemon.pid}, which holds the store's lock"
         assert found["clock"][1].startswith("the gateway trusts it, ")
         assert found["bus"][1].startswith("1 of 1 meters answered")
-        assert re.fullmatch(r"a round takes \d\.\d s, the wire needs 0\.3 s", found["line"][1])
+        assert re.fullmatch(r"a round takes \d\.\d s, the wire needs 2\.3 s", found["line"][1])
         assert found["broker"][1] == "speaks MQTT 5 and lets the gateway in"
     lines = box.log.decode().splitlines()
     assert [line for line in lines if "is there, in" in line] == [line for line in lines if "roker" in line]

@@ -42,7 +42,7 @@ async def test_the_running_gateway_tells_what_its_lines_have_counted(box: Box) -
     assert (code, err) == (1, ""), "no watchdog here"
     (told,) = [each["line"] for each in json.loads(out)["findings"] if each["check"] == "line"]
     (meter,) = told["meters"]
-    assert (told["baud"], told["echo"], meter["meter"]) == (9600, False, "power-01")
+    assert (told["baud"], told["echo"], meter["meter"]) == (1200, False, "power-01")
     assert meter["reads"] >= 1
     assert meter["failed"] == meter["repeats"] == meter["damaged"] == 0
 

@@ -15,7 +15,7 @@ from gateway.cli.orders import mbus
 from simulators.mbus import Line, Slave, captured
 from simulators.pty import MBusWire
 from tests.drivers.mbus.slave import long_frame
-from tests.scenarios.plant import begin, submeter
+from tests.scenarios.plant import WITH_PATIENCE, begin, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def wire(tmp_path: Path) -> AsyncIterator[MBusWire]:
 def settings(wire: MBusWire, meters: str = ELSEWHERE) -> str:
     config = wire.link.parent / "gateway.toml"
     line = f'[[bus]]\nid = "cellar"\ndriver = "mbus"\npoll = "15min"\nbaud = 38400\ndevice = "{wire.link}"\n'
-    config.write_text(HEAD + line + meters, encoding="utf-8")
+    config.write_text(f"{HEAD}{line}latency = 0.5\n{meters}", encoding="utf-8")
     return str(config)
 
 
@@ -91,6 +91,7 @@ async def test_a_search_writes_one_model_file_for_each_kind_that_nobody_knows(wi
     folder.mkdir()
     code, out, err = await submeter(
         *("--json", "scan", "mbus", str(wire.link), "--baud", "38400", "--models", str(folder)),
+        program=WITH_PATIENCE,
         XDG_STATE_HOME=str(tmp_path),
     )
 

@@ -17,7 +17,7 @@ from simulators.mbus import Line, Slave, captured_telegrams
 from simulators.modbus import Device, RtuLine, Unit, layouts_of_models, refusal
 from simulators.modbus import Line as ModbusLine
 from simulators.pty import MBusWire, RtuWire
-from tests.scenarios.plant import begin, submeter
+from tests.scenarios.plant import WITH_PATIENCE, begin, submeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,9 @@ async def wire(tmp_path: Path) -> AsyncIterator[MBusWire]:
 
 async def test_a_line_that_no_settings_name_is_searched_by_its_device(wire: MBusWire, tmp_path: Path) -> None:
     code, out, err = await submeter(
-        "--json", "scan", "mbus", str(wire.link), "--baud", "38400", XDG_STATE_HOME=str(tmp_path)
+        *("--json", "scan", "mbus", str(wire.link), "--baud", "38400"),
+        program=WITH_PATIENCE,
+        XDG_STATE_HOME=str(tmp_path),
     )
 
     assert code == 0, err
