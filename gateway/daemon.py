@@ -36,6 +36,7 @@ from gateway.service.state import Shown, State
 from gateway.service.stored import Dated
 from gateway.service.storing import Backlog, enduring
 from gateway.service.twice import Devices
+from gateway.service.unwired import Unwired
 from gateway.store import Store
 from gateway.store.figures import Figures, folder
 from gateway.store.retention import Retention
@@ -72,6 +73,7 @@ class _Parts:
     judge: Judge
     settling: Bell
     accruing: Bell
+    wiring: Bell
     lines: dict[str, MeterBus] = field(default_factory=dict)
     """line id -> the open line"""
     pollers: list[Poller] = field(default_factory=list)
@@ -83,6 +85,7 @@ class _Parts:
         """After a command everybody looks again whom it may concern."""
         self.settling.ring()
         self.accruing.ring()
+        self.wiring.ring()
         self.judge.refresh()
         for point in self.access_points.values():
             point.refresh()
@@ -108,8 +111,10 @@ async def run(settings: Settings, environment: Mapping[str, str] = os.environ) -
         workers += _access(parts, readings, opened)
         workers.append(Worker(name="backlog", run=parts.backlog.run))
         workers += _box(parts)
+        unwired = _unwired(parts)
+        workers.append(_clocked("wiring", unwired.run, parts.clock))
         if settings.metrics_port is not None:
-            workers.append(_metrics(parts, settings.metrics_port, delivered))
+            workers.append(_metrics(parts, settings.metrics_port, delivered, unwired))
         if notifier.watched:
             workers.append(_watchdog(notifier, tuple(workers)))
         _log.info("%s/%s: ready, %d lines", settings.site, settings.gateway, len(settings.buses))
@@ -130,6 +135,7 @@ def _parts(settings: Settings, clock: DaemonClock, opened: AsyncExitStack) -> _P
         judge=Judge(Dated(backlog, store), store, backlog),
         settling=clock.bell(),
         accruing=clock.bell(),
+        wiring=clock.bell(),
     )
 
 
@@ -265,7 +271,12 @@ def _box(parts: _Parts) -> list[Worker]:
     return workers
 
 
-def _metrics(parts: _Parts, port: int, delivered: Mapping[str, int]) -> Worker:
+def _unwired(parts: _Parts) -> Unwired:
+    wired = frozenset(meter for bus in parts.settings.buses for meter in bus.meters)
+    return Unwired(store=parts.store, clock=parts.clock, bell=parts.wiring, wired=wired, beat=beat)
+
+
+def _metrics(parts: _Parts, port: int, delivered: Mapping[str, int], unwired: Unwired) -> Worker:
     from gateway.metrics import Metrics, MetricsServer  # noqa: PLC0415 - 2 MB of libraries, and most boxes want no port
 
     metrics = Metrics(
@@ -277,6 +288,7 @@ def _metrics(parts: _Parts, port: int, delivered: Mapping[str, int]) -> Worker:
         judged=lambda: parts.judge.counts,
         delivered=delivered,
         dropped_taps=lambda: {point.name: point.dropped for point in parts.access_points.values()},
+        unbilled=lambda: unwired.unbilled,
         clock=parts.clock,
         disk=folder(parts.settings.store),
     )

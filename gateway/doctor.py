@@ -28,6 +28,7 @@ from gateway.service.meter_status import METER_STATUS
 from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG, on_grid
 from gateway.service.reports import OF_BROKER
 from gateway.service.settle import HELD
+from gateway.service.unwired import METER_UNWIRED, Apart, apart, unwired_text
 from gateway.store import StoreError, StoreView
 from gateway.store.figures import Figures, folder
 from gateway.store.lock import holder
@@ -56,6 +57,7 @@ _ALIKE = {
     METER_WRONG: "answer, but what they say cannot be used",
     METER_STATUS: "report something of themselves",
     READING_IMPLAUSIBLE: "have readings that cannot be",
+    METER_UNWIRED: "of the property data are on no line of the settings",
 }
 
 
@@ -64,7 +66,7 @@ class Finding:
     """How one thing is."""
 
     check: str
-    """store, backlog, register, hold, daemon, disk, clock, watchdog, bus, meter, line, broker"""
+    """store, property, backlog, register, hold, daemon, disk, clock, watchdog, bus, meter, line, broker"""
     subject: str
     """id of the register, meter or line, name of the broker; "" where there is only one"""
     well: bool
@@ -87,6 +89,8 @@ class _Stored:
     """meter -> its last reading, of those that were heard in time"""
     alarms: Sequence[Alarm] = ()
     """that are open"""
+    apart: Apart | None = None
+    """where settings and property data differ"""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -98,7 +102,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     now = clock.now() if told is None or told.now is None else told.now
     stored = await _stored(settings, now)
     yield stored.finding
-    for finding in _billing(stored.alarms):
+    for finding in (*_apart(stored.apart), *_billing(stored.alarms)):
         yield finding
     own = _clock(clock) if told is None else _own_clock(told, now)
     for finding in (*_unstored(told), _daemon(settings, running=running), *_disk(settings), own, await _watchdog()):
@@ -122,10 +126,23 @@ async def _stored(settings: Settings, now: datetime) -> _Stored:
         async with StoreView(settings.store) as view:
             heard = await Figures(view).heard(now - max(patience, default=LATE))
             alarms = await view.open_alarms()
+            differing = await apart(view, {meter for bus in settings.buses for meter in bus.meters}, now)
     except StoreError as error:
         return _Stored(finding=Finding(check="store", subject="", well=False, text=str(error)))
     there = Finding(check="store", subject="", well=True, text="there, and of this release")
-    return _Stored(finding=there, heard=heard, alarms=alarms)
+    return _Stored(finding=there, heard=heard, alarms=alarms, apart=differing)
+
+
+def _apart(found: Apart | None) -> Iterator[Finding]:
+    """Meters that cannot be read, and those that nobody is billed for, which may be meant so."""
+    if found is None:
+        return
+    for meter in found.unwired:
+        yield Finding(check="meter", subject=meter, well=False, text=unwired_text(meter), code=METER_UNWIRED)
+    if found.unbilled:
+        where = f"the property data have no register of {_some(found.unbilled)}"
+        text = f"{where}: what is read there is kept, and nobody is billed for it"
+        yield Finding(check="property", subject="", well=True, text=text)
 
 
 def _billing(alarms: Iterable[Alarm]) -> Iterator[Finding]:

@@ -78,12 +78,14 @@ class Metrics:
         judged: Callable[[], Mapping[tuple[str, Verdict], int]],
         delivered: Mapping[str, int],
         dropped_taps: Callable[[], Mapping[str, int]],
+        unbilled: Callable[[], int],
         clock: WallClock,
         disk: Path | None,
     ) -> None:
         """`delivered` counts messages by what became of them, `dropped_taps` taps by access point.
 
-        `disk` is where the store lies, where it is a file.
+        `unbilled`: meters of the settings of which the property data have no register. `disk` is where the store lies,
+        where it is a file.
         """
         self._store = store
         self._holdings = holdings
@@ -93,6 +95,7 @@ class Metrics:
         self._judged = judged
         self._delivered = delivered
         self._dropped_taps = dropped_taps
+        self._unbilled = unbilled
         self._clock = clock
         self._disk = disk
 
@@ -172,6 +175,8 @@ class Metrics:
         return family, GaugeMetricFamily("submeter_holds", "Open alarms that hold back charges", holds)
 
     def _box(self) -> Iterable[Metric]:
+        text = "Meters of the settings of which the property data have no register"
+        yield GaugeMetricFamily("submeter_meters_unbilled", text, self._unbilled())
         yield GaugeMetricFamily("submeter_clock_trusted", "1: the clock is synchronised", int(self._clock.trusted()))
         if self._disk is not None:
             with suppress(OSError):  # the folder is gone: then there is no number

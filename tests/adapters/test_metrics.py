@@ -99,6 +99,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
                 judged=lambda: {("heat-01-heat", "garbage"): 2},
                 delivered={"published": 7, "command_dropped": 2},
                 dropped_taps=lambda: {"washer": 180},
+                unbilled=lambda: 3,
                 clock=clock,
                 disk=folder(url),
             ).text()
@@ -115,6 +116,7 @@ async def test_the_numbers_are_those_of_the_store_the_lines_and_the_box(tmp_path
         "submeter_readings_stored_total": 3,
         "submeter_readings_judged_total,register=heat-01-heat,verdict=garbage": 2,
         "submeter_taps_dropped_total,access_point=washer": 180,
+        "submeter_meters_unbilled": 3,
         "submeter_messages_total,result=published": 7,
         "submeter_messages_total,result=command_dropped": 2,
         "submeter_writes_waiting": 100,
