@@ -168,8 +168,8 @@ async def test_what_the_gateway_keeps_no_longer_is_told_and_passed_over(broker: 
     ledger, database = Ledger(), str(tmp_path / "billing.db")
     ledger.charge(range(50))
     async with (
-        delivering(ledger, broker.host, broker.port, ["billing"]) as deliver,
         listening(broker.host, broker.port) as ear,
+        delivering(ledger, broker.host, broker.port, ["billing"]) as deliver,
     ):
         await ear.until(lambda: len(ear.seqs()) == 50)
         ear.ack("billing", CHARGES, 50)
