@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator, 
 from drivers.modbus.plan import MAX_HOLE, MAX_WORDS, Function, Limits, PlanError, Request, Span, plan
 from drivers.modbus.registers import (
     WORDS,
+    NoValueError,
     NumberForm,
     NumberType,
     RegisterError,
@@ -26,13 +27,17 @@ from drivers.modbus.registers import (
 )
 from drivers.model import MeterModel, ModelFiles, Plain, Register, Strict
 from gateway.core.units import Scaled
-from gateway.ports.field import RegisterValue, WrongAnswerError
+from gateway.ports.field import NoValue, RegisterValue, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 Pattern = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{4}){1,4}$")]
+
+
+class EmptyRegisterError(WrongAnswerError):
+    """The meter says that a register has no value."""
 
 
 class ScaleRegister(Strict):
@@ -95,13 +100,16 @@ class ModbusRegister(Register):
         return None if self.scale_register is not None else natural_modulus(self.form)
 
     def value(self, words: Mapping[Span, tuple[int, ...]]) -> RegisterValue:
-        """Its value out of the words of its spans; WrongAnswerError where there is none."""
+        """Its value out of the words of its spans.
+
+        EmptyRegisterError where the meter says that there is none, WrongAnswerError where the words cannot be one.
+        """
         try:
             power = None if self.scale_register is None else power_of_ten(words[self.scale_register.span])
             index = number(words[self.span], self.form, power)
         except RegisterError as error:
             message = f"gives no value for register {self.key}: {error}"
-            raise WrongAnswerError(message) from error
+            raise (EmptyRegisterError if isinstance(error, NoValueError) else WrongAnswerError)(message) from error
         return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis, modulus=self.rolls_over_at)
 
     @model_validator(mode="after")
@@ -256,6 +264,22 @@ class RegisterMap(Strict):
     def values(self, words: Mapping[Span, tuple[int, ...]]) -> tuple[RegisterValue, ...]:
         """Every register's value; WrongAnswerError naming the first that has none."""
         return tuple(register.value(words) for register in self.registers)
+
+    def given(self, words: Mapping[Span, tuple[int, ...]]) -> tuple[tuple[RegisterValue, ...], tuple[NoValue, ...]]:
+        """The registers that have a value, and those of which the meter says that they have none.
+
+        WrongAnswerError where none has one, and where the words of one cannot be its.
+        """
+        values: list[RegisterValue] = []
+        empty: list[tuple[NoValue, EmptyRegisterError]] = []
+        for register in self.registers:
+            try:
+                values.append(register.value(words))
+            except EmptyRegisterError as error:
+                empty.append((NoValue(register=register.key, why=str(error.__cause__)), error))
+        if empty and not values:
+            raise empty[0][1]
+        return tuple(values), tuple(each for each, _ in empty)
 
     def serial_in(self, words: Mapping[Span, tuple[int, ...]]) -> str:
         """The serial number among the words; "" where none was read, WrongAnswerError where it is no text."""

@@ -30,10 +30,19 @@ WORDS: dict[NumberType, int] = {
 }
 # IEEE 754 binary interchange formats: bits of the exponent, bits of the significand behind the point
 _FLOATS: dict[str, tuple[int, int]] = {"float32": (8, 23), "float64": (11, 52)}
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+_LEAST_POWER, _MOST_POWER = -12, 12
+"""no counter of a meter shows less than 10**-12 of what it counts in, but 0, or 10**12 and more of its unit"""
+_NO_SCALE = 0x8000
+"""SunSpec's sunssf of what is not implemented"""
 
 
 class RegisterError(ValueError):
     """Words that hold no value; the text says why."""
+
+
+class NoValueError(RegisterError):
+    """Words with which the meter says that there is no value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +69,29 @@ def number(words: Sequence[int], form: NumberForm, power: int | None = None) -> 
     """The value that the words hold, at the form's exponent.
 
     An integer must be a multiple of 10**exponent. A float is taken as the exact binary number that it is and
-    rounded half-up once; so is an integer whose power of ten the meter says itself. RegisterError for a pattern
-    that means "not available", NaN, infinity, a wrong number of words, and an integer that does not fit the exponent.
+    rounded half-up once; so is an integer whose power of ten the meter says itself. NoValueError for a pattern that
+    means "not available", NaN and infinity; RegisterError for a wrong number of words, an integer that does not fit
+    the exponent, and what no counter shows: 10**12 of its unit or more, and a float that is next to nothing. Words of
+    another map look like that: as a float32, the integers below 730 million are between 0 and 10**-12.
     """
     bits = _bits(words, form)
     if bits in form.not_available:
-        message = f"not available (0x{bits:0{4 * WORDS[form.type]}x})"
+        message = f"not available ({_hex(bits, form)})"
+        raise NoValueError(message)
+    value = _value(bits, form, power)
+    if abs(value.digits) >= _ratio(_MOST_POWER - value.exponent)[0]:
+        message = f"{_hex(bits, form)} as {form.type} is more than any counter shows; another model may be right"
         raise RegisterError(message)
+    return value
+
+
+def _value(bits: int, form: NumberForm, power: int | None) -> Scaled:
     if form.is_float:
-        return _rounded(*_binary(bits, form.type), 0, form)
+        significand, twos = _binary(bits, form.type)
+        if significand and abs(significand) * 10**-_LEAST_POWER < 1 << max(-twos, 0):
+            message = f"{_hex(bits, form)} as {form.type} is next to nothing and not 0; another model may be right"
+            raise RegisterError(message)
+        return _rounded(significand, twos, 0, form)
     raw = _signed(bits, 16 * WORDS[form.type]) if form.type.startswith("i") else bits
     if power is not None:
         return _rounded(raw, 0, power, form)
@@ -94,12 +117,16 @@ def _ratio(power: int) -> tuple[int, int]:
     return (10**power, 1) if power >= 0 else (1, 10**-power)
 
 
+def _hex(bits: int, form: NumberForm) -> str:
+    return f"0x{bits:0{4 * WORDS[form.type]}x}"
+
+
 def power_of_ten(words: Sequence[int]) -> int:
-    """The power of ten that a scale register holds; RegisterError outside of -10 to 10, such as 8000h for "none"."""
+    """The power of ten that a scale register holds; RegisterError outside of -10 to 10, NoValueError for 8000h."""
     power = _signed(words[0], 16)
     if not -10 <= power <= 10:
         message = f"its scale register holds 0x{words[0]:04x}, which is no power of ten from -10 to 10"
-        raise RegisterError(message)
+        raise (NoValueError if words[0] == _NO_SCALE else RegisterError)(message)
     return power
 
 
@@ -117,18 +144,18 @@ def whole(words: Sequence[int]) -> int:
 
 
 def text(words: Sequence[int]) -> str:
-    """Text with two ASCII letters a word, the first in the high byte; blanks around it and every NUL removed.
+    """Text in UTF-8, two bytes a word, the first in the high byte; blanks around it and every NUL removed.
 
-    Meters of one maker differ in where they put NULs: behind the text, or before each letter. RegisterError where a
-    byte is no printable letter.
+    Meters of one maker differ in where they put NULs: behind the text, or before each letter. RegisterError where it
+    is no printable text.
     """
     return _printable(_octets(words).replace(b"\x00", b""))
 
 
 def letters(words: Sequence[int]) -> str:
-    """Text with one ASCII letter in the low byte of each word, the high byte unused; blanks around it removed.
+    """Text with one byte in the low half of each word, the high one unused; blanks around it removed.
 
-    RegisterError where a byte is no printable letter.
+    RegisterError where it is no printable text.
     """
     return _printable(bytes(word & 0xFF for word in words))
 
@@ -139,10 +166,11 @@ def _octets(words: Sequence[int]) -> bytes:
 
 def _printable(octets: bytes) -> str:
     octets = octets.strip(b"\x00 ")
-    if not all(0x20 <= octet < 0x7F for octet in octets):
+    found = octets.decode("utf-8", "replace")
+    if not found.isprintable() or _REPLACED in found:
         message = f"no text (0x{octets.hex()})"
         raise RegisterError(message)
-    return octets.decode("ascii")
+    return found
 
 
 def _bits(words: Sequence[int], form: NumberForm) -> int:
@@ -166,7 +194,7 @@ def _binary(bits: int, type_: str) -> tuple[int, int]:
     significand = bits & ((1 << fraction_bits) - 1)
     if exponent == (1 << exponent_bits) - 1:
         message = "not a number (NaN)" if significand else "infinite"
-        raise RegisterError(message)
+        raise NoValueError(message)
     if exponent:  # normal numbers have a hidden leading 1, subnormal ones the smallest exponent
         significand |= 1 << fraction_bits
     power = max(exponent, 1) - ((1 << (exponent_bits - 1)) - 1) - fraction_bits

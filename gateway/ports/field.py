@@ -55,6 +55,16 @@ class RegisterValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoValue:
+    """A register of which the meter says in an answer that it has no value, while it has one of others."""
+
+    register: str
+    """its key in the meter's model"""
+    why: str
+    """what the meter says instead"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredValue:
     """An index that the meter kept itself for a date: its due date, the end of a month (EN 13757-3, storage number)."""
 
@@ -86,6 +96,8 @@ class Answer:
     """what the meter kept itself for dates gone by"""
     device: str = ""
     """all by which the answer tells its device from others on the line; "" where the protocol has nothing such"""
+    without: tuple[NoValue, ...] = ()
+    """registers that the meter has said to have no value"""
 
 
 class MeterBus(Protocol):

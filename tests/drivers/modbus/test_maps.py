@@ -96,6 +96,74 @@ def test_where_a_float_or_a_scaled_counter_begins_again_is_not_known() -> None:
     assert map_of(SCALED).registers[0].rolls_over_at is None
 
 
+FLOATING = {**REGISTER, "type": "float32", "scale": "1", "exponent": -2, "resolves_below": "131072"}
+WHOLE = {**EXPORT, "not_available": ["7fffffff"]}
+
+
+def given(map_: RegisterMap, *pieces: tuple[Span, tuple[int, ...]]) -> tuple[dict[str, str], dict[str, str]]:
+    values, without = map_.given(dict(pieces))
+    return {each.register: str(each.index) for each in values}, {each.register: each.why for each in without}
+
+
+@pytest.mark.parametrize(
+    ("import_", "export", "values", "without"),
+    [
+        ((0, 5000), (0, 250), {"import": "5.000", "export": "0.250"}, {}),
+        ((0, 5000), (0x7FFF, 0xFFFF), {"import": "5.000"}, {"export": "not available (0x7fffffff)"}),
+        ((0xFFFF, 0xFFFF), (0, 250), {"export": "0.250"}, {"import": "not available (0xffffffff)"}),
+    ],
+)
+def test_a_register_without_a_value_is_named_and_the_others_are_read(
+    import_: tuple[int, int], export: tuple[int, int], values: dict[str, str], without: dict[str, str]
+) -> None:
+    map_ = map_of({**REGISTER, "not_available": ["ffffffff"]}, WHOLE)
+    assert given(map_, holding(100, *import_), holding(102, *export)) == (values, without)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((0x7FC0, 0x0000), "not a number (NaN)"),
+        ((0xFFFF, 0xFFFF), "not a number (NaN)"),
+        ((0x7F80, 0x0000), "infinite"),
+    ],
+)
+def test_a_float_that_is_no_number_is_a_register_without_a_value(words: tuple[int, int], why: str) -> None:
+    assert given(map_of(FLOATING, WHOLE), holding(100, *words), holding(102, 0, 250)) == (
+        {"export": "0.250"},
+        {"import": why},
+    )
+
+
+def test_a_counter_whose_scale_is_not_implemented_has_no_value() -> None:
+    found = given(map_of(SCALED, EXPORT), holding(100, 0, 1), holding(110, 0x8000), holding(102, 0, 250))
+    assert found[0] == {"export": "0.250"}
+    assert "scale register holds 0x8000" in found[1]["import"]
+
+
+def test_a_meter_without_any_value_is_refused() -> None:
+    map_ = map_of({**REGISTER, "not_available": ["ffffffff"]}, WHOLE)
+    with pytest.raises(WrongAnswerError, match=r"no value for register import: not available \(0xffffffff\)"):
+        map_.given(dict([holding(100, 0xFFFF, 0xFFFF), holding(102, 0x7FFF, 0xFFFF)]))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((0x0001, 0xE240), "0x0001e240 as float32 is next to nothing and not 0; another model may be right"),
+        ((0x7149, 0xF2CA), "0x7149f2ca as float32 is more than any counter shows; another model may be right"),
+    ],
+)
+def test_words_of_another_map_in_one_register_are_words_of_another_map_in_all(words: tuple[int, int], why: str) -> None:
+    with pytest.raises(WrongAnswerError, match=f"register import: {why}"):
+        map_of(FLOATING, EXPORT).given(dict([holding(100, *words), holding(102, 0, 0)]))
+
+
+def test_a_scale_that_is_no_power_of_ten_is_another_map() -> None:
+    with pytest.raises(WrongAnswerError, match="scale register holds 0x1234"):
+        map_of(SCALED, EXPORT).given(dict([holding(100, 0, 1), holding(110, 0x1234), holding(102, 0, 250)]))
+
+
 FIXED = {"says": "identification code", "function": 3, "address": 11, "one_of": ["0670", "0671"]}
 
 

@@ -17,6 +17,7 @@ from drivers.modbus.registers import (
     float_resolves_below,
     letters,
     number,
+    text,
 )
 from gateway.core.units import Scaled
 
@@ -47,6 +48,10 @@ def words_of(octets: bytes, order: WordOrder) -> list[int]:
 def test_every_integer_comes_back_exactly(data: st.DataObject, type_: NumberType, order: WordOrder) -> None:
     octets = data.draw(st.binary(min_size=2 * WORDS[type_], max_size=2 * WORDS[type_]))
     (expected,) = struct.unpack(INTEGERS[type_], octets)
+    if abs(expected) >= 10**12:
+        with pytest.raises(RegisterError, match="more than any counter shows; another model may be right"):
+            number(words_of(octets, order), form(type_, order))
+        return
     assert number(words_of(octets, order), form(type_, order)) == Scaled(expected, 0)
 
 
@@ -57,13 +62,14 @@ def test_every_float_is_rounded_half_up_once(
     octets = data.draw(st.binary(min_size=2 * WORDS[type_], max_size=2 * WORDS[type_]))
     (expected,) = struct.unpack(FLOATS[type_], octets)
     words = words_of(octets, order)
-    if not math.isfinite(expected):
+    step = Fraction(10) ** exponent
+    most = 10**12 - step / 2
+    if expected and not (math.isfinite(expected) and Fraction(1, 10**12) <= abs(Fraction(expected)) < most):
         with pytest.raises(RegisterError):
             number(words, form(type_, order, exponent=exponent))
         return
     value = number(words, form(type_, order, exponent=exponent))
     error = abs(value.fraction) - abs(Fraction(expected))
-    step = Fraction(10) ** exponent
     assert value.exponent == exponent
     assert -step / 2 < error <= step / 2
 
@@ -75,10 +81,58 @@ def test_a_float32_gives_the_hundredths_that_were_put_in(index: float) -> None:
     assert number(words_of(octets, "big"), form("float32", exponent=-2)) == Scaled(hundredths, -2)
 
 
-@pytest.mark.parametrize("octets", ["00000001", "007fffff", "00800000", "80000001", "80000000"])
-def test_the_smallest_floats_are_exact_too(octets: str) -> None:
-    (expected,) = struct.unpack(">f", bytes.fromhex(octets))
-    assert number(words_of(bytes.fromhex(octets), "big"), form("float32", exponent=-149)).fraction == Fraction(expected)
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize(
+    ("type_", "octets"),
+    [
+        ("float32", "00000001"),
+        ("float32", "0001e240"),  # 123456, as meters send whole numbers
+        ("float32", "007fffff"),
+        ("float32", "807fffff"),
+        ("float32", "00bc614e"),  # 12345678: no longer subnormal
+        ("float32", "2b8cbccb"),  # the last one below 10^-12, as a whole number 730643659
+        ("float64", "000000000001e240"),
+        ("float64", "000fffffffffffff"),
+        ("float64", "00000000499602d2"),
+    ],
+)
+def test_a_float_next_to_nothing_is_a_whole_number_of_another_map_and_no_reading(
+    type_: NumberType, octets: str, order: WordOrder
+) -> None:
+    with pytest.raises(RegisterError, match=rf"0x{octets} as {type_} is next to nothing and not 0; another model"):
+        number(words_of(bytes.fromhex(octets), order), form(type_, order, "0.001", -2))
+
+
+@pytest.mark.parametrize(("type_", "octets"), [("float32", "00000000"), ("float32", "80000000"), ("float64", "00" * 8)])
+def test_a_counter_that_has_not_begun_is_0(type_: NumberType, octets: str) -> None:
+    assert number(words_of(bytes.fromhex(octets), "big"), form(type_, exponent=-2)) == Scaled(0, -2)
+
+
+def test_a_counter_that_has_hardly_begun_is_a_reading() -> None:
+    hardly = words_of(struct.pack(">f", 1.1e-12), "big")
+    assert number(hardly, form("float32", exponent=-2)) == Scaled(0, -2)
+    assert number(words_of(struct.pack(">f", 0.006), "big"), form("float32", exponent=-2)) == Scaled(1, -2)
+
+
+@pytest.mark.parametrize(
+    ("type_", "octets", "scale", "exponent"),
+    [
+        ("float32", struct.pack(">f", 1e30).hex(), "1", -2),
+        ("float32", struct.pack(">f", -1e30).hex(), "1", -2),
+        ("float64", struct.pack(">d", 1e12).hex(), "1", -3),
+        ("float64", struct.pack(">d", 1e15).hex(), "0.001", 9),
+        ("u64", "ffffffffffffffff", "0.001", -3),
+        ("i64", (-(10**15)).to_bytes(8, "big", signed=True).hex(), "0.001", -3),
+    ],
+)
+def test_more_than_any_meter_counts_is_no_reading(type_: NumberType, octets: str, scale: str, exponent: int) -> None:
+    with pytest.raises(RegisterError, match=f"0x{octets} as {type_} is more than any counter shows; another model"):
+        number(words_of(bytes.fromhex(octets), "big"), form(type_, scale=scale, exponent=exponent))
+
+
+def test_a_large_counter_is_a_reading() -> None:
+    wh = words_of((10**15 - 1).to_bytes(8, "big"), "big")
+    assert str(number(wh, form("u64", scale="0.001", exponent=-3))) == "999999999999.999"
 
 
 def test_scale_and_exponent_count_in_the_registers_unit() -> None:
@@ -137,3 +191,25 @@ def test_letters_are_one_a_word_and_blanks_around_them_do_not_count() -> None:
     assert letters([0x0032, 0xFF37, 0x0053, 0x0000, 0x0020]) == "27S"
     with pytest.raises(RegisterError, match="no text"):
         letters([0x0001, 0x0002])
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (b"SN-0042\0", "SN-0042"),
+        (b"\0S\0N  ", "SN"),
+        ("Zähler-7".encode() + b"\0", "Zähler-7"),
+        ("電力計1".encode(), "電力計1"),
+    ],
+)
+def test_text_is_utf_8_wherever_the_nuls_stand(octets: bytes, expected: str) -> None:
+    assert text(words_of(octets, "big")) == expected
+
+
+@pytest.mark.parametrize(
+    "octets", [b"Z\xe4hler-7", b"\xff\xfeAB", b"AB\r\n", b"AB\x7f ", "A\u202eB ".encode(), "AB\ufffd ".encode()]
+)
+def test_octets_that_are_no_printable_text_are_told_in_hex(octets: bytes) -> None:
+    octets += b"\0" * (len(octets) % 2)
+    with pytest.raises(RegisterError, match=rf"no text \(0x{octets.strip(bytes(1) + b' ').hex()}\)"):
+        text(words_of(octets, "big"))
