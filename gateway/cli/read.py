@@ -154,6 +154,7 @@ def _object(meter: str, reading: Readout, *, raw: bool) -> dict[str, Any]:
             {"register": each.register, "obis": each.obis, "index": str(each.index), "unit": each.unit}
             for each in answer.values
         ]
+        found["without"] = [{"register": each.register, "why": each.why} for each in answer.without]
     if seen is not None:
         found["alarm"] = seen.alarm
     if raw and seen is not None:
@@ -170,6 +171,7 @@ def _text(meter: str, reading: Readout, *, raw: bool) -> str:
         status = f"{answer.status} ({said})" if said else answer.status
         lines = [f"{meter}: serial {answer.serial or 'not told'}, status {status}"]
         lines += [f"  {each.register}: {each.index} {each.unit}  ({each.obis})" for each in answer.values]
+        lines += [f"  {each.register}: no value, {each.why}" for each in answer.without]
     if seen is not None and seen.alarm is not None:
         lines.append(f"  {seen.alarm}")
     if raw and seen is not None:

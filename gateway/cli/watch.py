@@ -74,7 +74,9 @@ def _told(answer: Answer, before: Mapping[str, Scaled]) -> dict[str, Any]:
         for each in answer.values
     ]
     at = SystemClock().now().isoformat(timespec="milliseconds")
-    return {"meter": answer.meter, "at": at, "serial": answer.serial, "status": answer.status, "registers": registers}
+    without = [{"register": each.register, "why": each.why} for each in answer.without]
+    told = {"meter": answer.meter, "at": at, "serial": answer.serial, "status": answer.status, "registers": registers}
+    return {**told, "without": without}
 
 
 def _text(told: dict[str, Any]) -> str:
@@ -83,5 +85,6 @@ def _text(told: dict[str, Any]) -> str:
         + (f" (+{each['difference']})" if each["difference"] is not None else "")
         for each in told["registers"]
     ]
+    registers += [f"{each['register']} no value" for each in told["without"]]
     status = f"  status {told['status']}" if told["status"] else ""
     return f"{told['at'][11:19]}  {'  '.join(registers)}{status}".replace("(+-", "(-")

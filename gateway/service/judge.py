@@ -19,6 +19,7 @@ from gateway.core.metering import same_serial
 from gateway.core.period import rfc3339
 from gateway.core.track import track
 from gateway.core.units import UnitError
+from gateway.service.incomplete import Incomplete
 from gateway.service.property import book_of
 from gateway.service.storing import StoreUnavailableError
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from gateway.service.records import PropertyRow
 
 READING_IMPLAUSIBLE = "reading_implausible"
-Verdict = Literal["measured", "rollover", "exchange_suspected", "garbage"]
+Verdict = Literal["measured", "rollover", "exchange_suspected", "garbage", "no_value"]
 VERDICTS: dict[str, Verdict] = {
     "identity_changed": "exchange_suspected",
     "index_decrease": "exchange_suspected",
@@ -82,6 +83,7 @@ class Judge:
         self._alarms = alarms
         self._registers: dict[Key, Register] | None = None
         self._courses: defaultdict[Key, _Course] = defaultdict(_Course)
+        self._incomplete = Incomplete(alarms)
         self._turn = asyncio.Lock()
         self._begun = False
         self._counts: Counter[tuple[str, Verdict]] = Counter()
@@ -100,12 +102,16 @@ class Judge:
         await self._store.keep(polls)
         try:
             async with self._turn:
-                await self._judge_all([each for poll in polls for each in poll.readings if _counts(each)])
+                await self._judge_all(polls)
         except StoreUnavailableError as error:  # what is held back is found again when the month is settled
             _log.warning("readings are not judged: %s", error.reason)
 
-    async def _judge_all(self, readings: Sequence[Reading]) -> None:
+    async def _judge_all(self, polls: Sequence[Poll]) -> None:
         registers = await self._known()
+        for poll in polls:
+            for lacking in await self._incomplete.note(poll, registers):
+                self._counts[lacking.id, "no_value"] += 1
+        readings = (each for poll in polls for each in poll.readings if _counts(each))
         wanted = [each for each in readings if (each.meter, each.register) in registers]
         await self._look_back(wanted)
         for reading in wanted:
@@ -124,7 +130,9 @@ class Judge:
     async def _recall(self, registers: Mapping[Key, Register]) -> None:
         """The anomalies that were open before the start."""
         by_id = {register.id: register for register in registers.values()}
-        for alarm in await self._past.open_alarms():
+        alarms = await self._past.open_alarms()
+        self._incomplete.recall(alarms)
+        for alarm in alarms:
             register = by_id.get(alarm.source)
             if alarm.code != READING_IMPLAUSIBLE or register is None:
                 continue

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from gateway.ports.field import Answer, StoredValue, UnreadableAnswerError
+    from gateway.ports.field import Answer, NoValue, StoredValue, UnreadableAnswerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class Poll:
     raw: bytes
     stored: tuple[StoredValue, ...] = ()
     """what the meter kept for dates gone by, not yet placed in time"""
+    without: tuple[NoValue, ...] = ()
+    """registers that the meter has said to have no value"""
 
 
 class ReadingStore(Protocol):
@@ -66,6 +68,7 @@ def polled(answer: Answer, at: datetime, boot: str, *, trusted: bool) -> Poll:
         readings=readings,
         raw=answer.raw,
         stored=answer.stored,
+        without=answer.without,
     )
 
 
