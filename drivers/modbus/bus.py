@@ -233,27 +233,27 @@ class ModbusBus:
     async def _ask(self, partner: _Partner, pdu: bytes) -> Exchange:
         numbered = self._line.numbered
         *early, last = partner.waits(self._longest_wait, numbered=numbered)
-        for wait in early:
+        for wait in early:  # one, or none
             try:
-                return await self._timed(partner, pdu, wait)
+                return await self._timed(partner, pdu, wait, repeats=False)
             except NoAnswerError:
                 continue
             except WrongAnswerError:
                 if numbered:
                     raise
         try:
-            return await self._timed(partner, pdu, last)
+            return await self._timed(partner, pdu, last, repeats=bool(early))
         except NoAnswerError:
             partner.latency_s = None  # whatever was usual is no more: the next read waits its full time
             raise
 
-    async def _timed(self, partner: _Partner, pdu: bytes, wait: float) -> Exchange:
-        exchange, latency_s = await self._exchange(partner.wired.unit, pdu, wait)
+    async def _timed(self, partner: _Partner, pdu: bytes, wait: float, *, repeats: bool) -> Exchange:
+        exchange, latency_s = await self._exchange(partner.wired.unit, pdu, wait, repeats=repeats)
         partner.learn(latency_s)
         return exchange
 
-    async def _exchange(self, unit: int, pdu: bytes, wait: float) -> tuple[Exchange, float]:
-        await self._turn.acquire()
+    async def _exchange(self, unit: int, pdu: bytes, wait: float, *, repeats: bool = False) -> tuple[Exchange, float]:
+        await self._acquire(unit, pdu, repeats=repeats)
         if self._closed:
             self._turn.release()
             raise LineDownError(_CLOSED)
@@ -262,6 +262,14 @@ class ModbusBus:
         self._question.add_done_callback(self._ended)
         exchange = await _outcome(self._question)
         return exchange, self._clock.monotonic() - start
+
+    async def _acquire(self, unit: int, pdu: bytes, *, repeats: bool) -> None:
+        """The turn, once no late answer can be taken for the one to this question; others are asked meanwhile."""
+        await self._turn.acquire()
+        while not self._closed and (left := self._line.owed(unit, pdu, repeats=repeats)) > 0:
+            self._turn.release()
+            await asyncio.sleep(left)
+            await self._turn.acquire()
 
     def _ended(self, question: asyncio.Task[Exchange]) -> None:
         self._turn.release()

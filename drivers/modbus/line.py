@@ -30,5 +30,11 @@ class Line(Protocol):
         is never given as the answer to another one.
         """
 
+    def owed(self, unit: int, pdu: bytes, *, repeats: bool) -> float:
+        """Seconds for which a late answer of the unit may yet be taken for the one to this request.
+
+        Who `repeats` a request takes the answer to its first one as well.
+        """
+
     async def close(self) -> None:
         """Let go of the wire; a question under way fails with LineDownError."""

@@ -3,7 +3,8 @@
 It is at a serial device of this machine, or behind a converter that passes octets as they are.
 
 RTU answers carry no number. That a late one is never taken for the next one is a matter of silence: after each
-failure the line is left alone until no answer can come any more, and what came is thrown away.
+failure the line is left alone until no answer can come any more, and what came is thrown away. Some units answer later
+than that: nothing is asked of them meanwhile whose answer would look like the one that they owe.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drivers.modbus.line import Exchange
-from drivers.modbus.rtu_frame import LONGEST, find, is_whole, rtu_frame, shapes
+from drivers.modbus.rtu_frame import LONGEST, WRITES, find, is_whole, rtu_frame, shapes
 from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 LATE_S = 0.25
 """at least so long after its time-out an answer may still begin; else as long again as the time-out"""
 OWING = 8
-"""so many times its time-out an answer that did not come is looked out for behind those that do"""
+"""so many times its time-out an answer that did not come may still come, and look like that to another question"""
 _FAST_BAUD, _FAST_PAUSE_S = 19200, 0.00175
 
 
@@ -60,8 +61,17 @@ class RtuLine:
         self._answers_end = 0.0
         """on the event loop's clock: whoever has not begun to answer until then does not any more"""
         self._echo = False
-        self._owing: dict[int, float] = {}
-        """units that have left a question without its answer, and until when it may come yet and look like another"""
+        self._late: dict[int, dict[bytes, float]] = {}
+        """the questions that a unit has left without their answer, and until when it may come yet"""
+
+    def owed(self, unit: int, pdu: bytes, *, repeats: bool) -> float:
+        """See `Line.owed`."""
+        if pdu[0] in WRITES:  # a late answer says the same
+            return 0.0
+        wanted, now = shapes(unit, pdu)[0], asyncio.get_running_loop().time()
+        owing = {each: until for each, until in self._late.get(unit, {}).items() if until > now}
+        alike = [each for each in owing if shapes(unit, each)[0] == wanted and not (repeats and each == pdu)]
+        return max((owing[each] - now for each in alike), default=0.0)
 
     async def ask(self, unit: int, pdu: bytes, wait: float) -> Exchange:
         """See `Line.ask`."""
@@ -70,18 +80,22 @@ class RtuLine:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._pace.octets(len(request)) + wait
         self._answers_end = deadline + max(wait, LATE_S)  # until the answer is there, whatever happens meanwhile
-        owing = self._owing.get(unit, 0.0)
-        self._owing[unit] = deadline + OWING * wait
+        late = self._late.setdefault(unit, {})
+        is_one_of_two = late.get(pdu, 0.0) > clock()  # the answer may be that to the first: one is still to come
+        late[pdu] = deadline + OWING * wait
         try:
             await port.send(request)
             found = await self._answer(port, request, wanted, deadline)
-            if owing > clock():
-                await self._undoubted(port, deadline)
         except LineDownError:
             await self.close()
             raise
+        except _DamagedError:
+            if not is_one_of_two:
+                del late[pdu]
+            raise
         self._answers_end = 0.0
-        self._owing[unit] = owing
+        if not is_one_of_two:
+            del late[pdu]
         return Exchange(pdu=found.pdu, raw=request + found.frame)
 
     async def close(self) -> None:
@@ -128,7 +142,7 @@ class RtuLine:
                 if found is not None:
                     return await self._ended(port, request, heard, found, silent_until)
                 deadline = min(max(deadline, clock() + self._pace.octets(wanted[0].length) + self._pace.gap_s), last)
-        raise _problem(heard.removeprefix(request))
+        raise _problem(heard.removeprefix(request), wanted)
 
     async def _ended(self, port: Port, request: bytes, heard: bytes, found: Found, silent_until: float) -> Found:
         """The answer, if silence follows: who goes on has answered more than was asked."""
@@ -139,18 +153,17 @@ class RtuLine:
             self._echo = heard.startswith(request)
         return found
 
-    async def _undoubted(self, port: Port, until: float) -> None:
-        """Return where nothing more comes: of two answers the first was late, and is perhaps another question's."""
-        left = until - asyncio.get_running_loop().time()
-        if left > 0 and await port.receive(left):
-            message = "answers twice, so that one answer was late; set `timeout` longer than it ever takes to answer"
-            raise WrongAnswerError(message)
+
+class _DamagedError(WrongAnswerError):
+    """The answer has come, and cannot be read: none is owed."""
 
 
-def _problem(heard: bytes) -> FieldError:
+def _problem(heard: bytes, wanted: tuple[Shape, Shape]) -> FieldError:
     if not heard:
         return NoAnswerError("gives no answer; check its address, its wiring, its power, baud rate and parity")
     shown = heard[:16].hex() + ("..." if len(heard) > 16 else "")
     if is_whole(heard):
         return WrongAnswerError(f"is asked and unit {heard[0]} answers {shown}, which is not what was asked for")
-    return WrongAnswerError(f"is answered for by {shown}, which is damaged; check wiring, baud rate and parity")
+    begun = any(shape.head[:2] in heard for shape in wanted)  # a glitch at a time-out is no answer
+    kind = _DamagedError if begun else WrongAnswerError
+    return kind(f"is answered for by {shown}, which is damaged; check wiring, baud rate and parity")

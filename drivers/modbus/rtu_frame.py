@@ -12,6 +12,8 @@ from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU
 
 LONGEST = 256
+WRITES = (5, 6)
+"""one coil, one register: their answer is the request"""
 _CRC = 2
 _EXCEPTION = 5
 _ENCODER = FramerRTU(DecodePDU(is_server=False))
@@ -58,7 +60,7 @@ def shapes(unit: int, pdu: bytes) -> tuple[Shape, Shape]:
     """How the answer to a request PDU looks, and how a refusal does. ValueError for a function that nobody asks."""
     function, count = pdu[0], int.from_bytes(pdu[3:5], "big")
     refusal = Shape(head=bytes([unit, function | 0x80]), length=_EXCEPTION)
-    if function in (5, 6):  # a write of one coil or register is repeated
+    if function in WRITES:
         return Shape(head=bytes([unit]) + pdu, length=1 + len(pdu) + _CRC), refusal
     if function not in (1, 2, 3, 4):
         message = f"function {function} is not asked over a serial line"

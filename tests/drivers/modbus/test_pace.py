@@ -11,8 +11,12 @@ from drivers.modbus.bus import ModbusBus, WiredMeter
 from drivers.modbus.line import Exchange
 from drivers.modbus.model import meter_models
 from gateway.ports.field import NoAnswerError
+from tests.virtual_time import VirtualTime
 
 ANSWER = bytes.fromhex("0408 42c80000 3e800000")
+METERS = {
+    name: WiredMeter(id=name, unit=unit, model=meter_models()["eastron-sdm630"]) for unit, name in enumerate(("a", "b"))
+}
 
 
 class SlowLine:
@@ -30,6 +34,9 @@ class SlowLine:
 
     def monotonic(self) -> float:
         return self.clock_s
+
+    def owed(self, unit: int, pdu: bytes, *, repeats: bool) -> float:  # noqa: ARG002 - the line's
+        return 0.0
 
     async def ask(self, unit: int, pdu: bytes, wait: float) -> Exchange:
         takes = self.takes.pop(0)
@@ -51,11 +58,7 @@ def line() -> SlowLine:
 
 @pytest.fixture
 def bus(line: SlowLine) -> ModbusBus:
-    meters = {
-        name: WiredMeter(id=name, unit=unit, model=meter_models()["eastron-sdm630"])
-        for unit, name in enumerate(("a", "b"))
-    }
-    return ModbusBus(line, meters, longest_wait=1.0, clock=line)
+    return ModbusBus(line, METERS, longest_wait=1.0, clock=line)
 
 
 async def read(bus: ModbusBus, line: SlowLine, meter: str, *takes: float) -> list[float]:
@@ -123,11 +126,7 @@ class HeldLine(SlowLine):
 
 async def test_a_question_goes_to_its_end_although_its_reader_is_cancelled() -> None:
     line = HeldLine()
-    meters = {
-        name: WiredMeter(id=name, unit=unit, model=meter_models()["eastron-sdm630"])
-        for unit, name in enumerate(("a", "b"))
-    }
-    bus = ModbusBus(line, meters, longest_wait=1.0, clock=line)
+    bus = ModbusBus(line, METERS, longest_wait=1.0, clock=line)
     first, second, third = (asyncio.create_task(bus.read(meter)) for meter in ("a", "a", "b"))
     await line.asked.wait()
     first.cancel()
@@ -139,3 +138,32 @@ async def test_a_question_goes_to_its_end_although_its_reader_is_cancelled() -> 
     line.may_answer.set()
     await third
     assert line.turns == ["ask 0, 1 s", "answer 0", "ask 1, 1 s", "answer 1"]
+
+
+class OwingLine(SlowLine):
+    """Unit 0 owes an answer for some seconds."""
+
+    until_s = 2.4
+
+    def owed(self, unit: int, pdu: bytes, *, repeats: bool) -> float:  # noqa: ARG002 - the line's
+        return 0.0 if unit else max(0.0, self.until_s - asyncio.get_running_loop().time())
+
+
+def test_while_a_unit_owes_an_answer_its_neighbours_are_asked() -> None:
+    line = OwingLine()
+    line.takes = [0.01, 0.01]
+    asked: dict[str, float] = {}
+
+    async def read_at(bus: ModbusBus, meter: str) -> None:
+        await bus.read(meter)
+        asked[meter] = asyncio.get_running_loop().time()
+
+    async def read_both() -> None:
+        bus, begun = ModbusBus(line, METERS, longest_wait=1.0, clock=line), asyncio.get_running_loop().time()
+        line.until_s += begun
+        await asyncio.gather(read_at(bus, "a"), read_at(bus, "b"))
+        assert asked["b"] == begun
+        assert asked["a"] == pytest.approx(begun + 2.4)
+
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        runner.run(read_both())
