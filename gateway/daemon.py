@@ -266,7 +266,7 @@ def _box(parts: _Parts) -> list[Worker]:
     )
     workers = [_clocked("retain", retain.run, clock)]
     if isinstance(clock, SystemClock):  # a clock that is stepped stops at everything that is due
-        calendar = Calendar(hourly=parts.settling, nightly=bell, now=clock.now, beat=beat)
+        calendar = Calendar(hourly=parts.settling, nightly=bell, beat=beat)
         workers.append(Worker(name="calendar", run=calendar.run))
     return workers
 

@@ -7,84 +7,51 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway import calendar
 from gateway.calendar import Calendar
 
 ZURICH = ZoneInfo("Europe/Zurich")
-NIGHT = datetime(2026, 10, 1, 2, 17, tzinfo=UTC)
-"""04:17 in Zurich"""
 
 
-class Bell:
-    """Keeps when it was rung."""
+class Counter:
+    """A bell that tells when it was rung."""
 
-    def __init__(self, box: Box) -> None:
-        self.box = box
-        self.times: list[datetime] = []
+    def __init__(self) -> None:
         self.rung = asyncio.Event()
 
     def ring(self) -> None:
-        self.times.append(self.box.time)
         self.rung.set()
 
 
-class Box:
-    """Two bells and a clock that is set by hand."""
-
-    def __init__(self, time: datetime) -> None:
-        self.time = time
-        self.hourly, self.nightly = Bell(self), Bell(self)
-        self.beats = 0
-        self.calendar = Calendar(
-            hourly=self.hourly, nightly=self.nightly, now=lambda: self.time, beat=self.beat, zone=ZURICH
-        )
-
-    def beat(self) -> None:
-        self.beats += 1
-
-    def look_at(self, time: datetime) -> None:
-        self.time = time
-        self.calendar.look()
+def fires(job: str, day: datetime) -> list[datetime]:
+    """The instants of a local day at which the job runs."""
+    bell = Counter()
+    trigger = Calendar(hourly=bell, nightly=bell, beat=lambda: None, zone=ZURICH).scheduler.get_job(job).trigger
+    found, before, now = [], None, day
+    while (fire := trigger.get_next_fire_time(before, now)) < day + timedelta(days=1):
+        found.append(fire)
+        before, now = fire, fire + timedelta(microseconds=1)
+    return found
 
 
 @pytest.mark.parametrize("date", ["2026-03-29", "2026-10-25", "2026-06-01"])
 def test_nothing_rings_in_the_hour_that_comes_twice_or_not_at_all(date: str) -> None:
     day = datetime.fromisoformat(date).replace(tzinfo=ZURICH)
-    end = (day + timedelta(days=1)).astimezone(UTC)
-    box = Box(day.astimezone(UTC))
-    while box.time < end:
-        box.look_at(box.time + timedelta(seconds=calendar.LOOK_S))
-    hourly = [at.astimezone(ZURICH) for at in box.hourly.times]
-    assert [(at.hour, at.minute) for at in hourly] == [(hour, 7) for hour in range(24) if hour != 2]
-    assert [(at.hour, at.minute) for at in (each.astimezone(ZURICH) for each in box.nightly.times)] == [(4, 17)]
+    hours = [fire.astimezone(ZURICH).hour for fire in fires("hourly", day)]
+    assert hours == [hour for hour in range(24) if hour != 2]
+    assert [fire.astimezone(ZURICH).hour for fire in fires("nightly", day)] == [4]
 
 
-def test_what_was_slept_through_is_rung_once() -> None:
-    box = Box(NIGHT - timedelta(days=20))
-    box.look_at(NIGHT)
-    assert (box.hourly.times, box.nightly.times) == ([NIGHT], [NIGHT])
-    box.look_at(NIGHT)
-    box.look_at(NIGHT + timedelta(minutes=1))
-    assert (box.hourly.times, box.nightly.times) == ([NIGHT], [NIGHT])
-
-
-def test_a_clock_that_is_set_back_rings_again_when_the_time_comes() -> None:
-    box = Box(NIGHT + timedelta(days=365))
-    box.look_at(NIGHT - timedelta(seconds=10))
-    assert box.nightly.times == []
-    box.look_at(NIGHT + timedelta(seconds=20))
-    assert box.nightly.times == [NIGHT + timedelta(seconds=20)]
-
-
-async def test_it_looks_until_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calendar, "LOOK_S", 0.0)
-    box = Box(NIGHT - timedelta(minutes=5))
-    running = asyncio.create_task(box.calendar.run())
-    await asyncio.sleep(0)
-    box.time = NIGHT
-    await box.nightly.rung.wait()
-    assert box.beats
+async def test_what_was_slept_through_is_rung_once() -> None:
+    hourly, nightly, alive = Counter(), Counter(), asyncio.Event()
+    calendar = Calendar(hourly=hourly, nightly=nightly, beat=alive.set, zone=ZURICH)
+    running = asyncio.create_task(calendar.run())
+    await alive.wait()
+    job = calendar.scheduler.get_job("nightly")
+    job.modify(next_run_time=datetime(2026, 10, 1, tzinfo=UTC))  # weeks of missed nights
+    await nightly.rung.wait()
+    assert not hourly.rung.is_set()
+    assert calendar.scheduler.get_job("nightly").next_run_time > datetime(2026, 11, 1, tzinfo=UTC)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    assert running.cancelled()
+    assert not calendar.scheduler.running

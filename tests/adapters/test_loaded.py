@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 
 UNWANTED = (
     "alembic",
-    "apscheduler.schedulers",
     "cryptography",
     "gateway.access_points",
     "gateway.service.access",
     "hypothesis",
     "jsonschema",
     "mako",
-    "multiprocessing",
     "prometheus_client",
     "psycopg",
     "pytest",
