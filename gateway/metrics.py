@@ -124,7 +124,7 @@ class Metrics:
         return polls, rounds, missed
 
     def _verdicts(self) -> Metric:
-        text = "Readings by their verdict: measured, rollover, exchange_suspected, garbage"
+        text = "Readings by their verdict: measured, rollover, exchange_suspected, garbage; no_value"
         family = CounterMetricFamily("submeter_readings_judged", text, labels=["register", "verdict"])
         for (register, verdict), count in sorted(self._judged().items()):
             family.add_metric([register, verdict], count)

@@ -148,12 +148,21 @@ class ModbusBus:
         identity = await self._identity(partner, known, raw)
         words = await self._fetch(partner, raw)
         serial = self._as_named(partner, words) if wired.serial else identity.serial
-        values = partner.map.values(words)
+        values, without = partner.map.given(words)
         if wired.is_swapped:
             values = tuple(replace(value, register=swapped(value.register)) for value in values)
+            without = tuple(replace(each, register=swapped(each.register)) for each in without)
         partner.identity = identity
         device = _device(wired.model, serial)
-        return Answer(meter=wired.id, serial=serial, status=0, values=values, raw=b"".join(raw), device=device)
+        return Answer(
+            meter=wired.id,
+            serial=serial,
+            status=0,
+            values=values,
+            raw=b"".join(raw),
+            device=device,
+            without=without,
+        )
 
     async def _identity(self, partner: _Partner, known: _Identity | None, raw: list[bytes]) -> _Identity:
         """Who the meter is: as it has said within the last minute, or as it says now."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from drivers.modbus import driver
 from drivers.modbus.bus import swapped
 from drivers.modbus.settings import BusSettings, MeterSettings
-from gateway.ports.field import FieldError, LineDownError, NoAnswerError, WrongAnswerError
+from gateway.ports.field import FieldError, LineDownError, NoAnswerError, NoValue, WrongAnswerError
 from tests.drivers.modbus.peer import Asked, Last, Peer
 from tests.steady_time import LoopClock
 
@@ -75,6 +75,28 @@ async def test_a_meter_wired_the_other_way_round_gives_import_for_export_under_t
     answer = await bus.read("swapped")
     assert indexes(answer) == {"import": "0.25", "export": "100.00"}
     assert {value.register: value.obis for value in answer.values} == {"import": "1-0:2.8.0", "export": "1-0:1.8.0"}
+
+
+async def test_a_register_without_a_value_is_told_by_its_name_and_the_other_one_is_read(
+    peer: Peer, bus: MeterBus
+) -> None:
+    peer.put(EM, 3, 0x4E, 0xFFFF, 0x7FFF)
+    answer = await bus.read("em")
+    assert indexes(answer) == {"import": "12345.6"}
+    assert answer.without == (NoValue(register="export", why="not available (0x7fffffff)"),)
+
+    peer.put(SDM, 4, 74, 0x7FC0, 0x0000)
+    answer = await bus.read("swapped")
+    assert indexes(answer) == {"export": "100.00"}
+    assert answer.without == (NoValue(register="import", why="not a number (NaN)"),)
+
+
+async def test_a_meter_with_the_whole_numbers_of_another_map_is_refused_though_a_register_is_0(
+    peer: Peer, bus: MeterBus
+) -> None:
+    peer.put(SDM, 4, 72, 0x0001, 0xE240, 0x0000, 0x0000)
+    with pytest.raises(WrongAnswerError, match=r"unit 5 gives no value for register import: .*another model may be"):
+        await bus.read("sdm")
 
 
 def test_the_tariffs_are_swapped_with_their_totals_and_what_has_no_other_direction_is_refused() -> None:
@@ -229,11 +251,12 @@ async def test_a_single_register_that_is_refused_is_a_wrong_answer(peer: Peer, b
         await bus.read("em")
 
 
-async def test_a_register_without_a_value_is_never_one(peer: Peer, bus: MeterBus) -> None:
-    peer.put(EM, 3, 0x4E, 0xFFFF, 0x7FFF)
-    with pytest.raises(WrongAnswerError, match=r"unit 7 gives no value for register export: not available"):
+async def test_a_meter_without_any_value_has_no_answer(peer: Peer, bus: MeterBus) -> None:
+    for address in (0x34, 0x4E):
+        peer.put(EM, 3, address, 0xFFFF, 0x7FFF)
+    with pytest.raises(WrongAnswerError, match=r"unit 7 gives no value for register import: not available"):
         await bus.read("em")
-    peer.put(SDM, 4, 72, 0x7FC0)
+    peer.put(SDM, 4, 72, 0x7FC0, 0x0000, 0x7FC0, 0x0000)
     with pytest.raises(WrongAnswerError, match=r"unit 5 gives no value for register import: not a number \(NaN\)"):
         await bus.read("sdm")
 

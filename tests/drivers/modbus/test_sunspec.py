@@ -4,6 +4,7 @@ models, not taken from the driver.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,7 @@ def test_the_driver_lists_sunspec_among_its_models() -> None:
 UNIT = 3
 METERS = {
     "sun": MeterSettings(model="sunspec", address=UNIT, instance=2, serial="METER-2"),
+    "utf": MeterSettings(model="sunspec", address=6, serial="Zähler 7"),
     "em24": MeterSettings(model="carlo-gavazzi-em24-e1", address=4),
     "sdm": MeterSettings(model="eastron-sdm630", address=5),
 }
@@ -209,6 +211,32 @@ async def test_a_sunspec_meter_is_looked_for_once_and_then_only_read(peer: Peer,
     await bus.read("sun")
 
     assert [(each.address, each.count) for each in peer.asked[before:]] == [(40227, 16), (40283, 17)]
+
+
+@pytest.mark.parametrize("nothing", [math.nan, math.inf])
+async def test_a_sunspec_meter_that_has_no_export_is_read_all_the_same(
+    peer: Peer, bus: MeterBus, nothing: float
+) -> None:
+    image = [*marker(), *common(b"ONE"), *integer(201, 1, 1, 0), *common(b"METER-2")]
+    peer.put(UNIT, 3, 40000, *image, *floating(213, 5000.0, nothing), *END)
+    answer = await bus.read("sun")
+    assert read(answer) == {"import": "5.000"}
+    assert [each.register for each in answer.without] == ["export"]
+
+    peer.put(UNIT, 3, 40000, *image, *floating(213, 5001.0, 250.0), *END)
+    answer = await bus.read("sun")
+    assert (read(answer), answer.without) == ({"import": "5.001", "export": "0.250"}, ())
+
+    peer.put(UNIT, 3, 40000, *image, *floating(213, nothing, nothing), *END)
+    with pytest.raises(WrongAnswerError, match="unit 3 gives no value for register import: "):
+        await bus.read("sun")
+
+
+async def test_a_serial_number_of_a_sunspec_device_is_text_in_utf_8(peer: Peer, bus: MeterBus) -> None:
+    serial = METERS["utf"].serial or ""
+    image = [*marker(), *common(serial.encode()), *integer(201, 1, 1, 0), *END]
+    peer.put(6, 3, 40000, *image)
+    assert (await bus.read("utf")).serial == serial == "Zähler 7"
 
 
 async def test_a_sunspec_meter_is_looked_for_again_after_a_failure(peer: Peer, bus: MeterBus) -> None:
