@@ -219,9 +219,8 @@ def _humps(nodes: Sequence[Node]) -> Iterable[tuple[int, int]]:
     Either the values before the fall are wrong, or those from it on. Believing both would count twice what lies
     between them. Not where the course goes on from before the fall: then the fallen value alone is wrong.
     """
-    for fall, node in enumerate(nodes):
-        if node.fault != "index_decrease":
-            continue
+    for fall in [place for place, node in enumerate(nodes) if node.fault == "index_decrease"]:
+        node = nodes[fall]
         good = [place for place in range(fall) if nodes[place].fault is None]
         after = next((each for each in nodes[fall + 1 :] if each.fault is None), None)
         if good and (after is None or after.life != nodes[good[-1]].life):
