@@ -69,7 +69,7 @@ async def test_the_words_of_every_register_are_shown_with_their_value(tmp_path: 
 
 async def test_words_that_give_no_value_are_shown_all_the_same(tmp_path: Path) -> None:
     meter = em24()
-    meter.missing = {"export"}
+    meter.missing = {"import", "export"}
     line = Line([meter])
     config = settings(tmp_path, "modbus", "carlo-gavazzi-em24-e1", await line.start())
 
@@ -77,9 +77,31 @@ async def test_words_that_give_no_value_are_shown_all_the_same(tmp_path: Path) -
     await line.close()
 
     assert code == 1
-    assert "words 1170 0001, value 7000.0 kWh" in out
+    assert "name import, function 3, address 52, words ffff 7fff, problem" in out
     assert "name export, function 3, address 78, words ffff 7fff, problem" in out
-    assert "unit 1 gives no value for register export" in err
+    assert "unit 1 gives no value for register import" in err
+
+
+async def test_a_register_without_a_value_is_named_beside_the_others(tmp_path: Path) -> None:
+    meter = em24()
+    meter.missing = {"export"}
+    line = Line([meter])
+    config = settings(tmp_path, "modbus", "carlo-gavazzi-em24-e1", await line.start())
+
+    code, out, err = await submeter("--config", config, "read", "flat-1", "--raw")
+    _, as_json, _ = await submeter("--config", config, "--json", "read", "flat-1")
+    process = await begin("--config", config, "read", "flat-1", "--watch")
+    watched = await line_of(process)
+    await interrupted(process)
+    await line.close()
+
+    assert (code, err) == (0, "")
+    assert "  import: 7000.0 kWh  (1-0:1.8.0)\n  export: no value, not available (0x7fffffff)\n" in out
+    assert "name export, function 3, address 78, words ffff 7fff, problem" in out
+    told = json.loads(as_json)
+    assert [each["register"] for each in told["registers"]] == ["import"]
+    assert told["without"] == [{"register": "export", "why": "not available (0x7fffffff)"}]
+    assert watched[10:] == "import 7000.0 kWh  export no value\n"
 
 
 async def test_a_meter_that_is_silent_has_no_words(tmp_path: Path) -> None:
