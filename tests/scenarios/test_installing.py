@@ -80,6 +80,7 @@ async def test_a_meter_that_nobody_knows_is_read_once_its_model_file_is_complete
             {"register": "volume", "obis": "8-0:1.0.0", "index": "1.000", "unit": "m3"},
             {"register": "import", "obis": "1-0:1.8.0", "index": "7", "unit": "kWh"},
         ],
+        "without": [],
         "alarm": None,
     }
     code, _, err = await submeter("--config", config, "read", "1", "--bus", "cellar", "--model", str(file))
