@@ -23,6 +23,7 @@ from gateway.mqtt.probe import ProbeError, probe
 from gateway.places import security, unplugged
 from gateway.ports.field import FieldError, LineDownError
 from gateway.service.battery import Battery, budgets
+from gateway.service.incomplete import METER_INCOMPLETE
 from gateway.service.judge import READING_IMPLAUSIBLE
 from gateway.service.meter_status import METER_STATUS
 from gateway.service.poll import LINE_DOWN, METER_SILENT, METER_WRONG, on_grid
@@ -56,6 +57,7 @@ _ALIKE = {
     METER_SILENT: "are silent",
     METER_WRONG: "answer, but what they say cannot be used",
     METER_STATUS: "report something of themselves",
+    METER_INCOMPLETE: "answer without a value for a register",
     READING_IMPLAUSIBLE: "have readings that cannot be",
     METER_UNWIRED: "of the property data are on no line of the settings",
 }
