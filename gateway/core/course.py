@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
 from gateway.core.metering import same_serial
@@ -183,9 +183,9 @@ def _course(register: Register, nodes: Iterable[Node], exponent: int) -> Iterabl
     for number, unit in groupby(nodes, key=lambda node: node.unit):
         serial = "" if number else register.serial
         judged = list(_course_of_unit(_Limits.of(register, exponent), list(unit), serial))
-        for first, fall in _humps(judged):
-            judged[first:fall] = [_contradicted(node) for node in judged[first:fall]]
-        yield from judged
+        wrong = _contradicted(judged)
+        for place, node in enumerate(judged):
+            yield replace(node, fault="index_decrease", contradicted=True) if place in wrong else node
 
 
 def _course_of_unit(limits: _Limits, nodes: Sequence[Node], expected: str) -> Iterable[Node]:
@@ -213,24 +213,39 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node], expected: str) -> It
         good = node if fault is None else good
 
 
-def _humps(nodes: Sequence[Node]) -> Iterable[tuple[int, int]]:
-    """[first, fall) of what a fall contradicts: the index goes on from below it, as if it had never been so high.
+def _contradicted(nodes: Sequence[Node]) -> set[int]:
+    """Places of what a fall contradicts: the index goes on from below it, as if it had never been so high.
 
     Either the values before the fall are wrong, or those from it on. Believing both would count twice what lies
     between them. Not where the course goes on from before the fall: then the fallen value alone is wrong.
     """
-    for fall in [place for place, node in enumerate(nodes) if node.fault == "index_decrease"]:
-        node = nodes[fall]
-        good = [place for place in range(fall) if nodes[place].fault is None]
-        after = next((each for each in nodes[fall + 1 :] if each.fault is None), None)
-        if good and (after is None or after.life != nodes[good[-1]].life):
-            near = (place for place in reversed(good) if place == fall - 2 or node.at - nodes[place].at <= HUMP)
-            below = next((place for place in near if nodes[place].shown <= node.raw), fall)
-            yield below + 1, fall
+    good: list[int] = []  # places that are believed, before the one that is looked at
+    found: set[int] = set()
+    for place, (node, after) in enumerate(zip(nodes, _following(nodes), strict=True)):
+        if node.fault is None:
+            good.append(place)
+        elif node.fault == "index_decrease" and good and (after is None or after.life != nodes[good[-1]].life):
+            below = _below(nodes, good, place)
+            while below is not None and good[-1] != below:
+                found.add(good.pop())
+    return found
 
 
-def _contradicted(node: Node) -> Node:
-    return node if node.fault else replace(node, fault="index_decrease", contradicted=True)
+def _following(nodes: Sequence[Node]) -> list[Node | None]:
+    """For each node the next one without a fault."""
+    found: list[Node | None] = []
+    after: Node | None = None
+    for node in reversed(nodes):
+        found.append(after)
+        after = node if node.fault is None else after
+    return found[::-1]
+
+
+def _below(nodes: Sequence[Node], good: Sequence[int], fall: int) -> int | None:
+    """The last of the good places shortly before the fall at which the index was not above what it fell to."""
+    node = nodes[fall]
+    near = takewhile(lambda place: place >= fall - 2 or node.at - nodes[place].at <= HUMP, reversed(good))
+    return next((place for place in near if nodes[place].shown <= node.raw), None)
 
 
 def _judge(
