@@ -33,7 +33,7 @@ _NOT_NOW = frozenset({5, 6, 10, 11})
 
 
 class RefusedError(WrongAnswerError):
-    """The device refuses these registers: exception 2 or 3. A smaller request may pass."""
+    """The device refuses these registers; after exception 2 or 3 a smaller request may pass."""
 
 
 class NoFunctionError(RefusedError):
