@@ -110,6 +110,9 @@ def _void(
     at: str | None,
     **span: Any,  # noqa: ANN401
 ) -> VoidReading | VoidSpan:
+    if register is not None and only is not None:
+        message = f"the register stands there twice: {cut(register)} and {cut(only)}; write one"
+        raise Refused(message)
     register = register or only
     if at is None and span["start"] and span["until"]:
         names = {"from": span["start"], "to": span["until"], "yes": span["yes"]}

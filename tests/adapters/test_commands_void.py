@@ -143,6 +143,10 @@ def test_of_a_stretch_that_cannot_be_voided_whole_nothing_is(desk: Desk, monkeyp
             ("power", "import", "2024-10-02", *SPAN),
             "write REGISTER and AT for one reading, or --from INSTANT --to INST",
         ),
+        (
+            ("power", "import", "--register", "lift", *SPAN),
+            "the register stands there twice: import and lift; write one",
+        ),
         (("power",), "write REGISTER and AT for one reading, or --from INSTANT --to INSTANT for all of that time"),
     ],
 )
