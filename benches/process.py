@@ -22,10 +22,10 @@ def cpu_s(pid: int) -> float:
 
 
 def waited_s(pid: int) -> float:
-    """How long its first thread was ready to go on while other programs had the processors (sched-stats.rst).
+    """How long its first thread was ready to go on while others had the processors (sched-stats.rst).
 
-    What a program takes on a busy machine, less this, is about what it takes on a quiet one. 0 where the kernel does
-    not count it.
+    What a program takes on a busy machine, less this, is about what it takes on a quiet one. Its own other threads are
+    others too, but those that hold the interpreter: that is no wait for a processor. 0 where the kernel does not count.
     """
     file = Path(f"/proc/{pid}/schedstat")
     return int(file.read_text(encoding="ascii").split()[1]) / _NANO if file.exists() else 0.0
