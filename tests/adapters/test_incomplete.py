@@ -10,13 +10,13 @@ import pytest
 
 from drivers.modbus import driver
 from drivers.modbus.settings import BusSettings, MeterSettings
-from gateway.ports.field import WrongAnswerError
+from gateway.ports.field import UnreadableAnswerError, WrongAnswerError
 from gateway.service.incomplete import METER_INCOMPLETE
 from gateway.service.judge import Judge
-from gateway.service.polled import alone, polled
+from gateway.service.polled import alone, polled, unread
 from gateway.service.records import PropertyChange
 from gateway.store import Store
-from tests.adapters.stores import poll, reading
+from tests.adapters.stores import reading
 from tests.drivers.modbus.peer import Peer
 from tests.steady_time import LoopClock
 
@@ -150,7 +150,8 @@ async def test_only_an_answer_of_the_meter_ends_it(roof: Roof) -> None:
     await roof.judge.keep([alone(read_off)])
     assert len(await roof.open()) == 1
 
-    await roof.judge.keep([poll(reading(START + QUARTER, meter="other"))])
+    with_another_key = UnreadableAnswerError("is encrypted", serial="274123S", status=0, raw=b"\x72")
+    await roof.judge.keep([unread("pv", with_another_key, START + QUARTER, "boot-1", trusted=True)])
     assert len(await roof.open()) == 1
 
 
