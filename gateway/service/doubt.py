@@ -57,10 +57,10 @@ async def course_around(
     doubted = [each.since for each in alarms if (each.code, each.source) == (READING_IMPLAUSIBLE, register.id)]
     if not doubted and not any(each.at in session.counted for each in register.exchanges):
         return None
-    heard: set[Reading] = set()
+    heard: dict[Reading, None] = {}  # each once, in the order of the store
     for at in (*instants, *doubted):
         found = await store.readings([register.meter], at, at, {register.key})
-        heard.update(found.get((register.meter, register.key), ()))
+        heard |= dict.fromkeys(found.get((register.meter, register.key), ()))
     try:
         return track(register, heard)
     except UnitError:  # told when settling: nothing of the register can be billed
