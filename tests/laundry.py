@@ -24,6 +24,7 @@ from gateway.store.migrate import migrate
 from simulators import modbus as wire
 from simulators.badges import Reader
 from simulators.relay import Relay
+from tests.outbox import HANGS
 from tests.washing import WASHING, badge
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from gateway.core.event import Kind
     from gateway.core.session import State
 
-HANGS = 120.0
-"""seconds after which something that is waited for does not come"""
 PEPPER = b"p" * 32
 ANNA, BLOCKED, EXPIRED, CARETAKER = "04A1B2C3D4E5F6", "04000000000001", "04000000000002", "04000000000003"
 HOUSE = f"""\

@@ -19,7 +19,8 @@ from gateway.service.polled import polled
 from gateway.service.sessions import chargeable
 from gateway.service.settle import Settler
 from tests.contract import broken, schema
-from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HANGS, HOUSE, WIRING, Laundry, RightClock, laundry, tell
+from tests.laundry import ANNA, BLOCKED, CARETAKER, EXPIRED, HOUSE, WIRING, Laundry, RightClock, laundry, tell
+from tests.outbox import HANGS
 from tests.verifier import verify
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from gateway.service.storing import StoreUnavailableError
 from gateway.store.lock import Lock
 from tests.adapters.importing import HOUSE, Desk, new_desk
 from tests.adapters.served import serving
+from tests.outbox import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def served(desk: Desk) -> Iterator[Path]:
 def said(path: Path, line: bytes, *, end: bool = False) -> Any:  # noqa: ANN401 - whatever JSON holds
     """What the daemon answers to these bytes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(120)
+        connection.settimeout(HANGS)
         connection.connect(str(path))
         with suppress(BrokenPipeError):  # it has refused before all of it was sent
             connection.sendall(line)
@@ -141,7 +142,7 @@ def test_who_may_not_is_told_how_to_get_there() -> None:
     folder.chmod(0o755)
     try:
         with serving(new_desk(folder)) as path, ThreadPoolExecutor(1) as thread:
-            sentence = thread.submit(refusal_of_a_stranger, path).result(120)
+            sentence = thread.submit(refusal_of_a_stranger, path).result(HANGS)
     finally:
         shutil.rmtree(folder)
     group = grp.getgrgid(os.getgid()).gr_name
@@ -159,7 +160,7 @@ def test_who_may_not_even_enter_the_folder_is_told_the_same() -> None:
         folder.chmod(0o755)
         with serving(new_desk(inner)) as path, ThreadPoolExecutor(1) as thread:
             inner.chmod(0 if os.getuid() else 0o750)
-            sentence = thread.submit(refusal_of_a_stranger, path, by_mode=False).result(120)
+            sentence = thread.submit(refusal_of_a_stranger, path, by_mode=False).result(HANGS)
             inner.chmod(0o750)
     finally:
         shutil.rmtree(folder)
@@ -211,7 +212,7 @@ def test_commands_that_come_at_once_are_all_carried_out(desk: Desk, served: Path
 
 
 def test_commands_that_come_at_once_without_a_daemon_wait_for_each_other(desk: Desk) -> None:
-    patient = "from gateway import cli; from gateway.cli import ask; ask.PATIENCE = 120.0; cli.main()"
+    patient = f"from gateway import cli; from gateway.cli import ask; ask.PATIENCE = {HANGS}; cli.main()"
     program = [
         sys.executable,
         "-c",
@@ -228,7 +229,7 @@ def test_commands_that_come_at_once_without_a_daemon_wait_for_each_other(desk: D
         )
         for month in range(9, 13)
     ]
-    assert [one.wait(120) for one in running] == [0, 0, 0, 0]
+    assert [one.wait(HANGS) for one in running] == [0, 0, 0, 0]
     told = json.loads(desk.submeter("--json", "point", "show", "flat-2").stdout)
     assert [step["from"][:7] for step in told["people"]] == ["2026-09", "2026-10", "2026-11", "2026-12"]
 
@@ -266,7 +267,7 @@ def test_a_daemon_that_ends_before_it_has_answered_is_told(tmp_path: Path) -> No
             asked = threads.submit(control.ask, path, Move.model_validate_json(VACANT))
             server.accept()[0].close()
             with pytest.raises(control.ControlError, match="`submeter audit` tells whether the change was made"):
-                asked.result(120)
+                asked.result(HANGS)
 
 
 def test_a_store_that_somebody_holds_without_listening_is_one_sentence(

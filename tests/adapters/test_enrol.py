@@ -20,7 +20,8 @@ from gateway.service import enrol, query
 from gateway.service.command_execute import Commander
 from gateway.service.command_schema import Answer, Enrol
 from gateway.service.enrol import Enrolment
-from tests.laundry import ANNA, BLOCKED, HANGS, PEPPER, Laundry, laundry
+from tests.laundry import ANNA, BLOCKED, PEPPER, Laundry, laundry
+from tests.outbox import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

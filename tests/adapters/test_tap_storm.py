@@ -9,7 +9,8 @@ import pytest
 
 from gateway.core.access import TAPS_PER_S
 from gateway.service import access
-from tests.laundry import ANNA, BLOCKED, EXPIRED, HANGS, Laundry, laundry
+from tests.laundry import ANNA, BLOCKED, EXPIRED, Laundry, laundry
+from tests.outbox import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
