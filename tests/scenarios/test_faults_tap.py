@@ -16,7 +16,7 @@ from simulators.badges import Reader
 from simulators.clock import Clock, ClockError
 from simulators.laundry import Wash
 from tests.delivery import listening
-from tests.ordeal import DAY, START, kill, ordeal, unseen
+from tests.ordeal import DAY, HANGS, START, kill, ordeal, unseen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -73,16 +73,17 @@ class Washing:
 
     async def _has_current(self) -> bool:
         """Whether the tap of an earlier life was worth it: the gateway may have died before the machine had any."""
-        async with StoreView(self.one.url) as view:
+        async with StoreView(self.one.url) as view, asyncio.timeout(HANGS):
             while not self.one.meters.relays[MACHINE].on and await view.open_sessions():
                 pass
         return self.one.meters.relays[MACHINE].on
 
     async def _permitted(self) -> None:
         relay = self.one.meters.relays[MACHINE]
-        while not relay.on:
-            relay.moved.clear()
-            await relay.moved.wait()
+        async with asyncio.timeout(HANGS):
+            while not relay.on:
+                relay.moved.clear()
+                await relay.moved.wait()
 
     async def _pass_to(self, clock: Clock, at: datetime) -> None:
         self.one.meters.show(at)
