@@ -86,16 +86,7 @@ async def void_span(
     marks = await _marks(store, span, read)
     if not command.yes:
         return _refused(command, _warning(span, read, labels(marks)))
-    gone = VoidedSpan(
-        meter=span.meter.id,
-        registers=span.keys,
-        start=span.start,
-        until=span.until,
-        reason=command.reason,
-        recorded_at=now,
-        recorded_by=by,
-    )
-    await store.void_span(gone, marks)
+    await store.void_span(_voided(span, command.reason, by, now), marks)
     ids = {register.id for register in span.registers}
     said = await left_out(store, span.meter.facility, ids, span.start, span.until)
     changes = tuple(_change(span, each, command.reason) for each in read)
@@ -137,6 +128,18 @@ async def _marks(store: SpanStore, span: _Span, read: Sequence[SpanRead]) -> lis
     return [
         DirtyMonth(facility=one.facility, month=one.month, reason="void") for one in closed if begin <= one.month <= end
     ]
+
+
+def _voided(span: _Span, reason: str, by: str, now: datetime) -> VoidedSpan:
+    return VoidedSpan(
+        meter=span.meter.id,
+        registers=span.keys,
+        start=span.start,
+        until=span.until,
+        reason=reason,
+        recorded_at=now,
+        recorded_by=by,
+    )
 
 
 def _warning(span: _Span, read: Sequence[SpanRead], again: Sequence[str]) -> str:
