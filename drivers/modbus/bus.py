@@ -10,7 +10,7 @@ from drivers.modbus.model import ModbusModel, RegisterMap
 from drivers.modbus.pdu import NoFunctionError, RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span, split
 from drivers.modbus.sunspec import SunSpecMeter
-from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, WrongAnswerError
+from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, OwingError, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,8 @@ class _Partner:
         self.map = RegisterMap()
         self.requests: tuple[Request, ...] = ()
         self.turn = asyncio.Lock()
+        self.waits_for_it = True
+        """whether its reader waits where it owes an answer"""
         self.identity: _Identity | None = None
         """None before the first read and after each failure: it may have been exchanged"""
         if isinstance(wired.model, RegisterMap):
@@ -119,11 +121,18 @@ class ModbusBus:
         Who the meter is, by the words and the serial number of its model, is asked first: before the first read, after
         each failure, and after a minute. So values never are those of another meter than the answer's serial says.
         """
-        partner = self._partners[meter]
+        return await self._read_of(self._partners[meter], waits=True)
+
+    async def read_now(self, meter: str) -> Answer:
+        """See `Deferrer.read_now`."""
+        return await self._read_of(self._partners[meter], waits=False)
+
+    async def _read_of(self, partner: _Partner, *, waits: bool) -> Answer:
         try:
             async with partner.turn:
+                partner.waits_for_it = waits
                 return await self._read(partner)
-        except LineDownError:
+        except (LineDownError, OwingError):
             raise
         except FieldError as error:
             message = f"unit {partner.wired.unit} {error}"
@@ -131,7 +140,7 @@ class ModbusBus:
 
     async def ask(self, unit: int, pdu: bytes) -> bytes:
         """The answer PDU of a unit that is no meter, such as a relay; FieldError otherwise."""
-        exchange, _ = await self._exchange(unit, pdu, self._longest_wait)
+        exchange, _ = await self._exchange(unit, pdu, self._longest_wait, repeats=True)
         return exchange.pdu
 
     async def close(self) -> None:
@@ -245,6 +254,8 @@ class ModbusBus:
         for wait in early:  # one, or none
             try:
                 return await self._timed(partner, pdu, wait, repeats=False)
+            except OwingError:
+                raise
             except NoAnswerError:
                 continue
             except WrongAnswerError:
@@ -252,16 +263,23 @@ class ModbusBus:
                     raise
         try:
             return await self._timed(partner, pdu, last, repeats=bool(early))
+        except OwingError:
+            raise
         except NoAnswerError:
             partner.latency_s = None  # whatever was usual is no more: the next read waits its full time
             raise
 
     async def _timed(self, partner: _Partner, pdu: bytes, wait: float, *, repeats: bool) -> Exchange:
-        exchange, latency_s = await self._exchange(partner.wired.unit, pdu, wait, repeats=repeats)
+        unit = partner.wired.unit
+        owed = 0.0 if partner.waits_for_it else self._line.owed(unit, pdu, repeats=repeats)
+        if owed > 0:
+            message = f"unit {unit} may yet answer an earlier question: it is asked again when that can come no more"
+            raise OwingError(message, owed)
+        exchange, latency_s = await self._exchange(unit, pdu, wait, repeats=repeats)
         partner.learn(latency_s)
         return exchange
 
-    async def _exchange(self, unit: int, pdu: bytes, wait: float, *, repeats: bool = False) -> tuple[Exchange, float]:
+    async def _exchange(self, unit: int, pdu: bytes, wait: float, *, repeats: bool) -> tuple[Exchange, float]:
         await self._acquire(unit, pdu, repeats=repeats)
         if self._closed:
             self._turn.release()

@@ -23,6 +23,15 @@ class NoAnswerError(FieldError):
     """The device stayed silent through all repeats."""
 
 
+class OwingError(NoAnswerError):
+    """It may yet answer an earlier question, which would look like the answer to this one: it has to be waited for."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        """`seconds` until it can be asked."""
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class WrongAnswerError(FieldError):
     """Something answered, but it cannot be believed: checksum, address, length, register, identity."""
 
@@ -119,6 +128,14 @@ class Rereader(Protocol):
 
     def reread(self, meter: str, raw: bytes) -> Answer:
         """What a kept answer of this meter means with the key of today; FieldError otherwise."""
+
+
+@runtime_checkable
+class Deferrer(Protocol):
+    """A line whose meters may have to be waited for, while others can be read."""
+
+    async def read_now(self, meter: str) -> Answer:
+        """As `MeterBus.read`, but OwingError at once where that would wait for the meter."""
 
 
 class Driver(Protocol):

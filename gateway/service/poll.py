@@ -16,7 +16,14 @@ from zlib import crc32
 
 from gateway.core.event import Alarm
 from gateway.ports.clock import Waiter, WallClock
-from gateway.ports.field import FieldError, LineDownError, NoAnswerError, UnreadableAnswerError
+from gateway.ports.field import (
+    Deferrer,
+    FieldError,
+    LineDownError,
+    NoAnswerError,
+    OwingError,
+    UnreadableAnswerError,
+)
 from gateway.ports.health import Observed
 from gateway.service.alarms import Gathered
 from gateway.service.battery import Battery
@@ -27,9 +34,9 @@ from gateway.service.twice import Devices, Twice
 from gateway.service.unread import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from gateway.ports.field import MeterBus
+    from gateway.ports.field import Answer, MeterBus
     from gateway.service.alarms import AlarmLog, AlarmSink
     from gateway.service.battery import Budget
     from gateway.service.polled import Poll, ReadingStore
@@ -111,6 +118,7 @@ class Poller:
         """
         self._line = line
         self._bus = bus
+        self._read_now = bus.read_now if isinstance(bus, Deferrer) else bus.read
         self._observed = bus if isinstance(bus, Observed) else None  # asked once: it looks through the whole protocol
         self._clock = clock
         self._store = store
@@ -180,31 +188,45 @@ class Poller:
         await self._alarms.tell()
 
     async def _read_all(self, due: datetime, heard: list[Poll], failed: dict[str, FieldError]) -> None:
+        """The neighbours of a meter that has to be waited for are read before it; and no deadline is missed for it."""
         losses = 0
+        owing: dict[str, OwingError] = {}
         for meter in self._order(self._clock.now()):
             if not self._batteries[meter].spend(due):
                 continue
-            self._beat()
-            before = self._repeats(meter)
-            try:
-                answer = await self._bus.read(meter)
-                trusted = self._clock.trusted()  # asked first: it may be set right between the two
-                poll = polled(answer, self._clock.now(), self._boot, trusted=trusted)
-                await self._unread.try_again(meter, poll.at)
-                heard.append(poll)
-                self._placing.note(poll)
-                self._twice.note(answer, poll.at)
-            except FieldError as error:
+            error = await self._read(meter, self._read_now, heard)
+            if isinstance(error, OwingError):
+                owing[meter] = error
+            elif error is not None:
                 failed[meter] = error
-                if isinstance(error, UnreadableAnswerError):  # kept as it came: with the right key it can still be read
-                    heard.append(unread(meter, error, self._clock.now(), self._boot, trusted=self._clock.trusted()))
-                    self._unread.note(heard[-1])
-                losses = losses + 1 if isinstance(error, LineDownError) else 0
-            else:
-                losses = 0
-            self._batteries[meter].repeated(self._repeats(meter) - before)
+            losses = losses + 1 if isinstance(error, LineDownError) else 0
             if losses == LINE_LOSSES:
-                return
+                break
+        for meter, error in owing.items():
+            is_time = self._clock.now() + timedelta(seconds=error.seconds) < due + self._line.poll
+            failure = await self._read(meter, self._bus.read, heard) if is_time and losses < LINE_LOSSES else error
+            if failure is not None:
+                failed[meter] = failure
+
+    async def _read(self, meter: str, read: Callable[[str], Awaitable[Answer]], heard: list[Poll]) -> FieldError | None:
+        """Why the meter could not be read; None where it was."""
+        self._beat()
+        before, failure = self._repeats(meter), None
+        try:
+            answer = await read(meter)
+            trusted = self._clock.trusted()  # asked first: it may be set right between the two
+            poll = polled(answer, self._clock.now(), self._boot, trusted=trusted)
+            await self._unread.try_again(meter, poll.at)
+            heard.append(poll)
+            self._placing.note(poll)
+            self._twice.note(answer, poll.at)
+        except FieldError as error:
+            failure = error
+            if isinstance(error, UnreadableAnswerError):  # kept as it came: with the right key it can still be read
+                heard.append(unread(meter, error, self._clock.now(), self._boot, trusted=self._clock.trusted()))
+                self._unread.note(heard[-1])
+        self._batteries[meter].repeated(self._repeats(meter) - before)
+        return failure
 
     def _repeats(self, meter: str) -> int:
         return 0 if self._observed is None else self._observed.repeats(meter)

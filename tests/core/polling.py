@@ -12,7 +12,7 @@ import pytest
 
 from gateway.clock import SteppedClock
 from gateway.core.units import Scaled
-from gateway.ports.field import Answer, FieldError, RegisterValue, WrongAnswerError
+from gateway.ports.field import Answer, FieldError, OwingError, RegisterValue, WrongAnswerError
 from gateway.service.alarms import Ended
 from gateway.service.poll import Line, Poller
 from gateway.service.storing import StoreUnavailableError
@@ -39,6 +39,15 @@ class Field:
         self.errors: dict[str, FieldError] = {}
         self.asked: list[str] = []
         self.hang: set[str] = set()
+        self.owing: dict[str, float] = {}
+        """meters that have to be waited for, and seconds"""
+
+    async def read_now(self, meter: str) -> Answer:
+        if meter in self.owing:
+            self.asked.append(f"{meter} later")
+            message = f"{meter} owes an answer"
+            raise OwingError(message, self.owing[meter])
+        return await self.read(meter)
 
     async def read(self, meter: str) -> Answer:
         self.asked.append(meter)

@@ -44,6 +44,21 @@ async def test_a_meter_in_trouble_is_asked_after_those_that_answer(plant: Plant)
     assert plant.field.asked == ["a", "b", "c", "b", "c", "a"]
 
 
+async def test_the_neighbours_of_a_meter_that_has_to_be_waited_for_are_read_before_it(plant: Plant) -> None:
+    plant.field.owing["a"] = 2.4
+    await plant.clock.step(at(0))
+    assert plant.field.asked == ["a later", "b", "c", "a"]
+    assert plant.meters_of_rounds() == [["b", "c", "a"]]
+
+
+async def test_no_deadline_is_missed_for_a_meter_that_has_to_be_waited_for(plant: Plant) -> None:
+    plant.field.owing["a"] = 15 * 60
+    await plant.clock.step(at(0))
+    assert plant.field.asked == ["a later", "b", "c"]
+    assert plant.meters_of_rounds() == [["b", "c"]]
+    assert ("raised", "meter_silent", "a") in plant.book.alarms
+
+
 @pytest.mark.parametrize("plant", [timedelta(minutes=1)], indirect=True)
 async def test_a_dead_meter_is_left_alone_for_longer_and_longer_up_to_five_minutes(plant: Plant) -> None:
     plant.field.errors["a"] = NoAnswerError("silent")

@@ -10,7 +10,7 @@ import pytest
 from drivers.modbus.bus import ModbusBus, WiredMeter
 from drivers.modbus.line import Exchange
 from drivers.modbus.model import meter_models
-from gateway.ports.field import NoAnswerError
+from gateway.ports.field import NoAnswerError, OwingError
 from tests.virtual_time import VirtualTime
 
 ANSWER = bytes.fromhex("0408 42c80000 3e800000")
@@ -167,3 +167,15 @@ def test_while_a_unit_owes_an_answer_its_neighbours_are_asked() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
         runner.run(read_both())
+
+
+async def test_who_reads_others_as_well_is_told_at_once_that_a_unit_owes_an_answer() -> None:
+    line = OwingLine()
+    line.until_s += asyncio.get_running_loop().time()
+    line.takes = [0.01]
+    bus = ModbusBus(line, METERS, longest_wait=1.0, clock=line)
+    with pytest.raises(OwingError, match="unit 0 may yet answer an earlier question") as owing:
+        await bus.read_now("a")
+    assert 2 < owing.value.seconds <= 2.4
+    assert (await bus.read_now("b")).values
+    assert not line.takes
