@@ -214,21 +214,32 @@ def _course_of_unit(limits: _Limits, nodes: Sequence[Node], expected: str) -> It
 
 
 def _contradicted(nodes: Sequence[Node]) -> set[int]:
-    """Places of what a fall contradicts: the index goes on from below it, as if it had never been so high.
+    """Places of what the rest contradicts: believing all of it would count twice what lies between.
 
-    Either the values before the fall are wrong, or those from it on. Believing both would count twice what lies
-    between them. Not where the course goes on from before the fall: then the fallen value alone is wrong.
+    A hump: the index falls and goes on from below, as if it had never been so high. A dip: it falls, and is soon again
+    where it was. Either the values before the fall are wrong, or those from it on. Where the course goes on from before
+    the fall, the fallen value alone is wrong.
     """
     good: list[int] = []  # places that are believed, before the one that is looked at
     found: set[int] = set()
+    left: int | None = None  # of the last fall: the place that it fell from, while the index is below that
     for place, (node, after) in enumerate(zip(nodes, _following(nodes), strict=True)):
         if node.fault is None:
+            if left is not None and node.shown >= nodes[left].shown:
+                while _is_soon(nodes, left, place) and good[-1] > left:
+                    found.add(good.pop())
+                left = None
             good.append(place)
         elif node.fault == "index_decrease" and good and (after is None or after.life != nodes[good[-1]].life):
-            below = _below(nodes, good, place)
+            below, left = _below(nodes, good, place), good[-1] if left is None else left
             while below is not None and good[-1] != below:
                 found.add(good.pop())
+                left = None
     return found
+
+
+def _is_soon(nodes: Sequence[Node], left: int, back: int) -> bool:
+    return back <= left + 3 or nodes[back].at - nodes[left].at <= HUMP
 
 
 def _following(nodes: Sequence[Node]) -> list[Node | None]:

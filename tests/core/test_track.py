@@ -80,6 +80,20 @@ def test_where_the_course_goes_on_from_above_the_low_value_alone_is_wrong() -> N
     assert held(course) == [(1, 3, "index_decrease")]
 
 
+def test_two_low_values_are_held_until_the_index_is_again_where_it_was() -> None:
+    low = [heard(2, "11"), heard(3, "12")]
+    course = track(REGISTER, [heard(0, "18"), heard(1, "20"), *low, heard(4, "30"), heard(5, "40")])
+    assert held(course) == [(1, 4, "index_decrease")]
+    assert counted(course, 4, 5) == "10.0"
+
+
+def test_a_counter_that_takes_longer_to_be_where_it_was_did_begin_again() -> None:
+    after = [heard(2, "2"), heard(3, "8"), heard(4, "14"), heard(5, "21")]
+    course = track(REGISTER, [heard(0, "18"), heard(1, "20"), *after])
+    assert held(course) == [(1, 3, "index_decrease")]
+    assert counted(course, 3, 5) == "13.0"
+
+
 def test_before_a_reset_nothing_is_held() -> None:
     course = track(REGISTER, [heard(0, "500"), heard(1, "510"), heard(2, "1"), heard(3, "9"), heard(4, "10")])
     assert held(course) == [(1, 3, "index_decrease")]
