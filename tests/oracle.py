@@ -341,10 +341,12 @@ def settle(world: World, period: Span, seams: dict[str, set[datetime]] | None = 
 def settle_register(world: World, one: Register, period: Span, seams: set[datetime]) -> tuple[list[Line], list[Held]]:
     start, end = period
     runs, doubtful, nodes = runs_of(one)
-    if not nodes or nodes[0].at >= end or nodes[-1].at <= start or nodes[0].at == nodes[-1].at:
+    if not nodes:
         return [], [Held(one.id, "outside", start, end)]
     held = [("not_started", start, nodes[0].at), ("outside", nodes[-1].at, end)]
     held += [(code, since, until) for since, until, code in doubtful]
+    if nodes[0].at >= end or nodes[-1].at <= start or nodes[0].at == nodes[-1].at:
+        return [], within(one, held, period)
     links = [link for link in world.links if link.register == one.id]
     around = {seam: [run for run in runs if run[0].at <= seam <= run[-1].at] for seam in seams}
     known = {seam for seam in seams if all(index_at(one, run, seam) is not None for run in around[seam])}
@@ -357,8 +359,12 @@ def settle_register(world: World, one: Register, period: Span, seams: set[dateti
         more, without = piece(world, one, runs, shares, left, right)
         lines += more
         held += without
-    inside = [(code, max(start, since), min(end, until)) for code, since, until in held]
-    return lines, [Held(one.id, code, since, until) for code, since, until in inside if since < until]
+    return lines, within(one, held, period)
+
+
+def within(one: Register, held: list[tuple[str, datetime, datetime]], period: Span) -> list[Held]:
+    inside = [(code, max(period[0], since), min(period[1], until)) for code, since, until in held]
+    return [Held(one.id, code, since, until) for code, since, until in inside if since < until]
 
 
 def piece(

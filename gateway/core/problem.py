@@ -43,3 +43,5 @@ class Hold:
     point: str | None = None
     session: str | None = None
     """the session that is not charged; None: what the register counted besides sessions"""
+    first: bool = False
+    """whether nothing counts that was read before its end: no reading to come can fill it"""

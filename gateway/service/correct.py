@@ -8,39 +8,36 @@ from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from gateway.core.metering import Reading
-from gateway.core.period import local_date
 from gateway.core.units import Scaled
 from gateway.service import property_schema as schema
 from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import AddReading, Answer, ChangeTold, ProblemTold
-from gateway.service.doubt import SessionsStore, left_out
+from gateway.service.correct_marks import MonthsStore, touched
+from gateway.service.doubt import SessionsStore, based_on, left_out
 from gateway.service.property_fields import DECIMALS, WHOLE
-from gateway.service.records import DirtyMonth
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from gateway.core.charge import EndedSession
     from gateway.service.command_edits import Known
     from gateway.service.command_schema import VoidReading
-    from gateway.service.records import ClosedMonth, Correction
+    from gateway.service.records import Correction, DirtyMonth
 
 MAX_DIGITS = 18
 """what the store can count"""
 _INSTANT = timedelta(microseconds=1)
 
 
-class CorrectionStore(SessionsStore, Protocol):
+class CorrectionStore(SessionsStore, MonthsStore, Protocol):
     """What correcting readings needs of the store."""
 
     async def readings(
         self, facility_meters: Collection[str], start: datetime, until: datetime
     ) -> Mapping[tuple[str, str], Sequence[Reading]]:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
-
-    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
-        """The months whose charges are made, of one facility or of all."""
 
     async def add_reading(
         self, reading: Reading, reason: str, by: str, at: datetime, dirty: Sequence[DirtyMonth]
@@ -142,7 +139,7 @@ async def _add(store: CorrectionStore, place: _Place, command: AddReading, by: s
         unit=place.register.unit,
         origin="manual",
     )
-    marks = await _marks(store, place, "late_reading")
+    marks = await _marks(store, place, await _sessions(store, place), "late_reading")
     await store.add_reading(reading, command.reason, by, now, marks)
     return _told(command, place, marks, (None, f"{index} {reading.unit}"))
 
@@ -150,10 +147,14 @@ async def _add(store: CorrectionStore, place: _Place, command: AddReading, by: s
 async def _void(store: CorrectionStore, place: _Place, command: VoidReading, by: str, now: datetime) -> Answer:
     if not place.present:
         return _refused(command, _nothing_there(place))
-    marks = await _marks(store, place, "void")
+    sessions = await _sessions(store, place)
+    marks = await _marks(store, place, sessions, "void")
     await store.void_readings(place.meter.id, place.register.key, place.at, command.reason, by, now, marks)
-    said = await left_out(store, place.meter.facility, {place.register.id}, place.at, place.at + _INSTANT)
-    return _told(command, place, marks, (place.shown, None)).model_copy(update={"said": said})
+    return _told(command, place, marks, (place.shown, None)).model_copy(update={"said": left_out(sessions)})
+
+
+async def _sessions(store: CorrectionStore, place: _Place) -> list[EndedSession]:
+    return await based_on(store, place.meter.facility, {place.register.id}, place.at, place.at + _INSTANT)
 
 
 def _index(register: schema.Register, text: str) -> Scaled | str:
@@ -180,16 +181,11 @@ def _nothing_there(place: _Place) -> str:
     return f"nothing was read from {place.register.id} at {place.local(place.at)}; {hint}"
 
 
-async def _marks(store: CorrectionStore, place: _Place, reason: str) -> list[DirtyMonth]:
-    """The closed months between the reading before and the one after: their boundaries may lean on it."""
-    instants = [place.at, *(one.at for one in place.around)]
-    first, last = (f"{local_date(edge, place.zone):%Y-%m}" for edge in (min(instants), max(instants)))
-    closed = await store.closed_months(place.meter.facility)
-    return [
-        DirtyMonth(facility=one.facility, month=one.month, reason=reason)
-        for one in closed
-        if first <= one.month <= last
-    ]
+async def _marks(
+    store: CorrectionStore, place: _Place, sessions: Iterable[EndedSession], reason: str
+) -> list[DirtyMonth]:
+    around = [place.at, *(one.at for one in place.around)]
+    return await touched(store, (place.meter.facility, place.zone), around, sessions, reason)
 
 
 def _refused(command: AddReading | VoidReading, *texts: str) -> Answer:

@@ -7,36 +7,34 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
-from gateway.core.period import local_date
 from gateway.service import property_schema as schema
 from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import Answer, ChangeTold, ProblemTold
-from gateway.service.doubt import SessionsStore, left_out
-from gateway.service.records import DirtyMonth, VoidedSpan
+from gateway.service.correct_marks import MonthsStore, touched
+from gateway.service.doubt import SessionsStore, based_on, left_out
+from gateway.service.records import VoidedSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from gateway.core.charge import EndedSession
     from gateway.core.metering import Reading
     from gateway.service.command_edits import Known
     from gateway.service.command_schema import VoidSpan
-    from gateway.service.records import ClosedMonth, SpanRead
+    from gateway.service.records import DirtyMonth, SpanRead
 
 MOST = 50_000
 """readings voided at once: what is polled must not wait long"""
 
 
-class SpanStore(SessionsStore, Protocol):
+class SpanStore(SessionsStore, MonthsStore, Protocol):
     """What is asked of the store."""
 
     async def readings(
         self, facility_meters: Collection[str], start: datetime, until: datetime
     ) -> Mapping[tuple[str, str], Sequence[Reading]]:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
-
-    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
-        """The months whose charges are made, of one facility or of all."""
 
     async def span_read(
         self, meter: str, registers: Collection[str], start: datetime, until: datetime
@@ -83,14 +81,14 @@ async def void_span(
         return _refused(command, text)
     if count > MOST:
         return _refused(command, f"these are {count} readings, more than {MOST}; void them in shorter stretches")
-    marks = await _marks(store, span, read)
+    ids = {register.id for register in span.registers}
+    sessions = await based_on(store, span.meter.facility, ids, span.start, span.until)
+    marks = await _marks(store, span, read, sessions)
     if not command.yes:
         return _refused(command, _warning(span, read, labels(marks)))
     await store.void_span(_voided(span, command.reason, by, now), marks)
-    ids = {register.id for register in span.registers}
-    said = await left_out(store, span.meter.facility, ids, span.start, span.until)
     changes = tuple(_change(span, each, command.reason) for each in read)
-    return Answer(ok=True, applied=True, changes=changes, settled_again=labels(marks), said=said)
+    return Answer(ok=True, applied=True, changes=changes, settled_again=labels(marks), said=left_out(sessions))
 
 
 def _span(known: Known, command: VoidSpan, past: datetime) -> _Span | str:
@@ -116,18 +114,15 @@ def _span(known: Known, command: VoidSpan, past: datetime) -> _Span | str:
     return _Span(meter=meter, registers=tuple(registers), zone=zone, start=span[0], until=span[1])
 
 
-async def _marks(store: SpanStore, span: _Span, read: Sequence[SpanRead]) -> list[DirtyMonth]:
-    """The closed months between the reading before and the one after: their boundaries may lean on what goes."""
+async def _marks(
+    store: SpanStore, span: _Span, read: Sequence[SpanRead], sessions: Iterable[EndedSession]
+) -> list[DirtyMonth]:
     first, last = min(each.first for each in read), max(each.last for each in read)
     instants = [first, last]
     for edge in (first, last):
         around = await store.readings({span.meter.id}, edge, edge)
         instants += [one.at for (_, key), found in around.items() if key in span.keys for one in found]
-    begin, end = (f"{local_date(edge, span.zone):%Y-%m}" for edge in (min(instants), max(instants)))
-    closed = await store.closed_months(span.meter.facility)
-    return [
-        DirtyMonth(facility=one.facility, month=one.month, reason="void") for one in closed if begin <= one.month <= end
-    ]
+    return await touched(store, (span.meter.facility, span.zone), instants, sessions, "void")
 
 
 def _voided(span: _Span, reason: str, by: str, now: datetime) -> VoidedSpan:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.book import Book
-    from gateway.core.charge import EndedSession
+    from gateway.core.charge import Charge, EndedSession
     from gateway.core.event import Alarm
     from gateway.core.metering import Reading, Register
+    from gateway.core.problem import Hold
     from gateway.service.records import SessionRecord
 
 _NAMED = 5
@@ -80,20 +81,50 @@ async def counting(store: VoidStore, book: Book, sessions: Sequence[EndedSession
     return found
 
 
-async def left_out(
-    store: SessionsStore, facility: str, registers: Collection[str], start: datetime, until: datetime
-) -> str:
-    """What becomes of the sessions that began or ended with readings voided in [start, until); "" where none did.
+async def undisputed(store: VoidStore, holds: Iterable[Hold], standing: Sequence[Charge]) -> list[Hold]:
+    """The holds without those on what was charged from first readings that a person has voided.
 
-    `registers`: ids.
+    What was published from them is taken back: nothing that comes will say what it was, as something will where a
+    reading is in doubt. Where readings are forgotten, or not known any more by property data, it stays.
     """
-    found = [
-        session.id
+    found: list[Hold] = []
+    for hold in holds:
+        begun = _begun(hold, standing) if hold.first else set()
+        voided = [await store.voided(meter, key, at, at) for meter, key, at in sorted(begun)]
+        if not voided or not all(voided):
+            found.append(hold)
+    return found
+
+
+def _begun(hold: Hold, standing: Iterable[Charge]) -> set[tuple[str, str, datetime]]:
+    """The readings (meter, register key, instant) that the charges of the stretch that is held begin with."""
+    firsts = [
+        one.segments[0]
+        for one in standing
+        if (one.register, one.session) == (hold.register, None)
+        and one.segments
+        and one.period.start < hold.until
+        and hold.start < one.period.until
+    ]
+    indexes = [(one, one.start.between[0] if one.start.between else one.start) for one in firsts]
+    return {(one.meter, one.register, index.at) for one, index in indexes}
+
+
+async def based_on(
+    store: SessionsStore, facility: str, registers: Collection[str], start: datetime, until: datetime
+) -> list[EndedSession]:
+    """The sessions of the registers (ids) that began or ended with readings of [start, until)."""
+    return [
+        session
         for session in chargeable(await store.sessions(facility, start, until))
         if session.register in registers and any(start <= at < until for at in (session.start.at, session.end.at))
     ]
-    if not found:
+
+
+def left_out(sessions: Sequence[EndedSession]) -> str:
+    """What becomes of the sessions that began or ended with what is void; "" where none did."""
+    if not sessions:
         return ""
-    named = ", ".join(found[:_NAMED]) + (" ..." if found[_NAMED:] else "")
-    sessions = f"{len(found)} session{'s' * (len(found) != 1)} began or ended with what is void now ({named})"
-    return f"{sessions}: not charged, or taken back when the month is settled; what was used is the owner's"
+    named = ", ".join(one.id for one in sessions[:_NAMED]) + (" ..." if sessions[_NAMED:] else "")
+    told = f"{len(sessions)} session{'s' * (len(sessions) != 1)} began or ended with what is void now ({named})"
+    return f"{told}: not charged, or taken back when the month is settled; what was used is the owner's"

@@ -34,7 +34,7 @@ from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.service.alarms import AlarmSink
-from gateway.service.doubt import counting, course_around
+from gateway.service.doubt import counting, course_around, undisputed
 from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
 from gateway.service.property import book_of
 from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
@@ -320,7 +320,7 @@ async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Seque
         readings = await _readings(store, meter, keys, period)
         found = found + await asyncio.to_thread(_settled, book, terms, registers, readings, edges, sessions)
         del readings  # before the next ones are fetched
-    return found
+    return replace(found, holds=tuple(await undisputed(store, found.holds, standing)))
 
 
 async def _readings(store: MeteredStore, meter: str, keys: Collection[str], period: Period) -> Registers:

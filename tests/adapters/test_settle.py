@@ -334,18 +334,6 @@ async def test_why_something_is_held_is_logged_once(house: House, caplog: pytest
     assert reasons == ["heat-01-heat: held: no reading on both sides yet: charged once it arrives"]
 
 
-async def test_a_month_whose_beginning_was_voided_stays_published_and_is_told(house: House) -> None:
-    await house.counted(OCTOBER, "10", "100")
-    await house.counted(OCTOBER + timedelta(days=10), "60")
-    await house.counted(NOVEMBER, "110", "130")
-    await house.settler.settle_due()
-    await house.store.void_readings("heat-01", "heat", OCTOBER, "wrong", "test", CLOSED)
-    await house.told({})
-    await house.settler.settle_due()
-    assert (await house.sums())["ada"] == Fraction(20)
-    assert await house.alarms() == {("not_started", "heat-01-heat")}
-
-
 async def test_one_point_without_a_price_keeps_what_was_shared_with_it(house: House) -> None:
     surfaces = [{**point, "surface": "50"} for point in PROPERTY["point"]]
     shares = [

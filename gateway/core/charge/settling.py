@@ -6,7 +6,7 @@ keys; within a piece a change of payer or price cuts only the lines of the point
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ONE = Fraction(1)
 METERED_BY_BADGE: frozenset[PointKind] = frozenset({"laundry", "charging"})
 """points whose use belongs to a badge; what no badge stands behind is the owner's"""
+NO_READING = "no reading on both sides yet: charged once it arrives"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,15 +172,19 @@ def _settle_register(one: _Register, seams: Iterable[datetime]) -> None:
 def _believed(one: _Register) -> list[Period]:
     """The stretches of the billing period that are between readings and touch no anomaly; the others are held."""
     period, extent = one.terms.period, one.track.extent
-    covered = None if extent is None else extent.overlap(period)
-    if covered is None:
-        one.holds.append(one.hold("outside", period, "no reading on both sides yet: charged once it arrives"))
+    if extent is None:
+        one.holds.append(replace(one.hold("outside", period, NO_READING), first=True))
         return []
-    head, tail = Period(period.start, covered.start), Period(covered.until, period.until)
+    head = Period(period.start, min(extent.start, period.until))
+    tail = Period(max(extent.until, period.start), period.until)
     if not head.empty:
-        one.holds.append(one.hold("not_started", head, "before the first reading: charging starts with it"))
+        text = "before the first reading: charging starts with it"
+        one.holds.append(replace(one.hold("not_started", head, text), first=True))
     if not tail.empty:
-        one.holds.append(one.hold("outside", tail, "no reading on both sides yet: charged once it arrives"))
+        one.holds.append(one.hold("outside", tail, NO_READING))
+    covered = extent.overlap(period)
+    if covered is None:
+        return []
     blocked = [(part, code) for stretch, code in one.track.blocked() if (part := stretch.overlap(covered))]
     for part, code in blocked:
         one.holds.append(one.hold(code, part, anomaly(one.register, code)))
