@@ -98,7 +98,10 @@ class Track:
         return found
 
     def fault(self, at: datetime) -> str | None:
-        """Why what was read at this instant is not believed; None where it is, or nothing was read then."""
+        """Why what was read at this instant, which must lie in `extent`, is not believed; None where it is.
+
+        None also where nothing was: a reading that retention has thinned was one without doubt.
+        """
         here = self.nodes[bisect_left(self.nodes, at, key=instant) : bisect_right(self.nodes, at, key=instant)]
         return next((node.fault for node in here if node.fault is not None), None)
 

@@ -317,10 +317,17 @@ async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Seque
     for meter in sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility):
         registers = [register for register in book.registers.values() if register.meter == meter]
         keys = {register.key for register in registers}
-        readings = await _readings(store, meter, keys, period)
+        ended = [one for one in sessions if one.ended_at in period and one.register in {each.id for each in registers}]
+        readings = await _readings(store, meter, keys, _with(period, ended))
         found = found + await asyncio.to_thread(_settled, book, terms, registers, readings, edges, sessions)
         del readings  # before the next ones are fetched
     return replace(found, holds=tuple(await undisputed(store, found.holds, standing)))
+
+
+def _with(period: Period, sessions: Sequence[EndedSession]) -> Period:
+    """The period and all of its sessions: they are charged in it, though they may have begun long before."""
+    starts, ends = [one.start.at for one in sessions], [one.end.at for one in sessions]
+    return Period(min([period.start, *starts]), max([period.until, *ends]))
 
 
 async def _readings(store: MeteredStore, meter: str, keys: Collection[str], period: Period) -> Registers:
