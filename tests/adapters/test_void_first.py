@@ -111,6 +111,30 @@ async def test_what_was_published_stays_where_the_next_reading_may_still_fill_th
     assert (await settled_again(house))["ada"] == Fraction("22.8")
 
 
+async def test_what_was_published_from_a_void_first_reading_stays_while_the_month_has_no_end(house: House) -> None:
+    await charged(house)
+    await void(house, OCTOBER, NOVEMBER)
+    assert (await settled_again(house))["ada"] == Fraction(20)
+    assert await house.alarms() == {("outside", "heat-01-heat")}
+    await house.counted(NOVEMBER + timedelta(days=1), "128")
+    assert (await settled_again(house))["ada"] == Fraction("12.8")
+    assert await done(house)
+
+
+async def test_a_beginning_that_lay_between_two_readings_is_taken_back_once_the_one_before_it_is_void(
+    house: House,
+) -> None:
+    before = OCTOBER - timedelta(days=1)
+    await house.counted(before, "7", "96")
+    await house.counted(HALF, "55")
+    await house.counted(NOVEMBER, "110", "130")
+    await house.settler.settle_due()
+    assert (await house.sums())["ada"] == Fraction("20.6")
+    await void(house, before)
+    assert (await settled_again(house))["ada"] == Fraction(11)
+    assert await done(house)
+
+
 async def test_what_was_published_stays_while_the_first_reading_that_is_left_is_in_doubt(house: House) -> None:
     await charged(house)
     await void(house, OCTOBER)
