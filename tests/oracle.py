@@ -180,9 +180,20 @@ def contradict(nodes: list[Node], fall: int) -> None:
         return  # it goes on from above: only what it fell to is wrong
     lower = [n for n in good if nodes[n].level <= min(fallen.values)]
     if lower and (lower[-1] == fall - 2 or fallen.at - nodes[lower[-1]].at <= timedelta(hours=3)):
-        for node in nodes[lower[-1] + 1 : fall]:
-            node.contradicted = not node.code
-            node.code, node.joined = node.code or "index_decrease", False
+        doubt(nodes[lower[-1] + 1 : fall])
+    elif good:  # and one that is soon again where it was has never been as low
+        back = next(
+            (n for n in range(fall, len(nodes)) if not nodes[n].code and nodes[n].level >= nodes[good[-1]].level), 0
+        )
+        if back and (back - good[-1] <= 3 or nodes[back].at - nodes[good[-1]].at <= timedelta(hours=3)):
+            doubt(nodes[fall:back])
+            nodes[back].joined = False
+
+
+def doubt(nodes: list[Node]) -> None:
+    for node in nodes:
+        node.contradicted = node.contradicted or not node.code
+        node.code, node.joined = node.code or "index_decrease", False
 
 
 def runs_of(register: Register) -> tuple[list[Run], list[tuple[datetime, datetime, str]], list[Node]]:
