@@ -22,6 +22,7 @@ from gateway.core.period import Period, local_date, midnight
 from gateway.core.track import track
 from gateway.core.units import UnitError
 from gateway.service.property import book_of
+from gateway.service.sessions import chargeable
 from gateway.service.settle import UNTRUSTED
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from gateway.core.metering import Reading, Register
     from gateway.ports.clock import WallClock
-    from gateway.service.records import ClosedMonth, DirtyMonth, PropertyRow
+    from gateway.service.records import ClosedMonth, DirtyMonth, PropertyRow, SessionRecord
     from gateway.service.settle import Bell, Registers
 
 QUIET = time(4)
@@ -80,6 +81,9 @@ class RetainStore(Protocol):
 
     async def readings(self, facility_meters: Collection[str], start: datetime, until: datetime) -> Registers:
         """(meter, register key) -> its readings in [start, until], the last before and the first after."""
+
+    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
+        """The ended sessions of which a part lies in [start, until)."""
 
     async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
         """The closed months of one facility or of all."""
@@ -211,10 +215,12 @@ class Retain:
         for day in whole_days(progress.thinned_until or first, horizon, group.time_zone):
             if unsettled(local_date(day.start, group.time_zone)):
                 return
+            ended = chargeable(await self._store.sessions(group.facility, day.start - ROOM, day.until + ROOM))
+            used = {at for session in ended for at in (session.start.at, session.end.at)}
             for meters in group.parts():
                 self._beat()
                 found = await self._store.readings(meters, day.start - ROOM, day.until + ROOM)
-                going = await asyncio.to_thread(partial(_spare_of_all, found, group.registers, day))
+                going = await asyncio.to_thread(partial(_spare_of_all, found, group.registers, day, used))
                 await self._old.thin(going)
                 del found, going  # before the next ones are fetched
             await self._old.thinned(group.facility, day.until)
@@ -271,7 +277,7 @@ def _rollup(start: datetime, readings: Sequence[Reading], *, whole_day: bool) ->
 
 
 def spare(readings: Sequence[Reading], register: Register | None, day: Period) -> list[Reading]:
-    """The readings of a register in the local day that no later settlement can need.
+    """The readings of a register in the local day that no later settlement can need, but for those of sessions.
 
     Moves, prices, links and values change at local midnight, so an index is asked for there only: what stays are
     the readings at a midnight and the last and the first beside it. A day with anything that a person may have to
@@ -288,8 +294,12 @@ def spare(readings: Sequence[Reading], register: Register | None, day: Period) -
     return [reading for reading in by_time if reading.at in day and reading.at not in kept]
 
 
-def _spare_of_all(found: Registers, registers: Mapping[tuple[str, str], Register], day: Period) -> list[Reading]:
-    return [reading for key, readings in found.items() for reading in spare(readings, registers.get(key), day)]
+def _spare_of_all(
+    found: Registers, registers: Mapping[tuple[str, str], Register], day: Period, used: Collection[datetime]
+) -> list[Reading]:
+    """`used`: at which sessions began or ended, so that what is left of the day is the owner's."""
+    going = [reading for key, readings in found.items() for reading in spare(readings, registers.get(key), day)]
+    return [reading for reading in going if reading.at not in used]
 
 
 def _doubtful(register: Register, readings: Sequence[Reading]) -> bool:

@@ -14,10 +14,12 @@ from gateway.core.units import Scaled
 from gateway.service.command_execute import Commander
 from gateway.service.command_schema import Exchange
 from gateway.service.judge import Judge
-from gateway.service.records import SessionRecord
+from gateway.service.records import DirtyMonth, SessionRecord
+from gateway.service.retain import Retain
 from gateway.service.settle import Settler
 from gateway.store import Store
 from gateway.store.charges import ChargeFilter
+from gateway.store.retention import Retention
 from tests.adapters.stores import new_store, poll
 from tests.adapters.test_settle import NOVEMBER, HandClock
 from tests.laundry import HOUSE, tell
@@ -151,3 +153,26 @@ async def test_it_is_charged_what_both_meters_counted_once_the_exchange_in_it_is
     await charging.settle()
     assert await charging.billed() == {FLAT: 13}
     assert await charging.held() == []
+
+
+async def test_months_that_are_settled_again_once_readings_are_thinned_bill_the_same(charging: Charging) -> None:
+    await charging.begin({})
+    await charging.settle()
+    before = await charging.store.readings({"power"}, NOVEMBER - 30 * DAY, DUE)
+    charging.clock.shown = DUE + 60 * DAY
+    await Retain(
+        store=charging.store,
+        old=Retention(charging.store),
+        clock=charging.clock,
+        bell=None,  # type: ignore[arg-type] # nobody waits
+        raw_days=31,
+        readings_months=1,
+        beat=lambda: None,
+    ).retain_due()
+    left = await charging.store.readings({"power"}, NOVEMBER - 30 * DAY, DUE)
+    assert len(left["power", "import"]) < len(before["power", "import"]) / 2
+    closed = await charging.store.closed_months("house")
+    await charging.store.mark_dirty([DirtyMonth(facility="house", month=one.month, reason="move") for one in closed])
+    charging.clock.shown = DUE
+    await charging.settle()
+    assert await charging.billed() == {FLAT: 13}
