@@ -129,7 +129,7 @@ class RetentionTable(BaseModel):
         default=36,
         ge=14,  # receivers may ask for 400 days once more
         le=1200,
-        description="every reading; later those around each midnight and of sessions, and what each hour and day counted",
+        description="every reading; later those around midnights and of sessions, and what each hour and day counted",
         examples=[36],
     )
 
