@@ -103,8 +103,8 @@ class MqttClient:
         self._number = 0
         self._online = False
         self._ends = _Ends()
-        self._since = 0.0
-        """the loop's time of the last connect"""
+        self._since: float | None = None
+        """the loop's time when the broker let us in; None while there is no connection"""
         self._brief = 0
         """connections in a row that have lasted too short"""
         self._lost: str | None = None
@@ -188,7 +188,7 @@ class MqttClient:
             client.tls_set_context(self._context)
         client.on_pre_connect = lambda client, _: self._identify(client)
         client.on_socket_open = lambda client, *_: self._call(client, self._on_open)
-        client.on_connect = lambda client, *args: self._call(client, self._on_connect, args[2])
+        client.on_connect = lambda client, *args: self._connected(client, args[2])
         client.on_connect_fail = lambda client, *_: self._call(
             client, self._on_failed, fault(sys.exception(), self._address[0])
         )
@@ -223,6 +223,16 @@ class MqttClient:
         ends.seen += 1
         self._call(client, self._on_closed, reason)
 
+    def _connected(self, client: Client, reason: ReasonCode) -> None:
+        """In paho's thread, which repeats what was in flight right after this.
+
+        The answer to the subscription is read after that: until it is here nothing new may go out, or an older state
+        would follow a newer one and stay.
+        """
+        if not reason.is_failure:
+            client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
+        self._call(client, self._on_connect, reason)
+
     def _on_open(self) -> None:
         self._timer = self._loop.call_later(ANSWER, self._on_silence)
 
@@ -241,7 +251,8 @@ class MqttClient:
         elif reason.is_failure:
             self._on_unusable(f"it refuses the gateway: {reason}")
         else:
-            self._on_accepted()
+            self._since = self._loop.time()
+            self._on_open()  # it has to answer the subscription, too
 
     def _on_accepted(self) -> None:
         if self._lost not in (None, TAKEN_OVER) or not self._number:
@@ -249,19 +260,20 @@ class MqttClient:
         self._lost = None
         self._told.clear()
         self._online = True
-        self._since = self._loop.time()
         self._number += 1
-        self._client.subscribe([(topic, 1) for topic in self._gateway.subscriptions])
         self._announce()
         self._receive(Connection(number=self._number))
         for connected in self._listeners:
             connected()
 
     def _answered(self) -> None:
+        self._settled = True
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._settled = True
 
     def _announce(self) -> None:
         info = info_payload(
@@ -299,18 +311,18 @@ class MqttClient:
 
     def _on_closed(self, reason: str) -> None:
         self._ends.heard += 1
+        since, self._since = self._since, None
+        self._stop_waiting()
         if self._context is not None and self._context.refusal is not None:
-            self._answered()
+            self._settled = True
             self._on_unusable(refused(self._context.refusal))
-        elif self._timer is None:
-            self._on_ended(reason)
-        else:  # closed without an answer
-            self._timer.cancel()
+        elif since is None:  # closed without an answer
             self._on_silence()
+        else:
+            self._on_ended(reason, since)
 
-    def _on_ended(self, reason: str) -> None:
-        brief = self._online and self._loop.time() - self._since < BRIEF
-        self._brief = self._brief + 1 if brief else 0
+    def _on_ended(self, reason: str, since: float) -> None:
+        self._brief = self._brief + 1 if self._loop.time() - since < BRIEF else 0
         if reason != TAKEN_OVER and self._brief < PUSHED_OFF:
             self._on_lost(ENDS.get(reason, f"it ended the connection: {reason.lower()}"))
             return
@@ -342,6 +354,8 @@ class MqttClient:
             future.set_result(reason)
 
     def _on_subscribe(self, reasons: Sequence[ReasonCode]) -> None:
+        self._answered()
+        self._on_accepted()
         for topic, reason in zip(self._gateway.subscriptions, reasons, strict=False):
             if reason.is_failure:
                 text = f"The broker refuses to deliver {topic} ({reason}); give the gateway the right to read it."
@@ -365,8 +379,7 @@ class MqttClient:
             except (OfflineError, RefusedError, TimeoutError) as error:
                 _log.warning("The broker did not take the last status: %r", error)
         self._online = False
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_waiting()
         self._receive = _nobody
         self._listeners.clear()  # who listens may refer to us: a circle would leave the sockets to the collector
         _release(self._client)

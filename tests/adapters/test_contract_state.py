@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.mqtt import client as mqtt
 from gateway.mqtt.client import MqttClient
 from gateway.mqtt.state import state_topic
 from gateway.service.deliver import WINDOW
 from gateway.service.messages import OfflineError
 from gateway.service.state import LIVE, Shown, State
 from tests.adapters.stores import START, poll, reading
-from tests.broker import Broker
+from tests.broker import HOST, Broker
 from tests.delivery import GATEWAY, StillClock, listening
 from tests.outbox import Outbox, stream
+from tests.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,14 +30,15 @@ if TYPE_CHECKING:
 
 FLAT = "state/accruals/flat-1"
 HEAT = "state/meters/heat-01"
+SCHEMA = "schema/charge"
 PATIENCE = 120.0
 """seconds after which something that never comes fails a test instead of hanging it"""
 
 
 @asynccontextmanager
-async def showing(broker: Broker, clock: StillClock | None = None) -> AsyncIterator[tuple[State, MqttClient]]:
+async def showing(host: str, port: int, clock: StillClock | None = None) -> AsyncIterator[tuple[State, MqttClient]]:
     """The worker, and the connection that it shares with the events."""
-    client = MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=())
+    client = MqttClient(GATEWAY, host=host, port=port, consumers=())
     state = State(outlet=client, clock=clock or StillClock(), beat=lambda: None)
     async with asyncio.timeout(PATIENCE), client.open(lambda _: None, ()):
         task = asyncio.create_task(state.run())
@@ -60,19 +64,19 @@ def retained(ear: Ear) -> dict[str, object]:
 
 
 async def test_a_new_subscriber_finds_the_latest_of_everything(broker: Broker) -> None:
-    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
-        state.put("schema/charge", {"type": "object"})
+    async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port) as (state, _):
+        state.put(SCHEMA, {"type": "object"})
         state.put(FLAT, {"amount": "1.00"})
         await ear.until(lambda: heard(ear, FLAT) == [{"amount": "1.00"}])
         state.put(FLAT, {"amount": "2.00"})
         await ear.until(lambda: {"amount": "2.00"} in heard(ear, FLAT))
         async with listening(broker.host, broker.port, "late") as late:
             await late.until(lambda: late.last("status") is not None and len(retained(late)) == 2)
-            assert retained(late) == {"schema/charge": {"type": "object"}, FLAT: {"amount": "2.00"}}
+            assert retained(late) == {SCHEMA: {"type": "object"}, FLAT: {"amount": "2.00"}}
 
 
 async def test_a_broker_that_has_forgotten_everything_is_told_everything_again(broker: Broker) -> None:
-    async with showing(broker) as (state, _):
+    async with showing(broker.host, broker.port) as (state, _):
         async with listening(broker.host, broker.port) as ear:
             state.put("rates/heat", {"price": "0.20"})
             state.put(FLAT, {"amount": "1.00"})
@@ -85,7 +89,7 @@ async def test_a_broker_that_has_forgotten_everything_is_told_everything_again(b
 
 
 async def test_what_changes_while_the_broker_is_away_is_overtaken_by_the_last(broker: Broker) -> None:
-    async with showing(broker) as (state, _):
+    async with showing(broker.host, broker.port) as (state, _):
         async with listening(broker.host, broker.port) as ear:
             state.put(FLAT, {"amount": "0"})
             await ear.until(lambda: bool(heard(ear, FLAT)))
@@ -100,8 +104,52 @@ async def test_what_changes_while_the_broker_is_away_is_overtaken_by_the_last(br
             assert heard(ear, FLAT)[-1] == {"amount": "49"}
 
 
+async def test_what_paho_repeats_after_a_lost_connection_never_follows_what_is_newer(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paho's thread says that it is connected before it repeats; here the event loop gets ahead of it each time."""
+    loop, turned, proxy = asyncio.get_running_loop(), threading.Event(), Proxy(broker.port)
+    sent, confirmed = asyncio.Event(), asyncio.Semaphore(0)
+    call, retain = MqttClient._call, MqttClient.retain  # noqa: SLF001 - all that paho's thread says passes it
+
+    def turn(left: int) -> None:
+        if left:
+            loop.call_soon(turn, left - 1)
+        else:
+            turned.set()
+
+    def hold(client: MqttClient, *said: Any) -> None:  # noqa: ANN401 - paho's own
+        call(client, *said)
+        if said[1].__name__ == "_on_connect":
+            turned.clear()
+            loop.call_soon_threadsafe(turn, 200)
+            turned.wait(PATIENCE)
+
+    async def tell(client: MqttClient, end: str, payload: bytes) -> None:
+        sent.set()
+        await retain(client, end, payload)
+        confirmed.release()
+
+    monkeypatch.setattr(mqtt, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(MqttClient, "_call", hold)
+    monkeypatch.setattr(MqttClient, "retain", tell)
+    async with proxy.running() as port, listening(HOST, broker.port) as ear, showing(HOST, port) as (state, _):
+        state.put(FLAT, {"amount": "0"})
+        await confirmed.acquire()
+        proxy.fall_silent()
+        sent.clear()
+        state.put(FLAT, {"amount": "1"})
+        await sent.wait()
+        state.put(FLAT, {"amount": "2"})
+        proxy.cut()
+        await ear.until(lambda: {"amount": "2"} in heard(ear, FLAT))
+        state.put(SCHEMA, {"type": "object"})
+        await ear.until(lambda: bool(heard(ear, SCHEMA)))
+        assert heard(ear, FLAT) == [{"amount": "0"}, {"amount": "1"}, {"amount": "2"}]
+
+
 async def test_at_a_move_the_topic_is_cleared_before_it_shows_the_next(broker: Broker) -> None:
-    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+    async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port) as (state, _):
         state.put_all("state/accruals", {"flat-1": {"payer": "ada"}, "flat-2": {"payer": "eva"}})
         await ear.until(lambda: bool(heard(ear, "state/accruals/flat-2")))
         state.put_all("state/accruals", {"flat-1": {"payer": "bob"}, "flat-2": {"payer": "eva"}}, anew=["flat-1"])
@@ -111,7 +159,7 @@ async def test_at_a_move_the_topic_is_cleared_before_it_shows_the_next(broker: B
 
 
 async def test_what_there_is_no_more_is_cleared(broker: Broker) -> None:
-    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+    async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port) as (state, _):
         state.put_all("rates", {"old": {"price": "1"}, "heat": {"price": "2"}})
         state.put("schema/rate", {})
         await ear.until(lambda: bool(heard(ear, "schema/rate")))
@@ -134,7 +182,7 @@ async def test_a_meter_is_shown_once_it_is_kept_and_at_most_once_a_minute(broker
             assert not (kept == 1 and heard(ear, HEAT)), "shown before it was kept"
             assert polls
 
-    async with listening(broker.host, broker.port) as ear, showing(broker, clock) as (state, _):
+    async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port, clock) as (state, _):
         shown = Shown(Kept(), state)
         for index in ("1.000", "2.000", "3.000"):
             await shown.keep([poll(reading(START, index))])
@@ -161,7 +209,7 @@ async def test_state_is_not_starved_by_events_that_fill_the_window(broker: Broke
         for event in waiting:
             await client.publish(event, historical=False)
 
-    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, client):
+    async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port) as (state, client):
         await ear.until(lambda: ear.last("status") is not None)
         floods = [asyncio.create_task(flood(client)) for _ in range(2 * WINDOW)]
         await ear.until(lambda: bool(ear.seqs()))
@@ -183,7 +231,7 @@ async def test_one_refused_topic_holds_nothing_back_and_is_told_once(
     broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {rules}")
     broker.start()
     try:
-        async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+        async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port) as (state, _):
             state.put(FLAT, {"amount": "1.00"})
             state.put("state/accruals/flat-2", {"amount": "1.00"})
             state.put("rates/heat", {})
@@ -202,7 +250,7 @@ async def test_one_refused_topic_holds_nothing_back_and_is_told_once(
 async def test_an_id_that_is_none_never_becomes_a_topic(broker: Broker, end: str) -> None:
     with pytest.raises(ValueError, match="cannot stand in a topic"):
         state_topic(GATEWAY, end)
-    async with listening(broker.host, broker.port) as ear, showing(broker) as (state, _):
+    async with listening(broker.host, broker.port) as ear, showing(broker.host, broker.port) as (state, _):
         state.put(end, {})
         state.put("rates/heat", {})
         await ear.until(lambda: bool(heard(ear, "rates/heat")))

@@ -24,7 +24,7 @@ async def test_a_disk_that_refuses_is_shown_at_once_retained_and_so_is_its_end(t
     async with (
         Store(new_store(tmp_path / "store")) as store,
         listening(broker.host, broker.port) as ear,
-        showing(broker) as (state, _),
+        showing(broker.host, broker.port) as (state, _),
     ):
         show_health(store, state, StillClock())
         await ear.until(lambda: heard(ear, HEALTH) == [{"storing": True, "since": None, "text": None}])
