@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.core.units import Scaled
-from gateway.service.records import Correction, DirtyMonth
-from gateway.store import Store, StoreError, StoreView
-from tests.adapters.stores import QUARTER, START, poll, reading
+from gateway.service.records import Correction, DirtyMonth, VoidedSpan
+from gateway.store import Store, StoreError, StoreView, reading_span, readings, spans
+from gateway.store.database import database
+from tests.adapters.stores import QUARTER, START, new_store, poll, reading
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
     from gateway.core.metering import Reading
 
 LATER = START + 40 * QUARTER
@@ -154,3 +161,40 @@ async def test_a_value_too_large_is_refused_and_leaves_nothing(store_url: str) -
             await add(store, replace(by_hand("1"), index=Scaled(2**64, 0)))
         assert await store.corrections() == []
         assert (await store.streams())[-1].head == 0
+
+
+def test_what_was_voided_elsewhere_costs_a_lookup_nothing(tmp_path: Path) -> None:
+    with database(new_store(tmp_path)).exclusive() as engine, engine.connect() as connection:
+        for no in range(9):
+            readings.keep(connection, [poll(reading(START + no * QUARTER, str(no)))])
+        far = START + timedelta(days=30)
+        strange = [reading(far + no * QUARTER, str(no)) for no in range(2000)]
+        readings.keep(connection, [poll(one) for one in strange])
+        before = steps(connection)
+        stretch = VoidedSpan(
+            meter="heat-01",
+            registers=frozenset({"heat"}),
+            start=far,
+            until=far + 2000 * QUARTER,
+            reason="crossed",
+            recorded_at=LATER,
+            recorded_by="meier",
+        )
+        assert spans.void(connection, stretch, []) == 2000
+        assert 0 < steps(connection) < 2 * before
+
+
+def steps(connection: Connection) -> int:
+    """How often ten steps SQLite takes to find an hour's readings."""
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        taken += 1
+
+    sqlite = connection.connection.driver_connection
+    assert isinstance(sqlite, sqlite3.Connection)
+    sqlite.set_progress_handler(step, 10)
+    reading_span.span(connection, {"heat-01"}, START + QUARTER, START + 5 * QUARTER)
+    sqlite.set_progress_handler(None, 0)
+    return taken
