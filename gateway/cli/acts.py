@@ -120,4 +120,7 @@ def _void(
     if at is None or register is None or span["start"] or span["until"]:
         message = "write REGISTER and AT for one reading, or --from INSTANT --to INSTANT for all of that time"
         raise Refused(message)
+    if span["yes"]:
+        message = "--yes goes with --from and --to: one reading is void at once; leave it out"
+        raise Refused(message)
     return command(VoidReading, meter=meter, register=register, at=at, reason=reason)

@@ -147,6 +147,10 @@ def test_of_a_stretch_that_cannot_be_voided_whole_nothing_is(desk: Desk, monkeyp
             ("power", "import", "--register", "lift", *SPAN),
             "the register stands there twice: import and lift; write one",
         ),
+        (
+            ("power", "import", "2024-10-01T04:00"),
+            "--yes goes with --from and --to: one reading is void at once; leave it",
+        ),
         (("power",), "write REGISTER and AT for one reading, or --from INSTANT --to INSTANT for all of that time"),
     ],
 )
