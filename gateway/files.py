@@ -1,6 +1,6 @@
 """Files that a person names are read whole: never a device or a pipe that has no end, nor more than fits the box.
 
-And whose a file is, for whoever may not read it.
+And whether a path is there, and whose a file is, for whoever may not read it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LARGEST = 16_000_000
@@ -41,6 +42,16 @@ def require_finite(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a device or a pipe, no file", str(path))
     if seen.st_size > LARGEST:
         raise OSError(errno.EFBIG, f"it is larger than {LARGEST // 1_000_000} MB", str(path))
+
+
+def may_be(is_there: Callable[[], bool]) -> bool:
+    """What `Path.is_file` and the like find. Yes in a folder that may not be entered: who opens it is told so."""
+    try:
+        return is_there()
+    except PermissionError:
+        return True
+    except OSError:  # a name that is too long, a disk that fails
+        return False
 
 
 def owner(path: Path) -> str:

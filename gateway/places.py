@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.files import may_be
 from gateway.mqtt.security import Security
 from gateway.pepper import CREDENTIALS
 from gateway.service.battery import Battery, waking
@@ -103,7 +104,7 @@ def _keys(settings: Settings) -> Iterator[tuple[Place, Path]]:
 
 
 def _unreadable(file: Path) -> Iterator[str]:
-    if not file.is_file():
+    if not may_be(file.is_file):
         yield f"{file} is not there or no file; put the key file there, readable for the gateway's user only"
     elif not os.access(file, os.R_OK):
         yield f"{file} cannot be read by this user; check as the gateway's user, or give it the file"
@@ -119,9 +120,11 @@ def _store(url: str) -> Iterator[str]:
     if place is None:
         return
     database = Path(url.removeprefix("sqlite:///"))
-    if not place.is_dir():
+    if not may_be(place.is_dir):
         yield f"the folder {place} is not there; make it, owned by the user that runs the gateway"
     elif not os.access(place, os.W_OK | os.X_OK):
         yield f"the folder {place} cannot be written by this user; check as the gateway's user, or give it the folder"
+    elif database.is_dir():
+        yield f"{database} is a folder; name a file in it"
     elif database.exists() and not os.access(database, os.R_OK | os.W_OK):
         yield f"{database} cannot be written by this user; check as the gateway's user, or give it the file"

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from gateway.core.problem import cut
 from gateway.settings_access import MachineTable, ReaderTable
 from gateway.settings_fields import DRIVER_KEYS, STRICT, Duration, Id
 
@@ -21,8 +22,9 @@ def _store(url: str) -> str:
     parts = urlsplit(url)
     server = parts.scheme in _POSTGRESQL and parts.path.strip("/")
     if not server and (not url.startswith(SQLITE) or url == SQLITE):
+        named = f"{parts.scheme}:..." if parts.scheme or parts.netloc else cut(url)  # what follows may be a password
         message = (
-            f'"{parts.scheme}:..." names neither an SQLite file nor a PostgreSQL database; '
+            f'"{named}" names neither an SQLite file nor a PostgreSQL database; '
             'write e.g. "sqlite:////var/lib/submeter/gateway.db" or "postgresql+psycopg://gateway@host/submeter"'
         )
         raise ValueError(message)

@@ -24,7 +24,7 @@ CLOCK = FOLDER / "clock"
 
 def building(named: str) -> Path:
     """The folder of this name, else that of a building that comes along; RequestError."""
-    folder = next((one for one in (Path(named), BUILDINGS / named) if (one / "devices.toml").is_file()), None)
+    folder = next((one for one in (Path(named), BUILDINGS / named) if os.access(one / "devices.toml", os.R_OK)), None)
     if folder is None:
         own = ", ".join(sorted(one.parent.name for one in BUILDINGS.glob("*/devices.toml")))
         message = f"{named} is no folder with devices.toml; name one, or a building that comes along: {own}."
@@ -34,10 +34,15 @@ def building(named: str) -> Path:
 
 def free(config: Path) -> None:
     """Settings that are there already stay; RequestError."""
-    if config.exists():
+    try:
+        is_there = config.exists()
+        config.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{config} cannot be written ({error.strerror}): name another file with --config."
+        raise RequestError(message) from error
+    if is_there:
         message = f"{config} is there already: move it and its store away, or name another file with --config."
         raise RequestError(message)
-    config.parent.mkdir(parents=True, exist_ok=True)
 
 
 async def simulate(played: truth.Truth, config: Path, folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from contextlib import aclosing, suppress
@@ -94,8 +95,8 @@ def scan(  # noqa: PLR0913 - one for each option
     if not isinstance(driver, Scanner):
         message = f"the driver {protocol} cannot search its lines"
         raise Refused(message)
-    if models is not None and not (isinstance(driver, Inspector) and models.is_dir()):
-        message = f"--models {models} is no folder; make it, or name another"
+    if models is not None and not (isinstance(driver, Inspector) and _is_ours(models)):
+        message = f"--models {cut(str(models))} is no folder that this user may write to; make it, or name another"
         raise Refused(message)
     if line.batteries and way in ("", driver.ways[0]):
         click.echo(_warning(line.batteries, driver.ways[1:]), err=True)
@@ -111,6 +112,10 @@ def scan(  # noqa: PLR0913 - one for each option
         file.unlink()
     if models is not None and isinstance(driver, Inspector):
         _write_models(driver, bus, result.devices, models)
+
+
+def _is_ours(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK) and folder.is_dir()
 
 
 def _searched(driver: Scanner, line: BaseModel, order: ScanOrder, result: Result, file: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.files import may_be
 from gateway.store import epochs
 from gateway.store.database import database
 from gateway.store.errors import StoreError
@@ -57,16 +58,16 @@ def backup(url: str, file: Path) -> Copied:
     """
     base = _sqlite(url, "back it up with pg_dump --format=custom")
     base.require()
-    if file.exists():
-        message = f"{file}: there is such a file already: name another, or delete it"
-        raise StoreError(message)
+    cannot = f"{file}: the backup cannot be written"
+    with _told(cannot, OSError):
+        _require_free(file)
     part = _beside(file, ".part")
     with ExitStack() as undone:
         undone.callback(part.unlink, missing_ok=True)
-        with _told(f"{file}: the backup cannot be written", OSError, sqlite3.Error):
+        with _told(cannot, OSError, sqlite3.Error):
             _copy(base.path, part)
         copied = check(part, file)
-        with _told(f"{file}: the backup cannot be written", OSError):
+        with _told(cannot, OSError):
             part.rename(file)
             _sync(file.parent)
     return copied
@@ -75,7 +76,9 @@ def backup(url: str, file: Path) -> Copied:
 def check(file: Path, name: Path | None = None) -> Copied:
     """What the copy holds; StoreError where it is damaged or no copy of a store. `name` is what messages call it."""
     name = name or file
-    if not file.is_file():
+    with _told(f"{name}: the backup cannot be read", OSError):
+        is_file = file.is_file()
+    if not is_file:
         message = f"{name}: there is no such file"
         raise StoreError(message)
     with _told(f"{name}: this is no good backup of a store", sqlite3.Error), closing(_open(file, "ro")) as connection:
@@ -94,10 +97,10 @@ def restore(url: str, file: Path, at: datetime) -> Restored:
     has changed.
     """
     base = _sqlite(url, "load the dump with pg_restore, then run `submeter migrate`")
-    if not base.path.parent.is_dir():
+    if not may_be(base.path.parent.is_dir):
         message = f"{base.path.parent}: there is no such folder: make it, owned by the user that runs the gateway"
         raise StoreError(message)
-    if file.exists() and base.path.exists() and file.samefile(base.path):
+    if _is_same(file, base.path):
         message = f"{file}: this is the store itself: name a file that `submeter backup` has made"
         raise StoreError(message)
     with Lock(base.path), ExitStack() as undone:
@@ -124,6 +127,21 @@ def _sqlite(url: str, instead: str) -> SqliteDatabase:
         message = f"{base.name}: this store is a PostgreSQL database: {instead}"
         raise StoreError(message)
     return base
+
+
+def _require_free(file: Path) -> None:
+    if file.is_dir():
+        message = f"{file}: this is a folder: name a file in it"
+        raise StoreError(message)
+    if file.exists():
+        message = f"{file}: there is such a file already: name another, or delete it"
+        raise StoreError(message)
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    with suppress(OSError):  # what cannot be seen is told when it is opened
+        return file.samefile(other)
+    return False
 
 
 def _beside(path: Path, end: str) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
-from gateway.files import owner
+from gateway.files import may_be, owner
 from gateway.store.ballast import DiskGuard, primary_code, room_to_open
 from gateway.store.errors import StoreError
 from gateway.store.lock import Lock
@@ -52,18 +52,14 @@ class SqliteDatabase:
 
     def require(self) -> None:
         """StoreError unless the file is there, as SQLite would make an empty one, and for this user to read."""
-        try:
-            there = self.path.is_file()
-        except PermissionError:  # of its folder
-            there = True
-        if not there:
+        if not may_be(self.path.is_file):
             message = f"{self.path}: there is no store yet: run `submeter migrate`"
             raise StoreError(message)
         self._require_right()
 
     def create(self) -> None:
         """An empty file for its owner alone, unless there is one; StoreError where it cannot be made."""
-        if not self.path.parent.is_dir():
+        if not may_be(self.path.parent.is_dir):
             message = f"{self.path.parent}: there is no such folder: make it, owned by the user that runs the gateway"
             raise StoreError(message)
         try:

@@ -273,6 +273,12 @@ def test_three_mistakes_of_three_kinds_are_told_at_once_with_their_lines(tmp_pat
             "gateway.toml:18: bus[0].meter[1].address: 251 is too large; write 250 or less",
         ),
         ("sqlite:///gateway.db", "mysql://x/y", 'gateway.toml:3: store: "mysql:..." names neither an SQLite file nor'),
+        (
+            "sqlite:///gateway.db",
+            "gateway.db",
+            'gateway.toml:3: store: "gateway.db" names neither an SQLite file nor a',
+        ),
+        ("sqlite:///gateway.db", "//a:secret@x/y", 'gateway.toml:3: store: ":..." names neither an SQLite file nor a'),
         ("sqlite:///gateway.db", "postgresql://x", 'gateway.toml:3: store: "postgresql:..." names neither'),
         ("sqlite:///gateway.db", "postgresql://a:secret@x/y", "gateway.toml:3: store: a password has no place in this"),
         ("sqlite:///gateway.db", "postgresql://x/y?password=z", "gateway.toml:3: store: a password has no place in"),
