@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
@@ -80,6 +81,8 @@ class _Parts:
     access_points: dict[str, AccessPoint] = field(default_factory=dict)
     """by the id of its reader"""
     devices: Devices = field(default_factory=Devices)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """of commands, and of looking what is to be settled"""
 
     def changed(self) -> None:
         """After a command everybody looks again whom it may concern."""
@@ -158,8 +161,8 @@ def _boot_id() -> str:
 
 
 def _settle(parts: _Parts) -> Worker:
-    gateway = parts.settings.gateway
-    settler = Settler(store=parts.store, clock=parts.clock, bell=parts.settling, gateway=gateway, beat=beat)
+    gateway, turn = parts.settings.gateway, parts.turn
+    settler = Settler(store=parts.store, clock=parts.clock, bell=parts.settling, gateway=gateway, beat=beat, turn=turn)
     return _clocked("settle", settler.run, parts.clock)
 
 
@@ -236,7 +239,9 @@ def _accruals(parts: _Parts, state: State) -> Worker:
 def _control(parts: _Parts, opened: AsyncExitStack) -> Worker:
     """Commands of the command line."""
     settings, clock = parts.settings, parts.clock
-    commander = Commander(store=parts.store, clock=clock, seal=_seal(settings.file), changed=parts.changed)
+    commander = Commander(
+        store=parts.store, clock=clock, seal=_seal(settings.file), changed=parts.changed, turn=parts.turn
+    )
     path = socket_path(settings.store, settings.file)
     tapped = Enrolment(commander.check, parts.access_points).tapped
     told = partial(_told, parts)

@@ -12,7 +12,7 @@ from gateway.cli.view import asked, book_now, facility_of
 from gateway.cli.wiring import load_settings
 from gateway.core.period import MAX, local_date
 from gateway.service.accruals import accrual_body, accrued
-from gateway.service.settle import Month
+from gateway.service.due import Month
 
 if TYPE_CHECKING:
     from gateway.cli import Options

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.charge import Terms
 from gateway.core.occupancy import payers
 from gateway.core.period import MAX, MIN, local_date, midnight, rfc3339
+from gateway.service.due import Month
 from gateway.service.property import book_of
-from gateway.service.settle import UNTRUSTED, MeteredStore, Month, settled
+from gateway.service.settle import UNTRUSTED, MeteredStore, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -44,6 +44,7 @@ from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from gateway.ports.clock import Clock
@@ -72,19 +73,28 @@ class Commander:
     """Gives every command the entries as the one before has left them."""
 
     def __init__(
-        self, *, store: CommandStore, clock: Clock, seal: Seal, changed: Callable[[], None] = lambda: None
+        self,
+        *,
+        store: CommandStore,
+        clock: Clock,
+        seal: Seal,
+        changed: Callable[[], None] = lambda: None,
+        turn: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
-        """`changed` is called after each change: what was settled may have to be settled again."""
+        """`changed` is called after each change: what was settled may have to be settled again.
+
+        `turn`: that of settling, which closes no month while a command is half done.
+        """
         self._store = store
         self._clock = clock
         self._seal = seal
         self._changed = changed
-        self._one_at_a_time = asyncio.Lock()
+        self._turn = asyncio.Lock() if turn is None else turn
 
     async def execute(self, command: Command, by: str) -> Answer:
         """What became of the command; `by` is kept with what it changed."""
         try:
-            async with self._one_at_a_time:
+            async with self._turn:
                 answer = await self._twice(command, by)
         except SealError as error:
             return refusal(str(error))

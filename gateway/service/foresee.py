@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.charge import Terms, compare, parse, undecided
 from gateway.service.command_schema import HeldTold, MonthTold
-from gateway.service.settle import NOT_STARTED, MeteredStore, Month, settled
+from gateway.service.due import Month
+from gateway.service.settle import NOT_STARTED, MeteredStore, settled
 from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -29,23 +29,23 @@ from gateway.core.charge import (
     undecided,
 )
 from gateway.core.event import Alarm, Severity
-from gateway.core.period import MAX, MIN, Period, local_date, month, months
+from gateway.core.period import MAX, MIN, Period
 from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.service.alarms import AlarmSink
 from gateway.service.doubt import counting, course_around, undisputed
+from gateway.service.due import LATE, DueStore, Month, agenda
 from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
-from gateway.service.property import book_of
-from gateway.service.records import ClosedMonth, DirtyMonth, NewCharge, PropertyRow, SessionRecord
+from gateway.service.records import DirtyMonth, NewCharge, SessionRecord
 from gateway.service.sessions import chargeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from gateway.core.book import Book
-    from gateway.core.building import Facility
     from gateway.core.charge import EndedSession
     from gateway.core.metering import Reading, Register
     from gateway.ports.clock import WallClock
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 UNASSIGNED = "unassigned"
 NOT_STARTED = "not_started"
 UNIT_MISMATCH = "unit_mismatch"
-LATE = "late_reading"
 CLOCK_UNTRUSTED = "clock_untrusted"
 GATEWAY = "gateway"
 HELD: dict[str, Severity] = {
@@ -106,14 +105,8 @@ class MeteredStore(Protocol):
         """The instants in [start, until] at which a reading of the register (key) is voided."""
 
 
-class SettleStore(MeteredStore, AlarmSink, Protocol):
+class SettleStore(DueStore, MeteredStore, AlarmSink, Protocol):
     """What settling needs of the store."""
-
-    async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
-        """The property data as known at the instant; None: now."""
-
-    async def first_reading(self) -> datetime | None:
-        """The instant of the oldest reading."""
 
     async def standing_charges(self, facility: str, month: str, read: Callable[[str], _T]) -> Sequence[_T]:
         """What `read` makes of each canonical body of a closing's charges, neither reversed nor a reversal."""
@@ -123,18 +116,6 @@ class SettleStore(MeteredStore, AlarmSink, Protocol):
 
     async def publish(self, new: Sequence[NewCharge], at: datetime) -> int:
         """Keep charges, their events and numbers in one transaction; those known already change nothing."""
-
-    async def dirty(self) -> Sequence[DirtyMonth]:
-        """The months to be settled again."""
-
-    async def mark_dirty(self, marked: Sequence[DirtyMonth]) -> None:
-        """Ask for months to be settled again."""
-
-    async def closed_months(self, facility: str | None = None) -> Sequence[ClosedMonth]:
-        """The closed months."""
-
-    async def close_month(self, facility: str, month: str, at: datetime, settled: Sequence[DirtyMonth] = ()) -> None:
-        """The month is settled; the marks in `settled` are gone."""
 
     async def open_alarms(self) -> Sequence[Alarm]:
         """The alarms that have not ended."""
@@ -147,32 +128,21 @@ class Bell(Protocol):
         """Return once it was rung or the clock has reached the instant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Month:
-    """A billing month of a facility."""
-
-    facility: Facility
-    label: str
-    """ "2026-10" """
-    period: Period
-
-    @classmethod
-    def of(cls, facility: Facility, day: date) -> Month:
-        """The month that the day lies in."""
-        return cls(facility=facility, label=f"{day:%Y-%m}", period=month(day, facility.time_zone))
-
-    @property
-    def due(self) -> datetime:
-        """When it is closed."""
-        return self.period.until + self.facility.grace
-
-
 class Settler:
     """The worker that closes months."""
 
     def __init__(
-        self, *, store: SettleStore, clock: WallClock, bell: Bell, gateway: str, beat: Callable[[], None]
+        self,
+        *,
+        store: SettleStore,
+        clock: WallClock,
+        bell: Bell,
+        gateway: str,
+        beat: Callable[[], None],
+        turn: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
+        """`turn`: that of the commands, of which none is half done while it is looked what is due."""
+        self._turn = asyncio.Lock() if turn is None else turn
         self._store = store
         self._clock = clock
         self._bell = bell
@@ -193,20 +163,16 @@ class Settler:
         await self._tell_clock(now, trusted=trusted)
         if not trusted:
             return now + UNTRUSTED  # nothing is billed on a clock that may show 1970
-        book = book_of(await self._store.property_rows(None))
-        started = await self._store.first_reading()
+        async with self._turn:
+            found = await agenda(self._store, now)
         holds: list[Hold] = []
-        again = MAX
-        for facility in book.facilities.values():
-            due, coming = await self._agenda(facility, started, now)
-            again = min([again, *(one.due for one in coming)])
-            for one in due:
-                self._beat()
-                holds += await self._settle(book, one, now)
-            for one in coming:
-                holds += await self._uncharged(book, one)
-        await self._tell(book, holds, now)
-        return min(again, now + AGAIN)
+        for one in found.due:
+            self._beat()
+            holds += await self._settle(found.book, one, now, found.marks)
+        for one in found.coming:
+            holds += await self._uncharged(found.book, one)
+        await self._tell(found.book, holds, now)
+        return min([now + AGAIN, *(one.due for one in found.coming)])
 
     async def _tell_clock(self, now: datetime, *, trusted: bool) -> None:
         """Say once that nothing is billed, and once that it is again; also where an earlier run left it open."""
@@ -223,19 +189,6 @@ class Settler:
             _log.warning("%s", text)
         self._trusts = trusted
 
-    async def _agenda(
-        self, facility: Facility, started: datetime | None, now: datetime
-    ) -> tuple[list[Month], list[Month]]:
-        """The months to settle, and those that are not due yet; oldest first."""
-        if started is None or started > now:
-            return [], []
-        zone = facility.time_zone
-        all_months = [Month.of(facility, day) for day in months(local_date(started, zone), local_date(now, zone))]
-        closed = {one.month for one in await self._store.closed_months(facility.id)}
-        dirty = {one.month for one in await self._store.dirty() if one.facility == facility.id}
-        due = [one for one in all_months if one.due <= now and (one.label not in closed or one.label in dirty)]
-        return due, [one for one in all_months if one.due > now]
-
     async def _uncharged(self, book: Book, one: Month) -> list[Hold]:
         """What cannot be charged yet of the sessions that have ended in a month that is not due."""
         period = one.period
@@ -248,10 +201,10 @@ class Settler:
             holds += charge_session(book, terms, each, course)[1]
         return holds
 
-    async def _settle(self, book: Book, one: Month, now: datetime) -> list[Hold]:
+    async def _settle(self, book: Book, one: Month, now: datetime, marked: Sequence[DirtyMonth]) -> list[Hold]:
         """Settle the month and publish what differs; what is held."""
         facility = one.facility.id
-        marks = [mark for mark in await self._store.dirty() if (mark.facility, mark.month) == (facility, one.label)]
+        marks = [mark for mark in marked if (mark.facility, mark.month) == (facility, one.label)]
         standing = await self._store.standing_charges(facility, one.label, lambda text: parse(json.loads(text)))
         revisions = await self._store.revisions(facility, one.label)
         terms = Terms(gateway=self._gateway, facility=facility, period=one.period, closing=one.label)

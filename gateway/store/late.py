@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 LATE = "late_reading"
 
 
-def keep(connection: Connection, polls: Sequence[Poll], closed_at: datetime) -> readings.Kept:
+def keep(connection: Connection, polls: Sequence[Poll]) -> readings.Kept:
     """Keep the polls, and mark the closed months that what is new in them has a part in.
 
-    `closed_at`: when the last month was closed; no month that is closed has a later instant, so nothing is asked for
-    readings that come in their time.
+    No month that is closed has an instant after the last closing, so no more is asked for readings that come in their
+    time. That is asked here: a month may be closed while they wait for their turn to be kept.
     """
     kept = readings.keep(connection, polls)
+    closed_at = months.last_closed(connection)
     late = [reading for reading in kept.fresh if reading.at < closed_at and reading.clock_trusted]
     if late:
         months.mark(connection, sorted(_touched(connection, late), key=lambda one: (one.facility, one.month)))

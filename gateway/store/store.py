@@ -85,8 +85,6 @@ class Store(StoreView):
         self._listeners: list[Callable[[], None]] = []
         self.stored = 0
         """readings, since it was opened"""
-        self._closed_at: datetime | None = None
-        """when a month was closed last, once that was asked for"""
 
     def watch(self, failing: Callable[[str], None], well: Callable[[], None]) -> None:
         """From now on call `failing` in the event loop when a write fails for want of a disk, `well` when one succeeds.
@@ -107,9 +105,7 @@ class Store(StoreView):
 
     async def keep(self, polls: Sequence[Poll]) -> Kept:
         """Keep the polls of a round in one transaction. What is known already changes nothing."""
-        if self._closed_at is None:
-            self._closed_at = await self.reader.run(months.last_closed)
-        kept = await self.writer.submit(Priority.POLL, partial(late.keep, polls=polls, closed_at=self._closed_at))
+        kept = await self.writer.submit(Priority.POLL, partial(late.keep, polls=polls))
         self.stored += kept.stored
         self._tell()
         return kept
@@ -259,7 +255,6 @@ class Store(StoreView):
         """The month is settled: closed if it was not; the marks in `settled` are gone, newer ones stay."""
         work = partial(months.close, facility=facility, month=month, at=at, settled=settled)
         await self.writer.submit(Priority.SETTLE, work)
-        self._closed_at = None  # asked for anew when something is kept
 
     def _tell(self) -> None:
         for listener in self._listeners:

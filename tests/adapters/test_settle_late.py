@@ -52,13 +52,6 @@ async def test_every_closed_month_is_that_leans_on_its_neighbours(house: House) 
     assert await marked(house) == [("2026-09", "late_reading"), ("2026-10", "late_reading")]
 
 
-async def test_a_restart_changes_nothing_of_that(house: House) -> None:
-    await closed(house)
-    house.store._closed_at = None  # noqa: SLF001 - as in a store that was just opened
-    await house.counted(NOVEMBER, "103")
-    assert await marked(house) == [("2026-10", "late_reading")]
-
-
 @pytest.mark.parametrize("origin", ["measured", "stored"])
 async def test_what_is_known_already_or_comes_in_its_time_marks_nothing(house: House, origin: str) -> None:
     await closed(house)
