@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.view import asked, book_now, facility_of
+from gateway.cli.view import asked, book_now, facility_of, require_known
 from gateway.cli.wiring import load_settings
 from gateway.core.period import MAX, local_date
 from gateway.service.accruals import accrual_body, accrued
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 def accruals(options: Options, facility: str | None, point: str | None) -> None:
     """Running totals of the month of the last reading, for who is at each point now: no charges yet."""
     gateway = load_settings(options).gateway
-    bodies = asked(options, lambda view: _accruals(view, gateway, facility))
+    bodies = asked(options, lambda view: _accruals(view, gateway, facility, point))
     found = [one for one in bodies if point in (None, one["billing_point"])]
     if options.json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
+    if not found:
+        click.echo("0 running totals")
     for one in found:
         for total in one["totals"]:
             used = f"{total['quantity']} {total['unit']} {total['energy_source']}"
@@ -38,8 +40,9 @@ def accruals(options: Options, facility: str | None, point: str | None) -> None:
             click.echo(f"{one['billing_point']}  {one['payer']['id']}  {used} = {cost}, until {total['until']}")
 
 
-async def _accruals(view: StoreView, gateway: str, facility: str | None) -> list[Any]:
+async def _accruals(view: StoreView, gateway: str, facility: str | None, point: str | None) -> list[Any]:
     book = await book_now(view)
+    require_known("point", point, book.points)
     wanted = book.facilities.values() if facility is None else [facility_of(book, facility)]
     bodies = []
     for one in wanted:

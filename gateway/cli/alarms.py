@@ -35,6 +35,8 @@ def list_alarms(options: Options) -> None:
     for one in found:
         kept = one.alarm
         click.echo(f"{one.id}  {rfc3339(kept.since)}  {kept.severity}  {kept.code} {kept.source}: {kept.text}")
+    if not found:
+        click.echo("0 alarms")
 
 
 def _row(one: KeptAlarm) -> dict[str, str]:

@@ -40,3 +40,5 @@ def audit(options: Options, kind: str | None, entity: str | None) -> None:
     for one in found:
         change = ChangeTold(kind=one.kind, id=one.id, before=one.before, after=one.after)
         click.echo(f"{rfc3339(one.at)}  {one.by}  {change_text(change)}")
+    if not found:
+        click.echo("0 changes")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from gateway.cli.exits import Refused
-from gateway.cli.view import asked, book_now
+from gateway.cli.view import asked, book_now, require_known
 from gateway.core.charge import REMAINDER, parse
 from gateway.core.explain import Names, explain_charge
 from gateway.core.problem import cut
@@ -21,7 +21,7 @@ from gateway.service.meter_status import words
 from gateway.store.charges import ChargeFilter, KeptCharge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from gateway.cli import Options
     from gateway.core.book import Book
@@ -58,32 +58,37 @@ def explain(options: Options, charge: str) -> None:
 @click.command
 @click.option("--month", help='Only this closing, such as "2026-10".')
 @click.option("--point", help='Only this billing point; "_remainder" for what belongs to none.')
+@click.option("--payer", metavar="USER", help="Only what this user pays.")
 @click.option("--facility", help="Only this facility.")
 @click.option("--standing", is_flag=True, help="Leave out reversals and what they take back.")
 @click.pass_obj
-def charges(options: Options, month: str | None, point: str | None, facility: str | None, *, standing: bool) -> None:
+def charges(
+    options: Options,
+    month: str | None,
+    point: str | None,
+    payer: str | None,
+    facility: str | None,
+    *,
+    standing: bool,
+) -> None:
     """List the published charges in the order of their publication."""
     if month is not None and not _MONTH.fullmatch(month):
         message = f"{cut(month)!r} is no month; write e.g. 2026-10"
         raise Refused(message)
     found, book = _published(options, ChargeFilter(facility=facility, closing=month, billing_point=point))
     if not found:
-        _there("facility", facility, book.facilities)
-        _there("point", point, (*book.points, REMAINDER))
-    rows = [json.loads(one.data) for one in found if one.standing or not standing]
+        require_known("facility", facility, book.facilities)
+        require_known("point", point, (*book.points, REMAINDER))
+    listed = (json.loads(one.data) for one in found if one.standing or not standing)
+    rows = [row for row in listed if payer in (None, row["payer"]["id"])]
+    if not rows:
+        require_known("user", payer, book.users)
     if options.json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
         click.echo(_row(row))
     click.echo(f"{len(rows)} charges" if len(rows) != 1 else "1 charge")
-
-
-def _there(kind: str, named: str | None, known: Collection[str]) -> None:
-    """That nothing is published of a point is something else than that there is no such point."""
-    if named is not None and named not in known:
-        message = f"{kind} {cut(named)}: there is none of this id; there are: {', '.join(sorted(known)) or 'none'}"
-        raise Refused(message)
 
 
 def _published(options: Options, wanted: ChargeFilter) -> tuple[Sequence[KeptCharge], Book]:

@@ -11,7 +11,7 @@ from gateway.core.problem import cut
 from gateway.service.property import book_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from gateway.cli import Options
     from gateway.core.book import Book
@@ -48,3 +48,10 @@ def facility_of(book: Book, named: str) -> Facility:
         message = f"facility {cut(named)}: there is none of this id; `submeter facility list` names them"
         raise Refused(message)
     return book.facilities[named]
+
+
+def require_known(kind: str, named: str | None, known: Collection[str]) -> None:
+    """Refused where there is no such entry: that it has nothing to show is something else."""
+    if named is not None and named not in known:
+        message = f"{kind} {cut(named)}: there is none of this id; there are: {', '.join(sorted(known)) or 'none'}"
+        raise Refused(message)

@@ -68,6 +68,7 @@ def test_help_is_english(desk: Desk, arguments: tuple[str, ...], said: str) -> N
     [
         (("charges", "--point", "nix"), "point nix: there is none of this id; there are: _remainder, cottage, flat-1"),
         (("charges", "--facility", "nix"), "facility nix: there is none of this id; there are: mondhof, sonnenhof"),
+        (("accruals", "--point", "nix"), "point nix: there is none of this id; there are: cottage, flat-1"),
         (("audit", "--kind", "nope"), "'nope' is no table; there are: facility, building, point"),
         (
             ("reading", "add", "power", "import", "2026-10-01", "-5", "--reason", "x"),
@@ -96,6 +97,19 @@ def test_what_is_not_there_or_cannot_be_is_one_sentence(desk: Desk, arguments: t
 def test_charges_of_what_is_there_may_be_none(desk: Desk) -> None:
     assert desk.submeter("charges", "--point", "flat-2", "--facility", "sonnenhof").stdout == "0 charges\n"
     assert desk.submeter("charges", "--point", "_remainder").stdout == "0 charges\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("accruals", "--point", "flat-1"), "0 running totals\n"),
+        (("alarm", "list"), "0 alarms\n"),
+        (("audit", "--id", "nix"), "0 changes\n"),
+    ],
+)
+def test_an_answer_without_anything_says_so(desk: Desk, arguments: tuple[str, ...], said: str) -> None:
+    assert desk.submeter(*arguments).stdout == said
+    assert desk.submeter("--json", *arguments).stdout == "[]\n"
 
 
 def test_overlapping_prices_are_told_in_days_of_the_house(desk: Desk) -> None:
