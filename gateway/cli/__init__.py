@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -10,16 +11,17 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from gateway.cli.exits import INTERRUPTED
+from gateway.cli.exits import FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_CONFIG = Path("config/gateway.toml")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,4 +273,17 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:  # of a file that a command has opened
+            raise
+        click.echo(f"what this prints cannot be written ({error.strerror}); give it another place", err=True)
+        _give_up(sys.stdout)
+        code = FAILED
     sys.exit(code)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Python flushes it once more at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
