@@ -27,9 +27,10 @@ from pydantic import (
 
 from gateway.core.refusal import clause, dotted, shown, some
 from gateway.core.units import UNITS
+from gateway.ports.field import NoValue, WrongAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -59,6 +60,14 @@ _IDENTITY = frozenset({_SERIAL, "status"})
 
 class ModelFileError(ImportError):
     """A model file cannot be used, so its driver does not import. The text says what is wrong where."""
+
+
+class EmptyRegisterError(WrongAnswerError):
+    """The meter says that a register has no value. `why`: what it says instead."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class Strict(BaseModel):
@@ -180,6 +189,25 @@ class MeterModel(Strict, Generic[AnyRegister]):
             message = "a model has registers, or says in `unbilled` why there are none"
             raise ValueError(message)
         return self
+
+
+def given(
+    registers: Iterable[AnyRegister], value: Callable[[AnyRegister], RegisterValue]
+) -> tuple[tuple[RegisterValue, ...], tuple[NoValue, ...]]:
+    """The registers that have a value, and those of which the meter says that they have none.
+
+    `value` raises EmptyRegisterError for these. WrongAnswerError where none has one, and what else `value` raises.
+    """
+    values: list[RegisterValue] = []
+    empty: list[tuple[NoValue, EmptyRegisterError]] = []
+    for register in registers:
+        try:
+            values.append(value(register))
+        except EmptyRegisterError as error:
+            empty.append((NoValue(register=register.key, why=error.why), error))
+    if empty and not values:
+        raise WrongAnswerError(str(empty[0][1])) from empty[0][1]
+    return tuple(values), tuple(each for each, _ in empty)
 
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

@@ -137,7 +137,7 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
             check_identity(wired.model, one.telegram.header, wired.serial or header.id)
         _check_fabrication(wired.asked, taken)
         telegrams = [one.telegram for one in taken]
-        values = read_registers(wired.model, telegrams)
+        values, without = read_registers(wired.model, telegrams)
         stored = stored_values(wired.model, telegrams, daylight_saving=wired.daylight_saving)
     except WrongAnswerError as error:
         message = f"{told(wired.asked)}: {error}"
@@ -150,6 +150,7 @@ def answer(meter: str, wired: Wired, taken: tuple[Taken, ...]) -> Answer:
         raw=b"".join(one.octets for one in taken),
         stored=stored,
         device=_device(taken),
+        without=without,
     )
 
 

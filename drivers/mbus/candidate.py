@@ -17,6 +17,7 @@ from drivers.mbus.frame import FrameError
 from drivers.mbus.link import split
 from drivers.mbus.media import MEDIA
 from drivers.mbus.model import MBusRegister, register_value
+from drivers.mbus.no_value import stands_for
 from drivers.mbus.telegram import decode
 from gateway.ports.field import OrderRefusedError, WrongAnswerError
 
@@ -89,12 +90,12 @@ def _read(octets: bytes) -> tuple[Header, Sequence[_Place]]:
 
 
 def _places(records: Iterable[Record]) -> Sequence[_Place]:
-    seen: Counter[bytes] = Counter()
+    seen: list[Record] = []
     places = []
     for record in records:
-        name = record.meaning.dib_vib
-        places.append(_Place(record=record, occurrence=seen[name]))
-        seen[name] += 1
+        before = sum(stands_for(record.meaning.dib_vib, each) for each in seen)
+        places.append(_Place(record=record, occurrence=before))
+        seen.append(record)
     return places
 
 

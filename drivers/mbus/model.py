@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from drivers.model import MeterModel, ModelFiles, Register, Strict
+from drivers.mbus.no_value import stands_for, why_none
+from drivers.model import EmptyRegisterError, MeterModel, ModelFiles, Register, Strict, given
 from gateway.core.units import Scaled, UnitError, convert
 from gateway.ports.field import RegisterValue, StoredValue, WrongAnswerError
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from drivers.mbus.records import Meaning, Record
     from drivers.mbus.telegram import Header, Telegram
+    from gateway.ports.field import NoValue
 
 _QUANTITIES = {"energy": "Energy", "volume": "Volume"}
-_BINARY_FIELDS = frozenset({1, 2, 3, 4, 6, 7})
 _BCD_DIGITS = {0x09: 2, 0x0A: 4, 0x0B: 6, 0x0C: 8, 0x0E: 12}
 """by the data field, the low nibble of the DIF"""
 _CLOCKS = ("046d", "066d")
@@ -33,7 +34,10 @@ _EVERY_YEAR = re.compile(r"\*{4}-([0-9]{2})-([0-9]{2})(T[0-9:]+)?")
 DibVib = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){2,}$")]
 """the bytes that name a record: quantity, unit, function, storage, tariff and subunit are in them"""
 Occurrence = Annotated[int, Field(ge=0)]
-"""which of several records with the same bytes, counted from 0 over all telegrams of the answer"""
+"""which of several records with the same bytes, counted from 0 over all telegrams of the answer
+
+What the meter sends in the place of such a record for want of a value counts with them.
+"""
 
 
 class MBusRegister(Register):
@@ -122,10 +126,15 @@ FAMILIES = ModelFiles(Path(__file__).parent / "models", MBusModel)
 MODELS = Billed(FAMILIES)
 
 
-def read_registers(model: MBusModel, telegrams: Sequence[Telegram]) -> tuple[RegisterValue, ...]:
-    """Every register of the model; WrongAnswerError names the one that is missing or is no value."""
+def read_registers(
+    model: MBusModel, telegrams: Sequence[Telegram]
+) -> tuple[tuple[RegisterValue, ...], tuple[NoValue, ...]]:
+    """The registers of the model that have a value, and those of which the meter says that they have none.
+
+    WrongAnswerError where none has one, or names the one that is missing or is something else.
+    """
     records = [record for telegram in telegrams for record in telegram.records]
-    return tuple(register_value(register, records) for register in model.registers)
+    return given(model.registers, lambda register: register_value(register, records))
 
 
 def check_identity(model: MBusModel, header: Header, serial: str | None) -> None:
@@ -162,11 +171,12 @@ def stored_values(
 
 
 def _stored(storage: Storage, register: MBusRegister, records: Sequence[Record]) -> StoredValue | None:
-    record = _found(storage.dib_vib, storage.occurrence, records)
+    name = bytes.fromhex(storage.dib_vib)
+    record = _standing(name, storage.occurrence, records)
     date = _found(storage.date, storage.date_occurrence, records)
     clocks = [clock for clock in (_found(each, 0, records) for each in _CLOCKS) if clock is not None]
     at = None if date is None else _moment(storage, date, clocks)
-    if record is None or at is None or not _counts(register, record):
+    if record is None or at is None or why_none(name, record) or not _counts(register, record):
         return None
     return StoredValue(
         register=register.key,
@@ -209,17 +219,28 @@ def _found(dib_vib: str, occurrence: int, records: Sequence[Record]) -> Record |
     return found[occurrence] if len(found) > occurrence else None
 
 
+def _standing(name: bytes, occurrence: int, records: Sequence[Record]) -> Record | None:
+    """The record with these bytes, or what the meter sends in its place for want of a value."""
+    found = [record for record in records if stands_for(name, record)]
+    return found[occurrence] if len(found) > occurrence else None
+
+
 def register_value(register: MBusRegister, records: Sequence[Record]) -> RegisterValue:
-    """The register in the records of one answer; WrongAnswerError where it is missing or is no value."""
-    record = _found(register.dib_vib, register.occurrence, records)
+    """The register in the records of one answer.
+
+    EmptyRegisterError where the meter says that it has no value, WrongAnswerError where it is missing or no counter.
+    """
+    name = bytes.fromhex(register.dib_vib)
+    record = _standing(name, register.occurrence, records)
     if record is None:
         message = f"register {register.key}: record {register.dib_vib} ({register.occurrence}) is not in the answer"
         raise WrongAnswerError(message)
+    holds_none = f"register {register.key}: record {record.meaning.dib_vib.hex()} holds no {register.kind} but"
+    if _is_of(register, record) and (why := why_none(name, record)):
+        message = f"{holds_none} {why} (data {record.data.hex()})"
+        raise EmptyRegisterError(message, why)
     if not _counts(register, record):
-        message = (
-            f"register {register.key}: record {register.dib_vib} holds no {register.kind} but"
-            f" {record.kind} {record.value} (data {record.data.hex()})"
-        )
+        message = f"{holds_none} {record.kind} {record.value} (data {record.data.hex()})"
         raise WrongAnswerError(message)
     return RegisterValue(
         register=register.key,
@@ -245,14 +266,11 @@ def _one_more(power: int, unit: str, target: str) -> Scaled:
 
 
 def _counts(register: MBusRegister, record: Record) -> bool:
-    return record.meaning.quantity == _QUANTITIES[register.kind] and _is_counter(record)
+    return _is_of(register, record) and record.kind == "number"
 
 
-def _is_counter(record: Record) -> bool:
-    """A number, and not the smallest of its size: with it a meter says that there is none (EN 13757-3, type B)."""
-    binary = record.meaning.dib_vib[0] & 0x0F in _BINARY_FIELDS
-    no_value = binary and record.data == bytes(len(record.data) - 1) + b"\x80"
-    return record.kind == "number" and not no_value
+def _is_of(register: MBusRegister, record: Record) -> bool:
+    return record.meaning.quantity == _QUANTITIES[register.kind]
 
 
 def _index(register: MBusRegister, record: Record) -> Scaled:

@@ -25,19 +25,17 @@ from drivers.modbus.registers import (
     text,
     whole,
 )
-from drivers.model import MeterModel, ModelFiles, Plain, Register, Strict
+from drivers.model import EmptyRegisterError, MeterModel, ModelFiles, Plain, Register, Strict, given
 from gateway.core.units import Scaled
-from gateway.ports.field import NoValue, RegisterValue, WrongAnswerError
+from gateway.ports.field import RegisterValue, WrongAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.ports.field import NoValue
+
 Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 Pattern = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{4}){1,4}$")]
-
-
-class EmptyRegisterError(WrongAnswerError):
-    """The meter says that a register has no value."""
 
 
 class ScaleRegister(Strict):
@@ -109,7 +107,9 @@ class ModbusRegister(Register):
             index = number(words[self.span], self.form, power)
         except RegisterError as error:
             message = f"gives no value for register {self.key}: {error}"
-            raise (EmptyRegisterError if isinstance(error, NoValueError) else WrongAnswerError)(message) from error
+            if isinstance(error, NoValueError):
+                raise EmptyRegisterError(message, str(error)) from error
+            raise WrongAnswerError(message) from error
         return RegisterValue(register=self.key, index=index, unit=self.unit, obis=self.obis, modulus=self.rolls_over_at)
 
     @model_validator(mode="after")
@@ -270,16 +270,7 @@ class RegisterMap(Strict):
 
         WrongAnswerError where none has one, and where the words of one cannot be its.
         """
-        values: list[RegisterValue] = []
-        empty: list[tuple[NoValue, EmptyRegisterError]] = []
-        for register in self.registers:
-            try:
-                values.append(register.value(words))
-            except EmptyRegisterError as error:
-                empty.append((NoValue(register=register.key, why=str(error.__cause__)), error))
-        if empty and not values:
-            raise empty[0][1]
-        return tuple(values), tuple(each for each, _ in empty)
+        return given(self.registers, lambda register: register.value(words))
 
     def serial_in(self, words: Mapping[Span, tuple[int, ...]]) -> str:
         """The serial number among the words; "" where none was read, WrongAnswerError where it is no text."""

@@ -57,7 +57,8 @@ def disproved(model: MBusModel) -> list[str]:
     (proof,) = model.proof
     telegrams = [decode(octets) for octets in split(proof.octets)]
     header = telegrams[0].header
-    return mismatches(proof, header.id or "", header.status or 0, read_registers(model, telegrams))
+    values, _ = read_registers(model, telegrams)
+    return mismatches(proof, header.id or "", header.status or 0, values)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -117,6 +118,13 @@ def test_totals_are_registers_and_tariffs_maxima_and_pulse_weights_are_offered()
     assert {each.key for each in completed(uncommented(text)).registers} == {
         *("import", "export", "import-t1", "import-2", "import-3", "volume"),
     }
+
+
+def test_a_counter_behind_one_without_a_value_is_offered_with_its_place() -> None:
+    text = uncommented(model_file(long_frame(STRANGE + bytes.fromhex("3413 05000000 0413 e8030000")), "here"))
+
+    assert {each.dib_vib: each.occurrence for each in completed(text).registers} == {"3413": 0, "0413": 1}
+    assert disproved(completed(text)) == []
 
 
 def test_what_says_nothing_that_could_be_billed_is_a_file_with_all_it_said() -> None:

@@ -52,7 +52,7 @@ def model(**changes: object) -> MBusModel:
 
 def read(records: str, **changes: object) -> str:
     telegram = decode(long_frame(bytes.fromhex(HEADER + records)))
-    (value,) = read_registers(model(**changes), [telegram])
+    (value,), _ = read_registers(model(**changes), [telegram])
     return str(value.index)
 
 
@@ -81,7 +81,7 @@ def test_a_register_is_converted_exactly() -> None:
 def test_a_counter_begins_again_where_its_digits_end(records: str, expected: Scaled | None) -> None:
     dib_vib = records.partition(" ")[0]
     telegram = decode(long_frame(bytes.fromhex(HEADER + records)))
-    (value,) = read_registers(model(dib_vib=dib_vib), [telegram])
+    (value,), _ = read_registers(model(dib_vib=dib_vib), [telegram])
     assert value.modulus == expected
 
 
@@ -186,7 +186,7 @@ def test_a_broken_model_file_is_named_in_one_sentence(tmp_path: Path, text: str,
 def test_a_wrong_expectation_does_not_prove_a_model() -> None:
     proof = MODELS["itron-bm-plus-m"].proof[0]
     telegram = decode(proof.octets)
-    values = read_registers(MODELS["itron-bm-plus-m"], [telegram])
+    values, _ = read_registers(MODELS["itron-bm-plus-m"], [telegram])
 
     found = mismatches(proof.model_copy(update={"expect": proof.expect | {"volume": "54.322"}}), "1", 0, values)
 
@@ -237,7 +237,7 @@ def test_the_example_of_the_readme_is_a_proven_model() -> None:
 
     (proof,) = described.proof
     telegram = decode(proof.octets)
-    values = read_registers(described, [telegram])
+    values, _ = read_registers(described, [telegram])
 
     assert mismatches(proof, telegram.header.id or "", telegram.header.status or 0, values) == []
 
