@@ -108,7 +108,7 @@ class Stay:
     payer: Payer
     since: datetime
     charges: tuple[Charge, ...]
-    """as if the month ended with the last readings"""
+    """of this payer, as if the month ended with the last readings"""
 
 
 async def accrued(store: AccrualStore, book: Book, month: Month, gateway: str, now: datetime) -> dict[str, Stay]:
@@ -127,7 +127,8 @@ def stays(book: Book, month: Month, charges: Iterable[Charge], now: datetime) ->
         at_point = [stay for stay in book.occupancies.values() if stay.point == point]
         paid = payers(at_point, owners, book.targets_of_point(point), month.period)
         period, payer = next((period, payer) for period, payer in paid if now in period)
-        own = (charge for charge in charges if charge.billing_point == point and charge.period.start in period)
+        here = (charge for charge in charges if charge.billing_point == point and charge.period.start in period)
+        own = (charge for charge in here if charge.payer.id == payer.id)  # a badge of somebody else may name the point
         found[point] = Stay(point=point, month=month, payer=payer, since=period.start, charges=tuple(own))
     return found
 
