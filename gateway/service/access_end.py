@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING
 
 from gateway.core.charge import Terms, charge_session, compare
 from gateway.core.event import Alarm
-from gateway.core.period import local_date, month
+from gateway.core.period import local_date, month, months
 from gateway.service.access_site import enrolled
 from gateway.service.doubt import course_around
 from gateway.service.polled import alone
 from gateway.service.records import DirtyMonth
-from gateway.service.sessions import chargeable, closed, moments_of, placed_readings, told, unpayable
+from gateway.service.sessions import (
+    UNTRUSTED,
+    chargeable,
+    closed,
+    moments_of,
+    placed_readings,
+    told,
+    unpayable,
+)
 from gateway.service.settle import new_charge
 
 if TYPE_CHECKING:
@@ -138,12 +146,15 @@ class Endings:
 
 
 def _touched(book: Book, record: SessionRecord) -> list[DirtyMonth]:
-    """The months that may have been settled before the session had its place in them."""
-    if json.loads(record.data)["clock"] != "placed":
+    """The months that it goes over: they may have been settled before it had its place in them.
+
+    One may be closed while the session runs. Where its times are not known, its energy stays the owner's.
+    """
+    if json.loads(record.data)["clock"] == UNTRUSTED:
         return []
     zone = book.facilities[record.facility].time_zone
-    days = {local_date(moment.at, zone) for moment in moments_of(record).values()}
-    labels = sorted({f"{day:%Y-%m}" for day in days})
+    days = [local_date(moment.at, zone) for moment in moments_of(record).values()]
+    labels = (f"{day:%Y-%m}" for day in months(min(days), max(days)))
     return [DirtyMonth(facility=record.facility, month=label, reason="late_reading") for label in labels]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.period import rfc3339
+from gateway.core.session import State
 from gateway.core.units import Scaled
 from gateway.service.polled import polled
 from gateway.service.sessions import chargeable
@@ -320,6 +321,31 @@ async def test_a_wash_that_gets_its_place_after_its_month_was_closed_is_taken_of
         await here.stop()
         await close_month_of(here)
         assert await energy_of(here) == {"blumer": "0.60"}
+
+
+async def test_a_run_that_is_adopted_after_its_months_were_closed_is_taken_off_what_the_owner_paid(
+    tmp_path: Path,
+) -> None:
+    async with laundry(tmp_path, house=QUICK) as here:
+        answer = await here.parts.bus.read("power")
+        await here.store.keep([polled(answer, here.clock.now(), "boot-1", trusted=True)])
+        assert await here.tap(ANNA) == "green"
+        await here.switched(on=True)
+        await here.is_in(State.ARMED)
+        await here.stop()
+        here.meter.counts["import"] += 40
+        answer = await here.parts.bus.read("power")
+        for later in (timedelta(0), timedelta(days=70)):
+            here.clock.later = later
+            await here.store.keep([polled(answer, here.clock.now(), "boot-1", trusted=True)])
+        await settle(here, here.clock.later)
+        assert await energy_of(here) == {"ag": "0.40"}
+        await here.restart()
+        here.meter.counts["import"] += 10
+        await here.ended()
+        await here.stop()
+        await settle(here, here.clock.later)
+        assert await energy_of(here) == {"blumer": "0.50"}
 
 
 async def test_a_badge_that_did_not_hold_at_the_placed_tap_is_not_charged(here: Laundry) -> None:
