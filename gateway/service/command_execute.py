@@ -15,7 +15,7 @@ from gateway.service.command import Plan, PropertyStore, fixed, labels, plan, re
 from gateway.service.command_edits import Edit, added, changed, ended
 from gateway.service.command_fit import misfits
 from gateway.service.command_import import taken_over
-from gateway.service.command_moves import exchanged, moved, shared, taken_back
+from gateway.service.command_moves import exchanged, moved, registers_of, shared, steps_of, taken_back
 from gateway.service.command_schema import (
     Add,
     AddReading,
@@ -35,6 +35,7 @@ from gateway.service.command_schema import (
     VoidSpan,
     refusal,
 )
+from gateway.service.command_serial import remembering
 from gateway.service.correct import CorrectionStore, correct
 from gateway.service.correct_span import SpanStore, void_span
 from gateway.service.dealt_with import AlarmStore, deal_with
@@ -123,7 +124,7 @@ class Commander:
         if isinstance(command, AddReading | VoidReading | VoidSpan):
             return await self._correct(current, command, by, past)
         if isinstance(command, Exchange) and command.mistaken and command.serial is None:
-            command = command.model_copy(update={"serial": await self._serial_before(command.meter)})
+            command = command.model_copy(update={"serial": await self._serial_before(by_name(current), command.meter)})
         planned = prepare(current, command, past, self._seal, await self._store.closed_months())
         if not isinstance(planned, Plan):
             return refused(planned)
@@ -166,11 +167,13 @@ class Commander:
             " --serial"
         )
 
-    async def _serial_before(self, meter: str) -> str | None:
-        """The serial that the meter had before the one that it has; None where it never had another."""
+    async def _serial_before(self, known: Known, meter: str) -> str | None:
+        """The serial that the meter had before the one that it has; None where an exchange keeps it, or it had none."""
+        if any(step.old_serial is not None for step in steps_of(registers_of(known, meter))):
+            return None
         history = await self._store.property_history("meter", meter)
-        known = [json.loads(row.value).get("serial") for row in history if row.value is not None]
-        return next((serial for serial in reversed(known) if serial not in (None, known[-1])), None)
+        had = [json.loads(row.value).get("serial") for row in history if row.value is not None]
+        return next((serial for serial in reversed(had) if serial not in (None, had[-1])), None)
 
     async def _past(self, command: Command, now: datetime) -> datetime:
         """Until when something may have happened at a meter: a store may have been filled by a clock that is ahead."""
@@ -198,9 +201,9 @@ def prepare(
     """
     known = by_name(current)
     edit = _edit(known, command, past)
-    sealed = [_sealed(known, one, seal) for one in edit.told]
-    edit_problems = (*edit.problems, *(one for one in sealed if isinstance(one, Problem)))
-    entities = [one for one in sealed if not isinstance(one, Problem)]
+    kept = [_kept(known, one, seal) for one in edit.told]
+    edit_problems = (*edit.problems, *(one for one in kept if isinstance(one, Problem)))
+    entities = [one for one in kept if not isinstance(one, Problem)]
     lost = {(one.kind, one.id) for one in edit_problems}
     planned = plan(current, entities, {*edit.refused, *lost} if isinstance(command, Import) else (), edit.ended)
     if edit_problems and not isinstance(command, Import):
@@ -234,9 +237,14 @@ def _edit_entry(known: Known, command: Import | Add | Set | End) -> Edit:
             return ended(known, command)
 
 
-def _sealed(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Problem:
+def _kept(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Problem:
+    """The entry as it is kept, with what is known of it and no command says."""
+    return _sealed(known, told, seal) if isinstance(told, schema.Badge) else remembering(known, told)
+
+
+def _sealed(known: Known, told: schema.Badge, seal: Seal) -> schema.Entity | Problem:
     """A badge without its identifier; one that is known keeps what was made of it."""
-    if not isinstance(told, schema.Badge) or told.digest is not None:
+    if told.digest is not None:
         return told
     if told.identifier is not None:
         return told.sealed(seal(told.identifier))

@@ -133,7 +133,8 @@ def exchanged(known: Known, command: Exchange, past: datetime) -> Edit:
         steps = [*value.get("exchanges", ()), {**new, "final": final[one.id], "start": start[one.id]}]
         value["exchanges"] = sorted(steps, key=lambda step: datetime.fromisoformat(step["at"]))
         entries.append(entry("register", value))
-    if meter.serial is not None and command.serial is not None:
+    latest = all(step.at < at for step in steps_of(registers))
+    if meter.serial is not None and command.serial is not None and latest:
         entries.append(entry("meter", meter.given() | {"serial": command.serial}))
     return Edit.of(entries)
 
@@ -148,13 +149,13 @@ def taken_back(known: Known, command: Exchange, past: datetime) -> Edit:
         return fault("meter", meter.id, at, "at")
     if command.final or command.start:
         return fault("meter", meter.id, "a mistaken exchange has no indexes; leave out --final and --start")
-    steps = {step.at: step for one in registers_of(known, meter.id) for step in one.exchanges or ()}
-    if at not in steps:
-        there = ", ".join(each.isoformat() for each in sorted(steps)) or "none"
+    steps = steps_of(registers_of(known, meter.id))
+    if all(step.at != at for step in steps):
+        there = ", ".join(each.isoformat() for each in sorted({step.at for step in steps})) or "none"
         return fault("meter", meter.id, f"no exchange of {at.isoformat()} is known; there are: {there}", "at")
     entries = [_without(one, at) for one in registers_of(known, meter.id) if one.exchanges]
-    serial = _serial_without(steps.values(), at, command.serial)
-    if steps[at].serial is not None and steps[at].serial == meter.serial and at == max(steps) and serial is not None:
+    serial = _serial_without(steps, at, meter.serial, command.serial)
+    if serial != meter.serial:
         entries.append(entry("meter", meter.given() | {"serial": serial}))
     return Edit.of(entries)
 
@@ -165,16 +166,26 @@ def _without(register: schema.Register, at: datetime) -> schema.Entity | Edit:
     return entry("register", value | ({"exchanges": left} if left else {}))
 
 
-def _serial_without(steps: Iterable[ExchangeStep], at: datetime, before: str | None) -> str | None:
-    """Of the meter that the exchange before put there, else what is known of the first one."""
+def _serial_without(steps: Sequence[ExchangeStep], at: datetime, serial: str | None, told: str | None) -> str | None:
+    """Of the meter that is there without the exchange: the one before brought it, else it is told, or was known."""
+    undone = [step for step in steps if step.at == at]
+    ended = next((step.old_serial for step in undone if step.old_serial is not None), None)
+    brought = serial is not None and any(step.serial == serial for step in undone)
+    if any(step.at > at for step in steps) or not (brought or ended):
+        return serial
     earlier = [step for step in steps if step.at < at and step.serial is not None]
-    return max(earlier, key=lambda step: step.at).serial if earlier else before
+    return (max(earlier, key=lambda step: step.at).serial if earlier else told or ended) or serial
 
 
 def registers_of(known: Known, meter: str) -> list[schema.Register]:
     """The registers of a meter, by id."""
     found = [one for one in known.values() if isinstance(one, schema.Register) and one.meter == meter]
     return sorted(found, key=lambda one: one.id)
+
+
+def steps_of(registers: Iterable[schema.Register]) -> list[ExchangeStep]:
+    """The exchanges of all of them."""
+    return [step for one in registers for step in one.exchanges or ()]
 
 
 def register_named(registers: Iterable[schema.Register], name: str) -> schema.Register | None:

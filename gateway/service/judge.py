@@ -239,34 +239,45 @@ def _is_plain(register: Register, course: _Course, reading: Reading) -> bool:
 
 
 def _is_stranger(register: Register, reading: Reading) -> bool:
-    """Whether another meter has answered than the one that property data name."""
+    """Whether another meter has answered than property data name, of a register whose meter was never exchanged."""
     return bool(register.serial and reading.serial) and not same_serial(reading.serial, register.serial)
+
+
+_HELD = "what touches it is held and not billed until then"
 
 
 def _text(register: Register, fault: str, before: Reading | None, reading: Reading) -> str:
     """What was seen, and what to do."""
-    at = rfc3339(reading.at)
-    void = f"void it (submeter reading void {register.meter} {register.key})"
-    enter = f"enter the exchange (submeter exchange {register.meter})"
-    held = "what touches it is held and not billed until then"
-    known = before is not None and before.serial and not _is_stranger(register, before)
-    if fault == "identity_changed" and register.serial and not known:
-        correct = f"correct the serial (submeter meter set {register.meter} --serial ...)"
-        wired = f"correct the address in the settings and {void}"
-        named = f"meter {reading.serial} answers since {at} where property data say {register.serial}"
-        return f"{named}: {correct}, or {wired}, or {enter}; {held}"
+    void, enter = _remedies(register)
     if fault == "identity_changed":
-        old = before.serial if before is not None else "another meter"
-        return (
-            f"exchange suspected: meter {reading.serial} answers since {at} where {old} did: {enter}, or {void}; {held}"
-        )
+        return _stranger_text(register, before, reading)
     was = f"{before.index} {before.unit}" if before is not None else "nothing"
-    seen = f"{reading.index} {reading.unit} at {at} after {was}"
+    seen = f"{reading.index} {reading.unit} at {rfc3339(reading.at)} after {was}"
     if fault == "index_decrease":
         wrong = void.replace("void it", "void the one that is")
         return (
             f"exchange or reset suspected: {seen} is less, and either may be wrong: {enter}, or {wrong};"
-            f" {held.replace('it is', 'the fall is')}"
+            f" {_HELD.replace('it is', 'the fall is')}"
         )
     limit = register.limit
-    return f"garbage suspected: {seen} is more than {limit} allows: {void}, or correct {limit}; {held}"
+    return f"garbage suspected: {seen} is more than {limit} allows: {void}, or correct {limit}; {_HELD}"
+
+
+def _stranger_text(register: Register, before: Reading | None, reading: Reading) -> str:
+    """Who answered where another meter should have: the one before, or whom property data name there."""
+    void, enter = _remedies(register)
+    seen, named = f"meter {reading.serial} answers since {rfc3339(reading.at)}", register.named(reading.at)
+    if not named or (before is not None and same_serial(before.serial, named)):
+        old = before.serial if before is not None else "another meter"
+        return f"exchange suspected: {seen} where {old} did: {enter}, or {void}; {_HELD}"
+    correct = f"correct the serial (submeter meter set {register.meter} --serial ...)"
+    if register.exchanges:
+        back = f"take the exchange back (submeter exchange {register.meter} --mistaken)"
+        correct = f"{back}, correct the serial and enter it again"
+    wired = f"correct the address in the settings and {void}"
+    return f"{seen} where property data say {named}: {correct}, or {wired}, or {enter}; {_HELD}"
+
+
+def _remedies(register: Register) -> tuple[str, str]:
+    void = f"void it (submeter reading void {register.meter} {register.key})"
+    return void, f"enter the exchange (submeter exchange {register.meter})"

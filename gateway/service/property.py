@@ -68,7 +68,7 @@ class _Builder:
         )
 
     def _registers(self) -> dict[str, Register]:
-        """With the serial number of its meter, which is that of the latest one once any was exchanged."""
+        """With the serial number of its first meter, which the meter's own entry gives until any was exchanged."""
         registers = self._all(schema.Register)
         exchanged = {one.meter for one in registers if one.exchanges}
         serials = {one.id: one.serial or "" for one in self._all(schema.Meter) if one.id not in exchanged}
@@ -153,9 +153,10 @@ def _meter(one: schema.Meter) -> Meter:
 
 
 def _register(one: schema.Register, serial: str) -> Register:
+    steps = one.exchanges or ()
     exchanges = (
         Exchange(at=each.at.astimezone(UTC), final=each.final, start=each.start, serial=each.serial or "")
-        for each in one.exchanges or ()
+        for each in steps
     )
     return Register(
         id=one.id,
@@ -169,7 +170,7 @@ def _register(one: schema.Register, serial: str) -> Register:
         modulus=one.modulus,
         backflow=one.backflow,
         exchanges=tuple(exchanges),
-        serial=serial,
+        serial=next((each.old_serial for each in steps if each.old_serial is not None), serial),
     )
 
 

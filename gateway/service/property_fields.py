@@ -237,7 +237,7 @@ class PriceStep(Strict):
 
 
 class ExchangeStep(Strict):
-    """One meter ends with the index `final`, the next begins with `start`."""
+    """One meter ends with the index `final`, the next, with the number `serial`, begins with `start`."""
 
     at: Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(_instant_meant)] = Field(
         examples=[datetime(2026, 3, 12, 9, 30, tzinfo=UTC)]
@@ -245,6 +245,8 @@ class ExchangeStep(Strict):
     final: Number
     start: Number
     serial: Text | None = None
+    old_serial: Text | None = None
+    """of the register's first exchange: the number of the meter that ended"""
 
 
 class TaxPart(Strict):
