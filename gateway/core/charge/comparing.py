@@ -50,16 +50,19 @@ def compare(
 def undecided(holds: Iterable[Hold], standing: Iterable[Charge]) -> list[Hold]:
     """The holds on something that stands published: it stays, whole, until it is known what takes its place.
 
-    Otherwise a wrong date or a doubtful reading would take back a month and put nothing there.
+    Otherwise a wrong date or a doubtful reading would take back a month and put nothing there. What one point alone
+    waits for (a price) keeps back no shares of the others, unless it has been charged its own: then all stay, and
+    still add up to what the register counted.
     """
-    published: dict[Counted, list[Period]] = {}
+    published: dict[Counted, list[Charge]] = {}
     for one in standing:
-        published.setdefault(_counted(one), []).append(one.period)
-    return [
-        hold
-        for hold in holds
-        if any(period.start < hold.until and hold.start < period.until for period in published.get(_counted(hold), ()))
-    ]
+        published.setdefault(_counted(one), []).append(one)
+    return [hold for hold in holds if any(_takes_place(hold, one) for one in published.get(_counted(hold), ()))]
+
+
+def _takes_place(hold: Hold, one: Charge) -> bool:
+    anothers_share = one.allocation is not None and hold.point not in (None, one.billing_point)
+    return not anothers_share and one.period.start < hold.until and hold.start < one.period.until
 
 
 def _counted(one: Charge | Hold) -> Counted:
