@@ -14,7 +14,7 @@ from benches.plant import QUARTER, standing
 from gateway.core.charge import Terms
 from gateway.core.period import Period
 from gateway.service.property import book_of
-from gateway.service.settle import settled
+from gateway.service.settlement import settled
 from gateway.store import StoreView
 
 if TYPE_CHECKING:

@@ -154,6 +154,7 @@ def register(draw: st.DrawFn, name: str, zone: str, first: date) -> o.Register:
     modulus = F(10) ** (4 if narrow else 10) if draw(st.booleans()) else None
     one = o.Register(id=name, resolution=step, max_per_day=most, modulus=modulus)
     one.backflow = draw(st.sampled_from([F(0), F(0), 2 * step]))
+    one.serial = draw(st.sampled_from(["", "", "", "A", "B"]))
     one.readings, one.exchanges = draw(course(one, value, zone, first))
     return one
 
@@ -186,6 +187,7 @@ TROUBLE = [
     "both",
     "exchange",
     "exchange",
+    "stranger",
 ]
 
 
@@ -196,6 +198,7 @@ def course(
     readings: list[o.Reading] = []
     exchanges: list[o.Exchange] = []
     before: datetime | None = None
+    serial = draw(st.sampled_from(["", "A"]))
     for at in draw(instants(zone, first)):
         trouble = draw(st.sampled_from(WELL + TROUBLE))
         room = int(one.max_per_day * days_between(before or at, at) / one.resolution)
@@ -203,10 +206,13 @@ def course(
         if trouble != "back":
             value += min(steps, room + 1) * one.resolution  # the display may be a step behind
         value = value % (one.modulus or value + 1)
-        readings += said(one, at, value, trouble)
+        if trouble == "stranger":
+            serial = "B" if serial == "A" else "A"
+        readings += said(one, at, value, trouble, serial)
         if trouble == "exchange":
             begins = draw(st.integers(0, 50)) * one.resolution
-            exchanges.append(o.Exchange(at=at, final=value, start=begins))
+            serial = draw(st.sampled_from([serial, "A", "B"]))
+            exchanges.append(o.Exchange(at=at, final=value, start=begins, serial=draw(st.sampled_from(["", serial]))))
             value = begins
         if trouble == "reset":
             value = 7 * one.resolution
@@ -214,7 +220,7 @@ def course(
     return readings, exchanges
 
 
-def said(one: o.Register, at: datetime, value: F, trouble: str) -> list[o.Reading]:
+def said(one: o.Register, at: datetime, value: F, trouble: str, serial: str) -> list[o.Reading]:
     """What a register is heard to say at an instant, beside what it really counted."""
     high, low = value + 10 * one.max_per_day + 10 * one.resolution, max(F(0), value - 2 * one.resolution)
     values = {
@@ -229,8 +235,10 @@ def said(one: o.Register, at: datetime, value: F, trouble: str) -> list[o.Readin
     quality = trouble if trouble in {"manual", "substituted", "stored"} else "measured"
     if trouble == "exchange" and at.minute % 2:
         return []
-    beside = [o.Reading(at=at, value=low, quality="stored")] if trouble == "both" else []
-    return beside + [o.Reading(at=at, value=v, quality=quality, trusted=trouble != "untrusted") for v in values]
+    serial = "" if quality in {"manual", "substituted"} else serial
+    beside = [o.Reading(at=at, value=low, quality="stored", serial=serial)] if trouble == "both" else []
+    trusted = trouble != "untrusted"
+    return beside + [o.Reading(at=at, value=v, quality=quality, trusted=trusted, serial=serial) for v in values]
 
 
 # ---- the same for the gateway
@@ -257,7 +265,9 @@ def tables(world: o.World) -> dict[str, list[dict[str, Any]]]:
             _given(id=f"s{n}", point=one.point, user=one.user, entry=_day(one.entry), exit=_day(one.exit))
             for n, one in enumerate(world.stays)
         ],
-        "meter": [{"id": f"m-{one.id}", "facility": "f", "name": one.id} for one in world.registers],
+        "meter": [
+            _given(id=f"m-{one.id}", facility="f", name=one.id, serial=one.serial or None) for one in world.registers
+        ],
         "register": [_register(one) for one in world.registers],
         "link": [
             _given(id=one.id, register=one.register, point=one.point, scope=one.scope, key=one.key,
@@ -296,7 +306,8 @@ def _owner(number: int, one: o.Owner) -> dict[str, Any]:
 
 def _register(one: o.Register) -> dict[str, Any]:
     exchanges = [
-        {"at": each.at.isoformat(), "final": text(each.final), "start": text(each.start)} for each in one.exchanges
+        _given(at=each.at.isoformat(), final=text(each.final), start=text(each.start), serial=each.serial or None)
+        for each in one.exchanges
     ]
     return _given(
         id=one.id, meter=f"m-{one.id}", key="k", energy_source="heating", unit="kWh",
@@ -338,6 +349,7 @@ def reading(register: o.Register, one: o.Reading) -> CoreReading:
         unit="kWh",
         origin=cast("Origin", one.quality),
         clock_trusted=one.trusted,
+        serial=one.serial,
     )
 
 

@@ -89,6 +89,7 @@ class Node:
     at: datetime
     values: set[F]
     measured: bool = True
+    serial: str = ""
     code: str = ""
     """Why it cannot be believed."""
     level: F = F(0)
@@ -113,24 +114,36 @@ def meters_of(register: Register) -> list[tuple[list[Node], list[Node]]]:
     found = []
     for begun, ended in pairwise(changes):
         nodes, stored = read_of(register, begun, ended)
-        first = [] if begun is None else [Node(at=begun.at, values={begun.start})]
+        first = [] if begun is None else [Node(at=begun.at, values={begun.start}, serial=begun.serial)]
         last = [] if ended is None else [Node(at=ended.at, values={ended.final})]
+        named = "" if register.exchanges else register.serial
+        name_strangers(named, [*first, *nodes, *last], stored)
         found.append(([*first, *nodes, *last], stored))
     return found
+
+
+def name_strangers(named: str, nodes: list[Node], stored: list[Node]) -> None:
+    """Who does not answer as the meter that is named, or that answered first, is another: until somebody decides."""
+    known = [node.serial for node in nodes if node.serial and node.serial == (named or node.serial)]
+    for node in nodes + stored:
+        if node.serial and node.serial != (known[0] if known else ""):
+            node.code = "identity_changed"
 
 
 def read_of(register: Register, begun: Exchange | None, ended: Exchange | None) -> tuple[list[Node], list[Node]]:
     """At an exchange its own indexes count, and no reading."""
     found: dict[datetime, dict[str, set[F]]] = {}
+    serials: dict[tuple[datetime, str], str] = {}
     for reading in register.readings:
         inside = (begun is None or begun.at < reading.at) and (ended is None or reading.at < ended.at)
         if inside and reading.trusted:
             found.setdefault(reading.at, {}).setdefault(reading.quality, set()).add(reading.value)
+            serials[reading.at, reading.quality] = reading.serial
     nodes: list[Node] = []
     stored: list[Node] = []
     for at, qualities in sorted(found.items()):
         best = next(q for q in ("measured", "stored", "manual", "substituted") if q in qualities)
-        node = Node(at=at, values=qualities[best], measured=best == "measured")
+        node = Node(at=at, values=qualities[best], measured=best == "measured", serial=serials[at, best])
         (stored if set(qualities) == {"stored"} else nodes).append(node)
     return nodes, stored
 
@@ -155,6 +168,7 @@ def judge(register: Register, nodes: list[Node]) -> None:
         node.level = min(node.values)
         if len(node.values) > 1:
             node.code = "conflicting_reading"
+        if node.code:
             continue
         if good is not None:
             before = nodes[n - 1]
@@ -162,7 +176,7 @@ def judge(register: Register, nodes: list[Node]) -> None:
             if not node.code:
                 node.level, node.joined = level, before is good
                 node.index, node.chain = good.index + counted, good.chain
-            elif before is not good and len(before.values) == 1 and not flow(register, before, node)[2]:
+            elif before is not good and is_witness(before) and not flow(register, before, node)[2]:
                 node.code, node.level = "", flow(register, before, node)[1]
         if not node.code:
             node.chain.append(node)
@@ -170,6 +184,10 @@ def judge(register: Register, nodes: list[Node]) -> None:
     for n, node in enumerate(nodes):
         if node.code == "index_decrease" and not node.contradicted:
             contradict(nodes, n)
+
+
+def is_witness(node: Node) -> bool:
+    return len(node.values) == 1 and node.code != "identity_changed"
 
 
 def contradict(nodes: list[Node], fall: int) -> None:
@@ -220,7 +238,7 @@ def keep(register: Register, runs: list[Run], node: Node) -> None:
     """What the meter kept itself stands where it fits between its neighbours, else nowhere."""
     for run in runs:
         before, after = [one for one in run if one.at < node.at], [one for one in run if one.at > node.at]
-        if before and after and len(node.values) == 1:
+        if before and after and len(node.values) == 1 and not node.code:
             counted, node.level, code = flow(register, before[-1], node)
             node.index = before[-1].index + counted
             if not code and node.index <= after[0].index:

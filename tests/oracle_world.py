@@ -17,6 +17,8 @@ class Reading:
     quality: str = "measured"
     """Or stored, manual, substituted."""
     trusted: bool = True
+    serial: str = ""
+    """What the meter calls itself."""
 
 
 @dataclass(kw_only=True)
@@ -24,6 +26,8 @@ class Exchange:
     at: datetime
     final: F
     start: F
+    serial: str = ""
+    """Of the new meter, where it was written down."""
 
 
 @dataclass(kw_only=True)
@@ -33,6 +37,8 @@ class Register:
     max_per_day: F
     modulus: F | None = None
     backflow: F = F(0)
+    serial: str = ""
+    """Of its meter, where it is known; it counts where there was no exchange."""
     readings: list[Reading] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -42,6 +43,17 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Another meter that answers where one did, while nobody has said what happened."""
+
+    known: str
+    """serial number of the one that answered first"""
+    serial: str
+    since: datetime
+    """of its first reading after the last one of the other"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
     """One counter of a meter."""
 
@@ -74,6 +86,17 @@ class Register:
         """The serial number that property data give the meter which is there at the instant; "" where they do not."""
         before = [exchange for exchange in self.exchanges if exchange.at <= at]
         return max(before, key=lambda exchange: exchange.at).serial if before else self.serial
+
+    def judging(self, stranger: Stranger | None) -> Register:
+        """As if property data gave the number that is known to the meter in whose place the stranger answers."""
+        if stranger is None:
+            return self
+        exchanges = sorted(self.exchanges, key=lambda exchange: exchange.at)
+        place = bisect_right(exchanges, stranger.since, key=lambda exchange: exchange.at) - 1
+        if place < 0:
+            return replace(self, serial=stranger.known)
+        exchanges[place] = replace(exchanges[place], serial=stranger.known)
+        return replace(self, exchanges=tuple(exchanges))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,3 +45,5 @@ class Hold:
     """the session that is not charged; None: what the register counted besides sessions"""
     first: bool = False
     """whether nothing counts that was read before its end: no reading to come can fill it"""
+    since: datetime | None = None
+    """when what it is held for began, where that was before it"""

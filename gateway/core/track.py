@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.core.course import Node
-    from gateway.core.metering import Reading, Register
+    from gateway.core.metering import Reading, Register, Stranger
 
 Quality = Literal["measured", "stored", "bracketed", "interpolated", "manual", "substituted"]
 
@@ -78,6 +78,8 @@ class Track:
     anchors: tuple[Node, ...]
     """the nodes, and what the meter kept itself for a date between two of them"""
     tolerance: timedelta = timedelta(0)
+    stranger: Stranger | None = None
+    """who answers already before the first node, and is not believed"""
 
     @property
     def extent(self) -> Period | None:
@@ -232,13 +234,23 @@ def _is_one_turn(start: Node | _Boundary, previous: Node | _Boundary, edge: Node
     return previous.turned in {start.turned, edge.turned} and edge.shown < start.shown
 
 
-def track(register: Register, readings: Iterable[Reading], tolerance: timedelta = timedelta(0)) -> Track:
-    """The course of `register` from its readings, given in any order; those of an untrusted clock are left out."""
+def track(
+    register: Register,
+    readings: Iterable[Reading],
+    tolerance: timedelta = timedelta(0),
+    stranger: Stranger | None = None,
+) -> Track:
+    """The course of `register` from its readings, given in any order; those of an untrusted clock are left out.
+
+    `stranger`: who is known to answer in place of the register's meter since before these readings.
+    """
     trusted = sorted((reading for reading in readings if reading.clock_trusted), key=lambda reading: reading.at)
     values = [convert(reading.index, reading.unit, register.unit) for reading in trusted]
     marks = [mark for exchange in register.exchanges for mark in (exchange.final, exchange.start)]
     marks += [mark for mark in (register.backflow, register.modulus) if mark is not None]
     exponent = min([register.exponent, *(value.exponent for value in (*values, *marks))])
-    course, kept = nodes(register, list(zip(trusted, values, strict=True)), exponent)
+    course, kept = nodes(register.judging(stranger), list(zip(trusted, values, strict=True)), exponent)
     anchors = tuple(sorted((*course, *kept), key=instant))
-    return Track(register=register, exponent=exponent, nodes=course, anchors=anchors, tolerance=tolerance)
+    return Track(
+        register=register, exponent=exponent, nodes=course, anchors=anchors, tolerance=tolerance, stranger=stranger
+    )

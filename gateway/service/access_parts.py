@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.session import Moment
+from gateway.service.stranger import StrangerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.service.records import DirtyMonth, NewCharge, PropertyRow, SessionRecord
 
 
-class SessionStore(Protocol):
+class SessionStore(StrangerStore, Protocol):
     """What access points need of the store. All of it is as urgent as a tap."""
 
     async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:

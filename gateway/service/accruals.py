@@ -18,7 +18,8 @@ from gateway.core.occupancy import payers
 from gateway.core.period import MAX, MIN, local_date, midnight, rfc3339
 from gateway.service.due import Month
 from gateway.service.property import book_of
-from gateway.service.settle import UNTRUSTED, MeteredStore, settled
+from gateway.service.settle import UNTRUSTED
+from gateway.service.settlement import MeteredStore, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -8,6 +8,7 @@ from gateway.core.track import Track, track
 from gateway.core.units import UnitError
 from gateway.service.judge import READING_IMPLAUSIBLE
 from gateway.service.sessions import chargeable
+from gateway.service.stranger import StrangerStore, stranger_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.core.book import Book
     from gateway.core.charge import Charge, EndedSession
     from gateway.core.event import Alarm
-    from gateway.core.metering import Reading, Register
+    from gateway.core.metering import Reading, Register, Stranger
     from gateway.core.problem import Hold
     from gateway.service.records import SessionRecord
 
@@ -24,7 +25,7 @@ _NAMED = 5
 """sessions named in a sentence"""
 
 
-class ReadStore(Protocol):
+class ReadStore(StrangerStore, Protocol):
     """Where readings come from."""
 
     async def readings(
@@ -52,20 +53,31 @@ async def course_around(
 ) -> Track | None:
     """The course of the register at the session's indexes, in the light of the oldest reading that is in doubt.
 
-    None where none is, and no other meter took its place during the session: then nothing speaks against them.
+    None where none is, and no other meter took its place before or during the session: nothing speaks against them.
     """
     instants = [session.start.at, session.end.at]
+    stranger = await _stranger(store, register, session)
     doubted = [each.since for each in alarms if (each.code, each.source) == (READING_IMPLAUSIBLE, register.id)]
-    if not doubted and not any(each.at in session.counted for each in register.exchanges):
+    exchanged = any(each.at in session.counted for each in register.exchanges)
+    if stranger is None and not doubted and not exchanged:
         return None
     heard: dict[Reading, None] = {}  # each once, in the order of the store
     for at in (*instants, *doubted):
         found = await store.readings([register.meter], at, at, {register.key})
         heard |= dict.fromkeys(found.get((register.meter, register.key), ()))
     try:
-        return track(register, heard)
+        return track(register, heard, stranger=stranger)
     except UnitError:  # told when settling: nothing of the register can be billed
         return track(register, ())
+
+
+async def _stranger(store: StrangerStore, register: Register, session: EndedSession) -> Stranger | None:
+    """Who answered at one of its ends where the register's meter should have."""
+    for at, serial in ((session.start.at, session.first_serial), (session.end.at, session.serial)):
+        found = await stranger_at(store, register, at, serial)
+        if found is not None:
+            return found
+    return None
 
 
 async def counting(store: VoidStore, book: Book, sessions: Sequence[EndedSession]) -> list[EndedSession]:

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from gateway.core.charge import Terms, compare, parse, undecided
 from gateway.service.command_schema import HeldTold, MonthTold
 from gateway.service.due import Month
-from gateway.service.settle import NOT_STARTED, MeteredStore, settled
+from gateway.service.settle import NOT_STARTED
+from gateway.service.settlement import MeteredStore, settled
 from gateway.service.storing import StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from gateway.core.metering import Reading, Register
     from gateway.ports.clock import WallClock
     from gateway.service.records import ClosedMonth, DirtyMonth, PropertyRow, SessionRecord
-    from gateway.service.settle import Bell, Registers
+    from gateway.service.settle import Bell
+    from gateway.service.settlement import Registers
 
 QUIET = time(4)
 """local time of the daily work: after the hour that a change of the clocks repeats or leaves out"""

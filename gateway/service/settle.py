@@ -18,27 +18,21 @@ from gateway.core.canonical import canonical
 from gateway.core.charge import (
     REMAINDER,
     Charge,
-    Settlement,
     Terms,
     body,
     charge_session,
     compare,
     parse,
-    seams,
-    settle,
     undecided,
 )
 from gateway.core.event import Alarm, Severity
-from gateway.core.period import MAX, MIN, Period
-from gateway.core.problem import Hold
-from gateway.core.track import Track, track
-from gateway.core.units import UnitError
 from gateway.service.alarms import AlarmSink
-from gateway.service.doubt import counting, course_around, undisputed
+from gateway.service.doubt import counting, course_around
 from gateway.service.due import LATE, DueStore, Month, agenda
 from gateway.service.judge import READING_IMPLAUSIBLE, VERDICTS
-from gateway.service.records import DirtyMonth, NewCharge, SessionRecord
+from gateway.service.records import DirtyMonth, NewCharge
 from gateway.service.sessions import chargeable
+from gateway.service.settlement import UNIT_MISMATCH, MeteredStore, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -46,13 +40,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.core.book import Book
-    from gateway.core.charge import EndedSession
-    from gateway.core.metering import Reading, Register
+    from gateway.core.problem import Hold
     from gateway.ports.clock import WallClock
 
 UNASSIGNED = "unassigned"
 NOT_STARTED = "not_started"
-UNIT_MISMATCH = "unit_mismatch"
 CLOCK_UNTRUSTED = "clock_untrusted"
 GATEWAY = "gateway"
 HELD: dict[str, Severity] = {
@@ -71,38 +63,14 @@ HELD: dict[str, Severity] = {
 """the alarms of settling"""
 AGAIN = timedelta(days=1)
 """how often a month with something held is looked at again"""
-BESIDE = timedelta(hours=6)
-"""what is read beside a month: enough to judge what is read at its boundary, where a meter is not silent there"""
-WITNESSES = 4
-FARTHER = 8
-"""how often more is read beside it; who was hardly ever read is judged by what there is"""
 UNTRUSTED = timedelta(minutes=1)
 UNTRUSTED_TEXT = (
     "the clock is not synchronised or has jumped by more than a day: nothing is billed until it is right; "
     "check NTP (timedatectl); where it jumped to the right time, restart the gateway"
 )
 
-Registers = dict[tuple[str, str], tuple["Reading", ...]]
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-
-
-class MeteredStore(Protocol):
-    """Where readings and sessions come from."""
-
-    async def readings(
-        self, facility_meters: Collection[str], start: datetime, until: datetime, keys: Collection[str] | None = None
-    ) -> Registers:
-        """(meter, register key) -> its readings in [start, until], the last before and the first after.
-
-        `keys`: only registers of these keys; None: all.
-        """
-
-    async def sessions(self, facility: str, start: datetime, until: datetime) -> Sequence[SessionRecord]:
-        """The ended sessions of which a part lies in [start, until)."""
-
-    async def voided(self, meter: str, register: str, start: datetime, until: datetime) -> Collection[datetime]:
-        """The instants in [start, until] at which a reading of the register (key) is voided."""
 
 
 class SettleStore(DueStore, MeteredStore, AlarmSink, Protocol):
@@ -241,8 +209,9 @@ class Settler:
 def _told_when_polled(hold: Hold, alarms: Iterable[Alarm]) -> bool:
     """Whether an open alarm tells of a reading in the stretch already: one anomaly, one alarm."""
     of_readings = hold.code in VERDICTS and hold.session is None
+    begun = hold.since or hold.start
     return of_readings and any(
-        (alarm.code, alarm.source) == (READING_IMPLAUSIBLE, hold.register) and hold.start <= alarm.since <= hold.until
+        (alarm.code, alarm.source) == (READING_IMPLAUSIBLE, hold.register) and begun <= alarm.since <= hold.until
         for alarm in alarms
     )
 
@@ -255,83 +224,6 @@ def _told(holds: Iterable[Hold], waiting: Collection[Hold]) -> list[Hold]:
         for hold in holds
         if hold in waiting or hold.code != NOT_STARTED
     ]
-
-
-async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Sequence[Charge] = ()) -> Settlement:
-    """What should be charged in the month of `terms`, worked out off the event loop.
-
-    One meter at a time, and only what is billed of it: a month of quarter hours of a whole building would take more
-    memory than the box has.
-    """
-    period = terms.period
-    sessions = await counting(store, book, chargeable(await store.sessions(terms.facility, period.start, period.until)))
-    edges = seams(standing, period)
-    found = Settlement(charges=(), holds=())
-    for meter in sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility):
-        registers = [register for register in book.registers.values() if register.meter == meter]
-        keys = {register.key for register in registers}
-        ended = [one for one in sessions if one.ended_at in period and one.register in {each.id for each in registers}]
-        readings = await _readings(store, meter, keys, _with(period, ended))
-        found = found + await asyncio.to_thread(_settled, book, terms, registers, readings, edges, sessions)
-        del readings  # before the next ones are fetched
-    return replace(found, holds=tuple(await undisputed(store, found.holds, standing)))
-
-
-def _with(period: Period, sessions: Sequence[EndedSession]) -> Period:
-    """The period and all of its sessions: they are charged in it, though they may have begun long before."""
-    starts, ends = [one.start.at for one in sessions], [one.end.at for one in sessions]
-    return Period(min([period.start, *starts]), max([period.until, *ends]))
-
-
-async def _readings(store: MeteredStore, meter: str, keys: Collection[str], period: Period) -> Registers:
-    """What was read in the period and so far beside it that the next period sees its boundary in the same light.
-
-    A neighbour may be wrong, entered by hand or of an untrusted clock: what it is worth, those around it say.
-    """
-    start, until = period.start - BESIDE, period.until + BESIDE
-    found = await store.readings([meter], start, until, keys)
-    for _ in range(FARTHER):
-        all_heard = found.values()
-        firsts = [heard[0].at for heard in all_heard if heard[0].at < start and not _enough(heard, MIN, period.start)]
-        lasts = [heard[-1].at for heard in all_heard if heard[-1].at > until and not _enough(heard, period.until, MAX)]
-        if not (firsts or lasts):
-            break
-        start, until = min([start, *(at - BESIDE for at in firsts)]), max([until, *(at + BESIDE for at in lasts)])
-        found = await store.readings([meter], start, until, keys)
-    return found
-
-
-def _enough(heard: Sequence[Reading], after: datetime, before: datetime) -> bool:
-    """Whether one wrong reading between the two instants can be told from the others."""
-    measured = {one.at for one in heard if one.origin == "measured" and one.clock_trusted}
-    return sum(after < at < before for at in measured) >= WITNESSES
-
-
-def _settled(
-    book: Book,
-    terms: Terms,
-    registers: Sequence[Register],
-    readings: Registers,
-    edges: Mapping[str, Iterable[datetime]],
-    sessions: Sequence[EndedSession],
-) -> Settlement:
-    tolerance = book.facilities[terms.facility].boundary_tolerance
-    tracks: dict[str, Track] = {}
-    strangers: list[Hold] = []
-    for register in registers:
-        heard = readings.get((register.meter, register.key), ())
-        try:
-            tracks[register.id] = track(register, heard, tolerance)
-        except UnitError as error:
-            tracks[register.id] = track(register, (), tolerance)
-            strangers.append(_stranger(register, terms.period, error))
-    found = settle(book, tracks, terms, edges, sessions)
-    return found + Settlement(charges=(), holds=tuple(strangers))
-
-
-def _stranger(register: Register, period: Period, error: UnitError) -> Hold:
-    text = f"{register.id} is declared in {register.unit}, but {error}: correct the unit of the register"
-    return Hold(code=UNIT_MISMATCH, register=register.id, start=period.start, until=period.until, text=text)
 
 
 def new_charge(charge: Charge) -> NewCharge:

@@ -18,6 +18,7 @@ from gateway.store import (
     reading_span,
     sessions,
     spans,
+    strangers,
     streams,
 )
 from gateway.store.database import database, require_revision, usable
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from gateway.core.event import Alarm, Event
-    from gateway.core.metering import Reading
+    from gateway.core.metering import Reading, Stranger
+    from gateway.core.period import Period
     from gateway.service.records import (
         ClosedMonth,
         Correction,
@@ -87,6 +89,12 @@ class StoreView:
         """
         return await self.reader.run(
             partial(reading_span.span, meters=frozenset(facility_meters), start=start, until=until, keys=keys)
+        )
+
+    async def stranger(self, meter: str, register: str, answered: Period, serial: str) -> Stranger | None:
+        """Who answers for the register (key) with this number, where another meter did first within the period."""
+        return await self.reader.run(
+            partial(strangers.stranger, meter=meter, register=register, answered=answered, serial=serial)
         )
 
     async def first_reading(self) -> datetime | None:

@@ -16,7 +16,7 @@ from gateway.core.period import month
 from gateway.service.accruals import Accruals
 from gateway.service.property import book_of
 from gateway.service.records import PropertyChange
-from gateway.service.settle import settled
+from gateway.service.settlement import settled
 from gateway.store import Store
 from tests.adapters.stores import new_store, poll, reading
 from tests.adapters.test_settle import PROPERTY, HandClock

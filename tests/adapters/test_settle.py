@@ -15,7 +15,8 @@ from gateway.core.period import Period
 from gateway.core.track import track
 from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth, PropertyChange
-from gateway.service.settle import Settler, settled
+from gateway.service.settle import Settler
+from gateway.service.settlement import settled
 from gateway.store import Store, StoreView
 from gateway.store.charges import ChargeFilter
 from tests.adapters.stores import new_store, poll, reading

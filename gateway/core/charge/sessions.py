@@ -93,7 +93,8 @@ def charge_session(
     register = book.registers[session.register]
     doubt = _doubt(register, session, course)
     if doubt is not None:
-        text = f"nothing is charged for it until its indexes are believed: {anomaly(register, doubt)}"
+        why = anomaly(register, doubt, None if course is None else course.stranger)
+        text = f"nothing is charged for it until its indexes are believed: {why}"
         return [], [_hold(doubt, session, text)]
     segments: tuple[Segment, ...] = (session.segment(register),)
     if course is not None and _exchanged(register, session):
@@ -126,9 +127,10 @@ class _Part:
 def _doubt(register: Register, session: EndedSession, course: Track | None) -> str | None:
     """The fault of its indexes; None where they are to be believed."""
     first, last = session.first_serial, session.serial
+    judging = register if course is None else register.judging(course.stranger)
     for at, serial in ((session.start.at, first), (session.end.at, last)):
         fault = None if course is None else course.fault(at)
-        named = register.named(at)
+        named = judging.named(at)
         if fault is None and named and serial and not same_serial(serial, named):
             fault = ANOTHER_METER
         if fault is not None:

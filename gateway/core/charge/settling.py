@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.allocation import Coefficients, KeysExceedBuildingError, coefficients, split
 from gateway.core.book import building_value, changes, weight
-from gateway.core.charge.anomalies import anomaly
+from gateway.core.charge.anomalies import IDENTITY, anomaly
 from gateway.core.charge.line import REMAINDER, Allocation, Charge, RateVersion, line_id
 from gateway.core.charge.sessions import charge_session
 from gateway.core.occupancy import payers
@@ -186,8 +186,11 @@ def _believed(one: _Register) -> list[Period]:
     if covered is None:
         return []
     blocked = [(part, code) for stretch, code in one.track.blocked() if (part := stretch.overlap(covered))]
+    stranger = one.track.stranger
     for part, code in blocked:
-        one.holds.append(one.hold(code, part, anomaly(one.register, code)))
+        hold = one.hold(code, part, anomaly(one.register, code, stranger))
+        since = stranger.since if stranger is not None and code == IDENTITY else None
+        one.holds.append(replace(hold, since=since))
     pieces = covered.cut(edge for part, _ in blocked for edge in (part.start, part.until))
     return [piece for piece in pieces if not any(piece.overlap(part) for part, _ in blocked)]
 
