@@ -81,7 +81,9 @@ class Judge:
         self._store = store
         self._past = past
         self._alarms = alarms
-        self._registers: dict[Key, Register] | None = None
+        self._registers: dict[Key, Register] = {}
+        self._changes, self._looked = 1, 0
+        """of the property data: how often they have changed, and as of which change they were looked at"""
         self._courses: defaultdict[Key, _Course] = defaultdict(_Course)
         self._incomplete = Incomplete(alarms)
         self._turn = asyncio.Lock()
@@ -95,7 +97,7 @@ class Judge:
 
     def refresh(self) -> None:
         """Look at the property data again."""
-        self._registers = None
+        self._changes += 1
 
     async def keep(self, polls: Sequence[Poll]) -> None:
         """Keep the polls of one round in one transaction; return once they are durable and judged."""
@@ -119,9 +121,11 @@ class Judge:
             await self._judge(registers[key], self._courses[key], reading)
 
     async def _known(self) -> dict[Key, Register]:
-        if self._registers is None:
+        if self._looked != self._changes:
+            changes = self._changes  # they may change once more while they are looked at
             book = book_of(await self._past.property_rows(None))
             self._registers = {(each.meter, each.key): each for each in book.registers.values()}
+            self._looked = changes
         if not self._begun:
             await self._recall(self._registers)
             self._begun = True

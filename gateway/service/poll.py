@@ -30,6 +30,7 @@ from gateway.service.battery import Battery
 from gateway.service.meter_status import Status
 from gateway.service.placing import Placing
 from gateway.service.polled import polled, unread
+from gateway.service.storing import to_the_end
 from gateway.service.twice import Devices, Twice
 from gateway.service.unread import Unread
 
@@ -183,7 +184,7 @@ class Poller:
                 if answer.values
             )
             if kept := [*self._placing.placed(), *late, *heard]:
-                await self._store.keep(kept)
+                await to_the_end(self._store.keep(kept))
         await self._report(heard, failed)
         await self._alarms.tell()
 

@@ -7,13 +7,13 @@ import logging
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gateway.service.alarms import AlarmLog, AlarmSink
 from gateway.service.polled import ReadingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from datetime import datetime
 
     from gateway.core.event import Alarm
@@ -26,6 +26,7 @@ SIGN_OF_LIFE = 30.0
 ROUNDS = 100
 """as many writes wait in memory: a day of one line that is polled every quarter of an hour, about 6 MB for 60 meters"""
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -121,6 +122,17 @@ class Backlog:
         if count:
             _log.warning("Stored what had waited: %d writes", count)
         return True
+
+
+async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """What the work returns. Who is cancelled meanwhile waits until it is done, and is cancelled then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        task.result()  # what went wrong with it is told
+        raise
 
 
 def enduring(run: Callable[[], Awaitable[None]], beat: Callable[[], None]) -> Callable[[], Awaitable[None]]:

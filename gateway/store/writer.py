@@ -149,9 +149,9 @@ class Writer:
         return group
 
     def _commit(self, group: list[_Job]) -> bool:
-        if not self._guard.admits(self._connection, group[0].priority):
-            return False
         try:
+            if not self._guard.admits(self._connection, group[0].priority):
+                return False
             with self._connection.begin():
                 results = [job.work(self._connection) for job in group]
         except Exception:  # noqa: BLE001 - each job is run again alone and gets the error that is its own

@@ -16,9 +16,10 @@ from gateway.store import Store
 from tests.adapters.stores import poll, reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from gateway.core.event import Event
+    from gateway.service.records import PropertyRow
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -316,4 +317,24 @@ async def test_a_value_in_a_unit_that_cannot_be_compared_is_left_to_settling(hou
     await house.polled("10.000")
     await house.judge.keep([poll(reading(START + QUARTER, "1", unit="MJ"))])
 
+    assert await house.alarms() == []
+
+
+async def test_what_changes_while_property_data_are_looked_at_is_looked_at_again(house: House) -> None:
+    """The reader's thread has its rows; the next command is over before the event loop gets them."""
+
+    class Slow:
+        """The store, whose property data change once more while they come."""
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
+            return getattr(house.store, name)
+
+        async def property_rows(self, known_at: datetime | None) -> Sequence[PropertyRow]:
+            rows = await house.store.property_rows(known_at)
+            if house.quarter == 0:
+                await house.register(max_per_day="5000")
+            return rows
+
+    house.judge = Judge(house.store, Slow(), house.store)
+    await house.polled("10.000", "20.000")
     assert await house.alarms() == []

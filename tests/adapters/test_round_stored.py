@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import event
 
 from gateway.clock import SteppedClock
@@ -11,6 +13,8 @@ from gateway.core.event import Alarm
 from gateway.ports.field import NoAnswerError
 from gateway.service.poll import Line, Poller
 from gateway.store import Store
+from gateway.store.writer import Priority
+from tests.adapters.test_store_writer import PATIENCE, Gate
 from tests.core.polling import QUARTER, Field, at
 
 if TYPE_CHECKING:
@@ -41,3 +45,25 @@ async def test_a_hundred_meters_tell_what_is_over_and_what_begins_in_one_transac
         *(("meter_status", meter) for meter in METERS),
         *(("meter_silent", meter) for meter in METERS),
     }
+
+
+async def test_a_round_that_waits_to_be_kept_at_the_stop_is_kept(store_url: str) -> None:
+    """The disk is busy with another write when the gateway is told to end."""
+    field, clock, gate = Field(), SteppedClock(), Gate()
+    async with Store(store_url) as store:
+        line = Line(id="line", poll=QUARTER, meters=("a", "b"))
+        poller = Poller(line, field, clock=clock, store=store, alarms=store, boot="boot", beat=lambda: None)
+        await clock.step(at(0))
+        busy = asyncio.ensure_future(store.writer.submit(Priority.TAP, gate))
+        await asyncio.to_thread(gate.reached.wait)
+        task = asyncio.ensure_future(poller.run())
+        async with asyncio.timeout(PATIENCE):
+            while not store.writer._jobs:  # noqa: ASYNC110, SLF001 - turns of the event loop, until the round waits
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await busy
+        assert sorted(await store.readings(["a", "b"], at(0), at(0))) == [("a", "import"), ("b", "import")]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CYCLES = 5
+PATIENCE = 120.0
+"""seconds after which something that never comes fails a test instead of hanging it"""
 WRITER = """
 import asyncio, sys
 from datetime import timedelta
@@ -189,3 +192,30 @@ def check_kept(url: str, acknowledged: int) -> int:
     both = min(len(numbers), len(polls))
     assert both >= acknowledged
     return both
+
+
+async def test_a_guard_that_cannot_look_at_the_database_ends_no_writing(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk that fails then: the connection cannot be opened anew to see what room there is in it."""
+
+    class Blind:
+        full = True
+
+        def admits(self, _: object, priority: Priority) -> bool:
+            if priority is not Priority.TAP:
+                raise sqlite3.OperationalError
+            return True
+
+        def relieve(self, *_: object) -> bool:
+            return False
+
+    async with Store(store_url) as store:
+        guard = store.writer._guard  # noqa: SLF001 - a disk that fails, in the tests of the disk as root
+        monkeypatch.setattr(store.writer, "_guard", Blind())
+        async with asyncio.timeout(PATIENCE):
+            results = await queue(store, *((Priority.POLL, put(key)) for key in "ab"))
+            assert [type(result).__name__ for result in results] == ["OperationalError", "OperationalError"]
+            monkeypatch.setattr(store.writer, "_guard", guard)
+            await store.writer.submit(Priority.POLL, put("c"))
+    assert kept(store_url) == ["c"]
