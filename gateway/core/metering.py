@@ -121,11 +121,11 @@ class Reading:
 
 def same_serial(one: str, other: str) -> bool:
     """Whether both are one serial number, as a meter says it and as its label has it: `0012 3456` is 123456."""
-    return one == other or _bare(one) == _bare(other)
+    return one == other or bare_serial(one) == bare_serial(other)
 
 
-def _bare(serial: str) -> str:
-    """Without case, blanks and leading zeros."""
+def bare_serial(serial: str) -> str:
+    """Without case, blanks and leading zeros: what two writings of one serial number have in common."""
     bare = "".join(serial.split()).casefold()
     return bare.lstrip("0") or bare[:1]
 

@@ -7,7 +7,7 @@ from typing import cast
 from pydantic import Field, ValidationInfo, field_validator
 
 from gateway.core.capacity import per_day, unfit
-from gateway.core.metering import EnergySource, Limit  # noqa: TC001 - pydantic reads the annotations
+from gateway.core.metering import EnergySource, Limit, bare_serial
 from gateway.core.units import Scaled
 from gateway.service.property_entity import Entity, Fact
 from gateway.service.property_fields import (
@@ -33,8 +33,8 @@ class Meter(Entity):
     serial: Text | None = None
 
     def facts(self) -> frozenset[Fact]:
-        """Where it is."""
-        return frozenset({(SINCE_EVER, self.facility)})
+        """Where it is, and whose readings are billed."""
+        return frozenset({(SINCE_EVER, (self.facility, bare_serial(self.serial or "")))})
 
 
 class Register(Entity):
