@@ -305,10 +305,12 @@ def _owner(number: int, one: o.Owner) -> dict[str, Any]:
 
 
 def _register(one: o.Register) -> dict[str, Any]:
+    first = min(one.exchanges, key=lambda each: each.at, default=None)
     exchanges = [
-        _given(at=each.at.isoformat(), final=text(each.final), start=text(each.start), serial=each.serial or None)
+        _given(at=each.at.isoformat(), final=text(each.final), start=text(each.start), serial=each.serial or None,
+               old_serial=one.serial if one.serial and each is first else None)
         for each in one.exchanges
-    ]
+    ]  # fmt: skip
     return _given(
         id=one.id, meter=f"m-{one.id}", key="k", energy_source="heating", unit="kWh",
         resolution=text(one.resolution), max_per_day=text(one.max_per_day),

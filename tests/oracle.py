@@ -116,7 +116,7 @@ def meters_of(register: Register) -> list[tuple[list[Node], list[Node]]]:
         nodes, stored = read_of(register, begun, ended)
         first = [] if begun is None else [Node(at=begun.at, values={begun.start}, serial=begun.serial)]
         last = [] if ended is None else [Node(at=ended.at, values={ended.final})]
-        named = "" if register.exchanges else register.serial
+        named = register.serial if begun is None else ""
         name_strangers(named, [*first, *nodes, *last], stored)
         found.append(([*first, *nodes, *last], stored))
     return found

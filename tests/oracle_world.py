@@ -38,7 +38,7 @@ class Register:
     modulus: F | None = None
     backflow: F = F(0)
     serial: str = ""
-    """Of its meter, where it is known; it counts where there was no exchange."""
+    """Of its meter before any exchange, where it is known."""
     readings: list[Reading] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
 

@@ -128,7 +128,8 @@ def command_of(step: Step) -> Command | None:
         case ("add", kind, row):
             return Add(kind=kind, value=row)
         case ("set", kind, row, before):
-            return Set(kind=kind, id=row["id"], value={key: row.get(key) for key in {**row, **before} if key != "id"})
+            told = untold(row, before)
+            return Set(kind=kind, id=row["id"], value={key: told.get(key) for key in {**row, **before} if key != "id"})
         case ("end", kind, entry):
             return End(kind=kind, id=entry, mistaken=True)
         case ("void", one, at):
@@ -139,6 +140,15 @@ def command_of(step: Step) -> Command | None:
             where = {"meter": f"m-{one.id}", "register": "k", "at": at.isoformat()}
             return AddReading.model_validate({**where, "value": text(value), "reason": "read"})
     return None
+
+
+def untold(row: Row, before: Row) -> Row:
+    """Without whom the first exchange ended, where the meter's entry named it: nobody has to say so."""
+    if "exchanges" not in row or "exchanges" in before:
+        return row
+    begun = {step.get("serial") for step in row["exchanges"]}
+    steps = [{key: step[key] for key in step if key != "old_serial" or step[key] in begun} for step in row["exchanges"]]
+    return row | {"exchanges": steps}
 
 
 class Dying:
