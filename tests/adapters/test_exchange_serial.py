@@ -167,6 +167,13 @@ def test_a_file_that_adds_an_earlier_exchange_keeps_the_first_name(desk: Desk) -
     assert named(desk) == ["100", "200", "300", "300"]
 
 
+def test_the_first_name_stays_where_its_meter_came_back_later(desk: Desk) -> None:
+    steps = step(FIRST, "400", "10", "200"), step(SECOND, "50", "500", "100"), step(MIDNIGHT, "300", "9", "050")
+    for known in range(1, 4):
+        assert desk.take(a_file(*steps[:known])).exit_code == 0
+        assert named(desk)[:3] == ["100", "200", "200" if known == 1 else "100"]
+
+
 def test_what_is_exported_names_the_old_meters_of_an_empty_store(desk: Desk, tmp_path: Path) -> None:
     exchanged(desk, FIRST, "200")
     exchanged(desk, SECOND, "300")
@@ -288,6 +295,17 @@ async def test_an_exchange_that_is_corrected_bills_nothing_of_the_other_meter_ei
     assert await crossed.energy() == HELD
     await crossed.exchange()
     assert await crossed.energy() == HELD
+
+
+async def test_what_is_held_after_an_exchange_is_not_said_to_be_another_meter_than_the_first(crossed: Crossed) -> None:
+    crossed.clock.shown = NOVEMBER + 4 * DAY
+    await crossed.counted(OCTOBER, "0")
+    given = {"meter": "heat-01", "at": (OCTOBER + DAY).isoformat(), "final": {"heat": "10"}, "start": {"heat": "5"}}
+    await crossed.did(Exchange.model_validate(given | {"serial": "4712"}))
+    await crossed.store.keep([poll(reading(NOVEMBER, "15", serial="4799"))])
+    await crossed.settler.settle_due()
+    (told,) = (each.text for each in await crossed.store.open_alarms() if each.code == "identity_changed")
+    assert told == "another serial number answered: record the exchange, or void the readings of the stranger"
 
 
 async def test_the_alarm_of_who_answers_after_an_exchange_names_who_should(crossed: Crossed) -> None:

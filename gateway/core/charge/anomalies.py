@@ -26,6 +26,6 @@ def anomaly(register: Register, code: str, stranger: Stranger | None = None) -> 
         enter = f"record the exchange (submeter exchange {register.meter})"
         void = f"void the readings of the one that is wrong (submeter reading void {register.meter})"
         return f"{seen}: {enter}, or {void}; nothing is billed from then on until that is done"
-    if code == IDENTITY and register.serial:
+    if code == IDENTITY and register.serial and not register.exchanges:
         return f"another meter than {register.serial} of the property data answered: {_STRANGER}"
     return _ANOMALIES[code].format(limit=register.limit)
