@@ -168,15 +168,29 @@ def changed(known: Known, command: Set) -> Edit:
         wrong = _price(value, steps.pop("price"), since)
     else:
         wrong = _dated(value, {key: steps.pop(key) for key in dated}, since)
+    if since is not None and steps == command.value and _begins(command.kind):
+        steps["from"] = since
+    elif since is not None and steps:
+        wrong = wrong or _since_ever(command.kind, steps)
     if wrong:
         return fault(command.kind, command.id, wrong, "from")
-    if since is not None and not dated and "price" not in command.value:
-        steps["from"] = since
     value = replaced(command.kind, value, steps)
     for key, new in steps.items():
         inner = value.get(key)
         value[key] = {**inner, **new} if isinstance(inner, dict) and isinstance(new, dict) else new
     return Edit.of([entry(command.kind, _given(value))])
+
+
+def _begins(kind: str) -> bool:
+    """Whether the entry itself holds from a day on."""
+    return any(field.alias == "from" for field in schema.TABLES[kind].model_fields.values())
+
+
+def _since_ever(kind: str, keys: Collection[str]) -> str:
+    """Why a day does not go with these keys."""
+    what = " and ".join(keys)
+    anew = f", or end this {kind} on that day and add another one" if kind in LAST_DAY else ""
+    return f"{what} would change since ever: change that by itself, without --from{anew}"
 
 
 def replaced(kind: str, before: Value, told: Mapping[str, Any]) -> Value:

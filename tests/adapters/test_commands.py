@@ -254,6 +254,23 @@ def test_a_value_holds_from_its_day_on(desk: Desk) -> None:
     assert "people" not in told["after"]
 
 
+EVER = "would change since ever: change that by itself, without --from"
+OR_ANEW = "or end this rate on that day and add another one"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("rate", "set", "electricity", "--price", "0.3", "--tax-rate", "8.5"), f"tax {EVER}, {OR_ANEW}"),
+        (("rate", "set", "electricity", "--tax-rate", "8.5", "--title", "P"), f"tax and title {EVER}, {OR_ANEW}"),
+        (("point", "set", "flat-2", "--people", "4", "--name", "Flat two"), f"name {EVER}"),
+    ],
+)
+def test_a_day_beside_what_holds_since_ever_is_refused(desk: Desk, arguments: tuple[str, ...], sentence: str) -> None:
+    assert refused(desk, *arguments, "--from", "2026-11-01") == [f"{arguments[0]} {arguments[2]}: from: {sentence}"]
+    assert len(done(desk, "audit", "--kind", arguments[0], "--id", arguments[2])) == 1
+
+
 def test_a_rename_changes_nothing_but_the_name(desk: Desk) -> None:
     (told,) = done(desk, "meter", "set", "power", "--name", "Electricity, cellar")["changes"]
     assert told["after"] == {**told["before"], "name": "Electricity, cellar"}
