@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from gateway.service.command_execute import Commander
 from gateway.service.command_schema import Exchange, Set, VoidSpan
 from gateway.service.judge import Judge
 from gateway.service.property import book_of
+from gateway.service.records import PropertyChange
 from gateway.store import Store
 from tests.adapters.importing import HOUSE, Desk, new_desk
 from tests.adapters.stores import new_store, poll, reading
@@ -114,6 +116,26 @@ def test_a_mistaken_exchange_gives_the_meter_its_name_back_whatever_it_was_calle
     serial_set(desk, "201")
     exchange(desk, FIRST, "--mistaken")
     assert named(desk) == ["100"] * 4
+
+
+def test_an_exchange_of_a_store_that_kept_no_name_is_given_it_by_entering_it_again(desk: Desk) -> None:
+    exchanged(desk, FIRST, "200")
+    kept = [row for row in desk.rows() if row.kind == "register" and "old_serial" in (row.value or "")]
+    older = [
+        PropertyChange(kind=row.kind, id=row.id, value=(row.value or "").replace('"old_serial":"100",', ""))
+        for row in kept
+    ]
+
+    async def forgotten() -> None:
+        async with Store(desk.url) as store:
+            await store.record_property(older, "an earlier release", OCTOBER)
+
+    asyncio.run(forgotten())
+    assert named(desk) == ["", "200", "200", "200"]
+    exchange(desk, FIRST, "--mistaken")
+    assert named(desk) == ["100"] * 4
+    exchanged(desk, FIRST, "200")
+    assert named(desk) == ["100", "200", "200", "200"]
 
 
 def test_a_mistaken_exchange_gives_the_meter_the_serial_that_is_told(desk: Desk) -> None:
