@@ -25,6 +25,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.core.canonical import Json, canonical
+from gateway.mqtt.release import release
 from gateway.mqtt.security import Security, fault, refused
 from gateway.mqtt.state import state_topic
 from gateway.mqtt.topics import OFFLINE, ONLINE, Gateway, event_payload, event_topic, info_payload, parse
@@ -183,9 +184,9 @@ class MqttClient:
         )
         client.will_set(self._gateway.status, OFFLINE, qos=1, retain=True)
         client.reconnect_delay_set(FIRST_RETRY, LAST_RETRY)
-        self._context = self._security.context()
-        if self._context is not None:
-            client.tls_set_context(self._context)
+        context = self._context = self._security.context()
+        if context is not None:
+            client.tls_set_context(context)
         client.on_pre_connect = lambda client, _: self._identify(client)
         client.on_socket_open = lambda client, *_: self._call(client, self._on_open)
         client.on_connect = lambda client, *args: self._connected(client, args[2])
@@ -193,7 +194,7 @@ class MqttClient:
             client, self._on_failed, fault(sys.exception(), self._address[0])
         )
         ends = self._ends = _Ends()
-        client.on_disconnect = lambda client, *args: self._ended(client, ends, str(args[2]))
+        client.on_disconnect = lambda client, *args: self._ended(client, ends, str(args[2]), context)
         client.on_publish = lambda client, *args: self._call(client, self._on_publish, args[1], args[2])
         client.on_subscribe = lambda client, *args: self._call(client, self._on_subscribe, args[2])
         client.on_message = lambda client, *args: self._call(client, self._on_message, args[1])
@@ -218,10 +219,10 @@ class MqttClient:
         """From paho's thread into the event loop; a client that was replaced has no say any more."""
         self._loop.call_soon_threadsafe(lambda: handler(*args) if client is self._client else None)
 
-    def _ended(self, client: Client, ends: _Ends, reason: str) -> None:
-        """In paho's thread."""
+    def _ended(self, client: Client, ends: _Ends, reason: str, context: Context | None) -> None:
+        """In paho's thread, which forgets a refusal before it connects anew."""
         ends.seen += 1
-        self._call(client, self._on_closed, reason)
+        self._call(client, self._on_closed, reason, None if context is None else context.refusal)
 
     def _connected(self, client: Client, reason: ReasonCode) -> None:
         """In paho's thread, which repeats what was in flight right after this.
@@ -284,7 +285,7 @@ class MqttClient:
 
     def _switch(self, protocol: MQTTProtocolVersion, pause: float) -> None:
         self._protocol = protocol
-        _release(self._client)
+        release(self._client)
         # Its thread may just be marking the connection as lost, for which it would connect once more: it is ended.
         gone = self._loop.run_in_executor(None, self._client.loop_stop)
         self._leaving = [*(one for one in self._leaving if not one.done()), gone]
@@ -309,13 +310,13 @@ class MqttClient:
             self._lost = None  # worth a line in the log, also when another reason was told before
         self._on_lost(clause)
 
-    def _on_closed(self, reason: str) -> None:
+    def _on_closed(self, reason: str, refusal: str | None) -> None:
         self._ends.heard += 1
         since, self._since = self._since, None
         self._stop_waiting()
-        if self._context is not None and self._context.refusal is not None:
+        if refusal is not None:
             self._settled = True
-            self._on_unusable(refused(self._context.refusal))
+            self._on_unusable(refused(refusal))
         elif since is None:  # closed without an answer
             self._on_silence()
         else:
@@ -371,29 +372,22 @@ class MqttClient:
             self._receive(said)
 
     async def _goodbye(self) -> None:
-        """Say offline ourselves: an orderly end sends no will."""
+        """Say offline ourselves: an orderly end sends no will. Where that is not taken, the will says it."""
+        said = False
         if self._online:
             try:
                 async with asyncio.timeout(LAST_WORDS):
                     await self._send(self._gateway.status, OFFLINE, retain=True)
+                said = True
             except (OfflineError, RefusedError, TimeoutError) as error:
                 _log.warning("The broker did not take the last status: %r", error)
         self._online = False
         self._stop_waiting()
         self._receive = _nobody
         self._listeners.clear()  # who listens may refer to us: a circle would leave the sockets to the collector
-        _release(self._client)
+        release(self._client, with_will=not said)
         await asyncio.gather(asyncio.to_thread(self._client.loop_stop), *self._leaving)
 
 
 def _nobody(_: Received) -> None:
     """Nothing is connected yet."""
-
-
-def _release(client: Client) -> None:
-    """End the connection; without callbacks nothing refers to us any more, so that paho closes its sockets at once."""
-    client.on_pre_connect = client.on_socket_open = client.on_connect = client.on_connect_fail = (
-        client.on_disconnect
-    ) = None
-    client.on_publish = client.on_subscribe = client.on_message = None
-    client.disconnect()

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.delivery import ROOT, StillClock, delivering, listening
+from gateway.mqtt import client as mqtt
+from gateway.mqtt.client import MqttClient
+from tests.delivery import GATEWAY, ROOT, StillClock, delivering, listening
 from tests.outbox import NOON, Outbox, stream
 
 if TYPE_CHECKING:
@@ -278,6 +280,20 @@ async def test_status_is_retained_and_offline_after_an_orderly_end(broker: Broke
         await ear.until(lambda: ear.last("status") is not None)
         assert ear.last("status") == b"offline"
         assert all(message.retain for message in ear.heard)
+
+
+async def test_where_the_last_status_is_not_taken_the_broker_says_offline(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many messages as may be are on their way, and the broker confirms none of them in time."""
+    monkeypatch.setattr(mqtt, "LAST_WORDS", 0.05)
+    client = MqttClient(GATEWAY, host=broker.host, port=broker.port, consumers=())
+    async with listening(broker.host, broker.port) as ear:
+        async with client.open(lambda _: None, ()):
+            await ear.until(lambda: ear.last("status") == b"online")
+            for _ in range(mqtt.WINDOW):
+                await client._room.acquire()  # noqa: SLF001 - the places that the messages take
+        await ear.until(lambda: ear.last("status") == b"offline")
 
 
 async def test_no_event_is_retained(broker: Broker) -> None:

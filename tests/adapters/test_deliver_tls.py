@@ -7,9 +7,10 @@ import base64
 import hashlib
 import logging
 import subprocess
+from collections import deque
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +24,8 @@ from tests.outbox import HANGS, Outbox, stream
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from paho.mqtt.client import Client
 
 CHARGES = stream("charge")
 SECRET = "open sesame\n"  # noqa: S105 - of a test
@@ -193,6 +196,30 @@ async def test_a_mistake_is_one_sentence_alarmed_and_logged_once(
     await told_once(
         broker.port, replace(gateway(ca), **keys), expected.format(**places), caplog=caplog, monkeypatch=monkeypatch
     )
+
+
+async def test_a_refused_certificate_is_told_also_where_the_next_attempt_has_begun(
+    broker: Broker, ca: Authority, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paho's thread is ahead of the event loop, which hears of the end when the files are read anew already."""
+    held, call, identify = deque[tuple[Any, ...]](), mqtt.MqttClient._call, mqtt.MqttClient._identify  # noqa: SLF001 - paho's thread passes both
+
+    def hold(client: mqtt.MqttClient, *said: Any) -> None:  # noqa: ANN401 - paho's own
+        if said[1].__name__ == "_on_closed":
+            held.append(said)
+        else:
+            call(client, *said)
+
+    def tell(client: mqtt.MqttClient, paho: Client) -> None:
+        identify(client, paho)
+        while held:
+            call(client, *held.popleft())
+
+    monkeypatch.setattr(mqtt.MqttClient, "_call", hold)
+    monkeypatch.setattr(mqtt.MqttClient, "_identify", tell)
+    unknown = replace(gateway(ca), cert_file=None, key_file=None)
+    expected = "it does not take the gateway's certificate (tlsv13 alert certificate required)"
+    await told_once(broker.port, unknown, expected, caplog=caplog, monkeypatch=monkeypatch)
 
 
 async def told_once(
