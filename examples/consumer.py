@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import queue
+import re
 import sqlite3
+import sys
 from collections import defaultdict
 from contextlib import suppress
 from decimal import Decimal
@@ -33,6 +36,8 @@ from paho.mqtt.properties import Properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from paho.mqtt.reasoncodes import ReasonCode
 
 KINDS = ("charges", "sessions", "alarms", "readings")
 BATCH = 500  # messages in one transaction, and in flight from the broker
@@ -194,6 +199,11 @@ def totals(database: Database) -> None:
         print(f"{lost} charges are only in older streams: take them back once the current one is complete")
 
 
+def complain(text: str) -> None:
+    """What a person should look at."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def connected(options: argparse.Namespace, database: Database) -> None:
     """Receive until the process ends."""
     inbox: queue.SimpleQueue[tuple[int, MQTTMessage]] = queue.SimpleQueue()
@@ -205,14 +215,25 @@ def connected(options: argparse.Namespace, database: Database) -> None:
         client.username_pw_set(options.user, password)
     consumer = Consumer(client, database, options.root, options.name, options.kinds)
 
-    def on_connect(client: Client, _: object, __: object, reason: object, ___: object) -> None:
+    def on_connect(client: Client, _: object, __: object, reason: ReasonCode, ___: object) -> None:
+        if reason.is_failure:
+            complain(f"{options.broker} does not let us in: {reason}")
+            return
         consumer.connection += 1
         ends = [*(f"{kind}/+" for kind in options.kinds), "info", f"reply/{options.name}"]
         client.subscribe([(f"{options.root}/{end}", 1) for end in ends])
         print(f"connected to {options.broker}: {reason}", flush=True)
 
-    client.on_connect = on_connect
-    client.on_subscribe = lambda *_: print(f"subscribed to {options.root}", flush=True)
+    def on_subscribe(_: object, __: object, ___: object, reasons: list[ReasonCode], ____: object) -> None:
+        if refused := {str(reason) for reason in reasons if reason.is_failure}:
+            complain(f"{options.broker} does not let us read all below {options.root}: {', '.join(refused)}")
+        else:
+            print(f"subscribed to {options.root}", flush=True)
+
+    client.on_connect, client.on_subscribe = on_connect, on_subscribe
+    client.on_connect_fail = lambda *_: complain(
+        f"{options.broker} cannot be reached ({sys.exception()}); trying again"
+    )
     client.on_message = lambda _, __, message: inbox.put((consumer.connection, message))
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho does not type it
     properties.SessionExpiryInterval, properties.ReceiveMaximum = SESSION, BATCH
@@ -226,14 +247,31 @@ def connected(options: argparse.Namespace, database: Database) -> None:
         consumer.take(batch)
 
 
+def broker(text: str) -> str:
+    """HOST:PORT, as argparse takes it."""
+    if not re.fullmatch(r".+:[0-9]{1,5}", text):
+        message = f"{text!r} is no broker; write HOST:PORT, e.g. 127.0.0.1:1883"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def file(text: str) -> str:
+    """The path of a file, as argparse takes it."""
+    if not os.access(text, os.R_OK):
+        message = f"{text!r} cannot be read"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
 def main() -> None:
     """Receive or print, as the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name, number in (("database", None), ("root", "?"), ("name", "?")):
         parser.add_argument(name, nargs=number)
-    for option in ("--ca", "--cert", "--key", "--user", "--password-file"):
-        parser.add_argument(option)
-    parser.add_argument("--broker", default="127.0.0.1:1883", metavar="HOST:PORT")
+    for option in ("--ca", "--cert", "--key", "--password-file"):
+        parser.add_argument(option, type=file)
+    parser.add_argument("--user")
+    parser.add_argument("--broker", type=broker, default="127.0.0.1:1883", metavar="HOST:PORT")
     parser.add_argument("--kinds", default=["charges"], nargs="+", choices=KINDS)
     parser.add_argument("--totals", action="store_true", help="print what each payer owes, and end")
     options = parser.parse_args()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections import defaultdict
 from decimal import Decimal
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +19,8 @@ from gateway.mqtt.security import Security
 from tests.broker import Broker
 from tests.certificates import Authority, example
 from tests.delivery import ROOT, delivering, listening
-from tests.outbox import NOON, Outbox, stream
-from tests.receiver import consuming, rows, told
+from tests.outbox import HANGS, NOON, Outbox, stream
+from tests.receiver import CONSUMER, consuming, rows, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -196,6 +199,38 @@ async def test_sessions_alarms_and_readings_are_kept_where_they_are_wanted(broke
             await ledger.until(lambda: all(ledger.done[name] == len(ledger.rows[name]) for name in ledger.rows))
     assert told(database) == ledger.owed()
     assert rows(database, "SELECT COUNT(*) FROM event") == [(620,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--broker", "here"), "argument --broker: 'here' is no broker; write HOST:PORT, e.g. 127.0.0.1:1883"),
+        (("--ca", "nowhere.pem"), "argument --ca: 'nowhere.pem' cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    words = (sys.executable, str(CONSUMER), str(tmp_path / "x.db"), ROOT, "billing", *options)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"consumer.py: error: {said}")
+
+
+def test_a_broker_that_is_not_there_or_lets_nobody_in_is_told(tmp_path: Path) -> None:
+    shut = Broker(tmp_path, "allow_anonymous false")
+    where = f"{shut.host}:{shut.port}"
+    words = (sys.executable, str(CONSUMER), str(tmp_path / "x.db"), ROOT, "billing", "--broker", where)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        hangs = Timer(HANGS, process.kill)
+        hangs.start()
+        sentence = process.stderr.readline()
+        assert sentence == f"{where} cannot be reached ([Errno 111] Connection refused); trying again\n"
+        shut.start()
+        while "cannot be reached" in sentence:
+            sentence = process.stderr.readline()
+        assert sentence == f"{where} does not let us in: Not authorized\n"
+        process.kill()
+        hangs.cancel()
+    shut.stop()
 
 
 async def test_it_is_let_in_by_its_certificate_under_the_example_access_rules(tmp_path: Path) -> None:
