@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from drivers import badges, modbus
 from drivers.modbus import machine
@@ -71,9 +72,18 @@ WIRING = Wiring(
     least_run=timedelta(seconds=0.4),
 )
 
+MOMENT = timedelta(microseconds=1)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[datetime, datetime]] = WeakKeyDictionary()
+"""of each loop: what time it was at its beginning, and the last one that was shown; no two are the same"""
+
 
 class RightClock(SystemClock):
-    """The system's clock, known to be right: a test machine may not be synchronised."""
+    """The event loop's clock, known to be right: a test machine may not be synchronised.
+
+    Both its times are the loop's, which may stand still while the machine does: a session is placed by the one, and
+    lies between readings by the other.
+    """
 
     behind = timedelta(0)
     """what it is wrong by, and known to be"""
@@ -81,10 +91,16 @@ class RightClock(SystemClock):
     """what has passed unseen"""
 
     def now(self) -> datetime:
-        return super().now() + self.later - self.behind
+        return self._now() + self.later - self.behind
+
+    def _now(self) -> datetime:
+        loop = asyncio.get_running_loop()
+        began, last = _SHOWN.get(loop) or (super().now() - timedelta(seconds=loop.time()), _NEVER)
+        now = max(began + timedelta(seconds=loop.time()), last + MOMENT)
+        _SHOWN[loop] = began, now
+        return now
 
     def monotonic(self) -> float:
-        """That of the event loop, which may have a time of its own."""
         return asyncio.get_running_loop().time()
 
     def trusted(self) -> bool:
@@ -92,7 +108,7 @@ class RightClock(SystemClock):
 
     def boot(self) -> None:
         """As on a box without a battery: it is 1970."""
-        self.behind = super().now() - datetime(1970, 1, 1, tzinfo=UTC)
+        self.behind = self._now() - datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(kw_only=True)
