@@ -13,14 +13,16 @@ from gateway.service import property_schema as schema
 from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import AddReading, Answer, ChangeTold, ProblemTold
-from gateway.service.correct_marks import MonthsStore, touched
+from gateway.service.correct_marks import MarkStore, leaning_on, touched
 from gateway.service.doubt import SessionsStore, based_on, left_out
+from gateway.service.property import book
 from gateway.service.property_fields import DECIMALS, WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from gateway.core import metering
     from gateway.core.charge import EndedSession
     from gateway.service.command_edits import Known
     from gateway.service.command_schema import VoidReading
@@ -31,13 +33,8 @@ MAX_DIGITS = 18
 _INSTANT = timedelta(microseconds=1)
 
 
-class CorrectionStore(SessionsStore, MonthsStore, Protocol):
+class CorrectionStore(SessionsStore, MarkStore, Protocol):
     """What correcting readings needs of the store."""
-
-    async def readings(
-        self, facility_meters: Collection[str], start: datetime, until: datetime
-    ) -> Mapping[tuple[str, str], Sequence[Reading]]:
-        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
 
     async def add_reading(
         self, reading: Reading, reason: str, by: str, at: datetime, dirty: Sequence[DirtyMonth]
@@ -73,6 +70,8 @@ class _Place:
 
     meter: schema.Meter
     register: schema.Register
+    counter: metering.Register
+    """the same, as it is billed"""
     zone: str
     at: datetime
     present: Sequence[Reading]
@@ -122,7 +121,8 @@ async def _place(
     at = at.astimezone(UTC)
     found = (await store.readings({meter.id}, at, at)).get((meter.id, register.key), ())
     present = [one for one in found if one.at == at]
-    return _Place(meter=meter, register=register, zone=zone, at=at, present=present, around=found)
+    counter = book(known.values()).registers[register.id]
+    return _Place(meter=meter, register=register, counter=counter, zone=zone, at=at, present=present, around=found)
 
 
 async def _add(store: CorrectionStore, place: _Place, command: AddReading, by: str, now: datetime) -> Answer:
@@ -139,7 +139,7 @@ async def _add(store: CorrectionStore, place: _Place, command: AddReading, by: s
         unit=place.register.unit,
         origin="manual",
     )
-    marks = await _marks(store, place, await _sessions(store, place), "late_reading")
+    marks = await _marks(store, place, await _sessions(store, place), "late_reading", [reading])
     await store.add_reading(reading, command.reason, by, now, marks)
     return _told(command, place, marks, (None, f"{index} {reading.unit}"))
 
@@ -182,10 +182,14 @@ def _nothing_there(place: _Place) -> str:
 
 
 async def _marks(
-    store: CorrectionStore, place: _Place, sessions: Iterable[EndedSession], reason: str
+    store: CorrectionStore,
+    place: _Place,
+    sessions: Iterable[EndedSession],
+    reason: str,
+    added: Sequence[Reading] = (),
 ) -> list[DirtyMonth]:
-    around = [place.at, *(one.at for one in place.around)]
-    return await touched(store, (place.meter.facility, place.zone), around, sessions, reason)
+    leaned = await leaning_on(store, place.counter, [place.at], lambda one: one.at == place.at, added)
+    return await touched(store, (place.meter.facility, place.zone), leaned, sessions, reason)
 
 
 def _refused(command: AddReading | VoidReading, *texts: str) -> Answer:

@@ -11,30 +11,28 @@ from gateway.service import property_schema as schema
 from gateway.service.command import labels
 from gateway.service.command_moves import instant, register_named, registers_of, zone_of
 from gateway.service.command_schema import Answer, ChangeTold, ProblemTold
-from gateway.service.correct_marks import MonthsStore, touched
+from gateway.service.correct_marks import MarkStore, leaning_on, touched
 from gateway.service.doubt import SessionsStore, based_on, left_out
+from gateway.service.property import book
 from gateway.service.records import VoidedSpan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.core.charge import EndedSession
-    from gateway.core.metering import Reading
+    from gateway.core.metering import Reading, Register
     from gateway.service.command_edits import Known
     from gateway.service.command_schema import VoidSpan
     from gateway.service.records import DirtyMonth, SpanRead
 
 MOST = 50_000
 """readings voided at once: what is polled must not wait long"""
+_TOLD = frozenset({"measured", "stored"})
+"""by the meter: what a person added stays"""
 
 
-class SpanStore(SessionsStore, MonthsStore, Protocol):
+class SpanStore(SessionsStore, MarkStore, Protocol):
     """What is asked of the store."""
-
-    async def readings(
-        self, facility_meters: Collection[str], start: datetime, until: datetime
-    ) -> Mapping[tuple[str, str], Sequence[Reading]]:
-        """(meter, register key) -> its readings in [start, until], the last before and the first after."""
 
     async def span_read(
         self, meter: str, registers: Collection[str], start: datetime, until: datetime
@@ -51,6 +49,8 @@ class _Span:
 
     meter: schema.Meter
     registers: tuple[schema.Register, ...]
+    counters: Mapping[str, Register]
+    """by key: the same, as they are billed"""
     zone: str
     start: datetime
     until: datetime
@@ -110,19 +110,26 @@ def _span(known: Known, command: VoidSpan, past: datetime) -> _Span | str:
         return until
     if start >= until:
         return f"{command.until} is not after {command.start}; the instant of --to is the first whose reading stays"
-    span = (start.astimezone(UTC), until.astimezone(UTC))
-    return _Span(meter=meter, registers=tuple(registers), zone=zone, start=span[0], until=span[1])
+    billed = book(known.values()).registers
+    return _Span(
+        meter=meter,
+        registers=tuple(registers),
+        counters={one.key: billed[one.id] for one in registers},
+        zone=zone,
+        start=start.astimezone(UTC),
+        until=until.astimezone(UTC),
+    )
 
 
 async def _marks(
     store: SpanStore, span: _Span, read: Sequence[SpanRead], sessions: Iterable[EndedSession]
 ) -> list[DirtyMonth]:
-    first, last = min(each.first for each in read), max(each.last for each in read)
-    instants = [first, last]
-    for edge in (first, last):
-        around = await store.readings({span.meter.id}, edge, edge)
-        instants += [one.at for (_, key), found in around.items() if key in span.keys for one in found]
-    return await touched(store, (span.meter.facility, span.zone), instants, sessions, "void")
+    def told(one: Reading) -> bool:
+        return span.start <= one.at < span.until and one.origin in _TOLD
+
+    stretches = [await leaning_on(store, span.counters[one.register], (one.first, one.last), told) for one in read]
+    leaned = [stretch for found in stretches for stretch in found]
+    return await touched(store, (span.meter.facility, span.zone), leaned, sessions, "void")
 
 
 def _voided(span: _Span, reason: str, by: str, now: datetime) -> VoidedSpan:

@@ -6,21 +6,24 @@ waited in memory, a clock that was put right.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.period import local_date
+from gateway.core.leaning import leaning
+from gateway.core.period import Period
+from gateway.service.beside import spans
+from gateway.service.correct_marks import marks
 from gateway.service.property import book_of
-from gateway.service.records import DirtyMonth
 from gateway.store import months, properties, reading_span, readings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Connection
 
-    from gateway.core.metering import Reading
+    from gateway.core.metering import Reading, Register
     from gateway.service.polled import Poll
+    from gateway.service.records import DirtyMonth
 
 LATE = "late_reading"
 
@@ -40,23 +43,37 @@ def keep(connection: Connection, polls: Sequence[Poll]) -> readings.Kept:
 
 
 def _touched(connection: Connection, late: Iterable[Reading]) -> set[DirtyMonth]:
-    """The closed months between the reading before and the one after: their boundaries may lean on it."""
+    """The closed months of which something leans on what came."""
     book = book_of(properties.known(connection, None))
+    heard = _by_register(late)
     found: set[DirtyMonth] = set()
-    for meter, instants in _by_meter(late).items():
-        if meter not in book.meters:
+    for register in book.registers.values():
+        fresh = heard.get((register.meter, register.key))
+        if fresh is None or register.meter not in book.meters:
             continue
-        facility = book.facilities[book.meters[meter].facility]
-        around = reading_span.span(connection, [meter], min(instants), max(instants))
-        edges = [*instants, *(one.at for heard in around.values() for one in heard)]
-        first, last = (f"{local_date(at, facility.time_zone):%Y-%m}" for at in (min(edges), max(edges)))
-        closed = (one.month for one in months.closed(connection, facility.id))
-        found |= {DirtyMonth(facility=facility.id, month=each, reason=LATE) for each in closed if first <= each <= last}
+        facility = book.facilities[book.meters[register.meter].facility]
+        leaned = _leaned(connection, register, fresh)
+        closed = months.closed(connection, facility.id)
+        found.update(marks(closed, facility.time_zone, [leaned], LATE))
     return found
 
 
-def _by_meter(late: Iterable[Reading]) -> dict[str, list[datetime]]:
-    found: dict[str, list[datetime]] = {}
+def _leaned(connection: Connection, register: Register, fresh: Collection[Reading]) -> Period:
+    """Where what is billed of the register leans on the fresh readings."""
+    edges = Period(min(one.at for one in fresh), max(one.at for one in fresh))
+    new = {replace(one, boot="") for one in fresh}  # as the store gives it back
+    read: dict[Reading, None] = {}  # each once
+    for at in dict.fromkeys((edges.start, edges.until)):
+        heard: list[Reading] = []
+        for span in spans(at, heard):
+            found = reading_span.span(connection, [register.meter], span.start, span.until, {register.key})
+            heard[:] = found.get((register.meter, register.key), ())
+        read |= dict.fromkeys(heard)
+    return leaning(register, read, new.__contains__) or edges
+
+
+def _by_register(late: Iterable[Reading]) -> dict[tuple[str, str], list[Reading]]:
+    found: dict[tuple[str, str], list[Reading]] = {}
     for reading in late:
-        found.setdefault(reading.meter, []).append(reading.at)
+        found.setdefault((reading.meter, reading.register), []).append(reading)
     return found
