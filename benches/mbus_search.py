@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-LIMIT = 1.15
+LIMIT = 1.4
+"""a fourth of the selections is for what was silent and may have been lost: once more for the widest places"""
 BAUD = 2400
 LATENCY = 0.02
 """of a serial adapter, as the settings assume it"""
