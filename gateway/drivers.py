@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
+from gateway.core.problem import cut
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
@@ -45,7 +47,7 @@ def find_machine(name: str) -> MachineDriver:
 def _found(group: str, name: str) -> Any:  # noqa: ANN401 - whatever the package offers
     entries = list(entry_points(group=group, name=name))
     if not entries:
-        message = f"no driver {name!r} is installed; installed are: {', '.join(names(group)) or 'none'}"
+        message = f"no driver {cut(name)!r} is installed; installed are: {', '.join(names(group)) or 'none'}"
         raise NoDriverError(message)
     return _loaded(entries[0])
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from gateway.core.problem import cut
+
 if TYPE_CHECKING:
     from gateway.core.refusal import Place
 
@@ -24,7 +26,7 @@ def duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     found = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
     if found is None or found > MAX_DURATION:
-        message = f'"{text}" is no time from 1s to 24h; write e.g. "15min", "1h" or "90s"'
+        message = f'"{cut(text)}" is no time from 1s to 24h; write e.g. "15min", "1h" or "90s"'
         raise ValueError(message)
     return found
 

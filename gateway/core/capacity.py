@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from gateway.core.problem import cut
 from gateway.core.units import Scaled, convert
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _positive(text: str, form: re.Pattern[str], what: str, example: str) -> Frac
 
 
 def _wrong(text: str, what: str, example: str) -> str:
-    return f'"{text}" is no {what}; write e.g. "{example}"'
+    return f'"{cut(text)}" is no {what}; write e.g. "{example}"'
 
 
 def _decimal(value: Fraction) -> Scaled:

@@ -124,7 +124,7 @@ def _instant(value: object, info: ValidationInfo) -> object:
 
 def _id(text: str) -> str:
     if not _ID.fullmatch(text):
-        message = f'"{text}" is no id; write 1 to 40 of a-z, 0-9 and -'
+        message = f'"{cut(text)}" is no id; write 1 to 40 of a-z, 0-9 and -'
         raise ValueError(message)
     return text
 
@@ -145,7 +145,7 @@ def _not_empty(entries: object) -> object:
 
 def _unit(unit: str) -> str:
     if unit not in UNITS:
-        message = f'"{unit}" is no unit that is counted in; write one of {", ".join(sorted(UNITS))}'
+        message = f'"{cut(unit)}" is no unit that is counted in; write one of {", ".join(sorted(UNITS))}'
         raise ValueError(message)
     return unit
 
@@ -166,7 +166,9 @@ def _time_zone(name: str) -> str:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         close = get_close_matches(name, available_timezones(), n=1)
-        message = f'"{name}" is no time zone; {f"did you mean {close[0]}?" if close else "write e.g. Europe/Zurich"}'
+        message = (
+            f'"{cut(name)}" is no time zone; {f"did you mean {close[0]}?" if close else "write e.g. Europe/Zurich"}'
+        )
         raise ValueError(message) from error
     return name
 

@@ -53,6 +53,11 @@ def test_the_largest_values_are_accepted(desk: Desk) -> None:
     ("arguments", "said"),
     [
         (("point", "show", "x" * 70), f"point {'x' * 57}...: there is none"),
+        (("facility", "set", "sonnenhof", "--time-zone", "x" * 70), f'"{"x" * 57}..." is no time zone; '),
+        (("register", "set", "power-1", "--unit", "x" * 70), f'"{"x" * 57}..." is no unit that is counted in; '),
+        (("register", "set", "power-1", "--pipe", "x" * 70), f'"{"x" * 57}..." is no '),
+        (("user", "end", "x" * 70), f'id: "{"x" * 57}..." is no id; write 1 to 40 of'),
+        (("decode", "x" * 70, "00"), f"no driver '{'x' * 57}...' is installed; "),
         (("charges", "--month", "x" * 70), f"'{'x' * 57}...' is no month"),
         (("move", "flat-1", "1492-10-12"), f"day: 1492-10-12 {OUTSIDE}"),
         (("move", "flat-1", "x" * 70), f'day: "{"x" * 57}..." is no date'),
