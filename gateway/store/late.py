@@ -31,12 +31,12 @@ LATE = "late_reading"
 def keep(connection: Connection, polls: Sequence[Poll]) -> readings.Kept:
     """Keep the polls, and mark the closed months that what is new in them has a part in.
 
-    No month that is closed has an instant after the last closing, so no more is asked for readings that come in their
-    time. That is asked here: a month may be closed while they wait for their turn to be kept.
+    No closed month leans on what is newer than its last settling, which may be long after it was closed: no more is
+    asked for readings that come in their time. That is asked here: one may be settled while they wait to be kept.
     """
     kept = readings.keep(connection, polls)
-    closed_at = months.last_closed(connection)
-    late = [reading for reading in kept.fresh if reading.at < closed_at and reading.clock_trusted]
+    settled_at = months.last_settled(connection)
+    late = [reading for reading in kept.fresh if reading.at < settled_at and reading.clock_trusted]
     if late:
         months.mark(connection, sorted(_touched(connection, late), key=lambda one: (one.facility, one.month)))
     return kept

@@ -52,9 +52,9 @@ def close(connection: Connection, facility: str, month: str, at: datetime, settl
         connection.execute(delete(dirty).where(*row, dirty.c.mark == done.mark))
 
 
-def last_closed(connection: Connection) -> datetime:
-    """When a month was closed last; `MIN` before the first."""
-    at = connection.scalar(select(func.max(schema.closing.c.closed_at)))
+def last_settled(connection: Connection) -> datetime:
+    """When a closed month was settled last; `MIN` before the first."""
+    at = connection.scalar(select(func.max(schema.closing.c.settled_at)))
     return MIN if at is None else instant(at)
 
 
