@@ -10,13 +10,15 @@ Three things, each decided from the clock and harmless when done twice:
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from gateway.core.charge import parse
 from gateway.core.course import HUMP
 from gateway.core.period import Period, local_date, midnight
 from gateway.core.track import track
@@ -47,6 +49,7 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 ROOM = HUMP
 """on either side of a day: the readings beside its midnights, and a fall that contradicts its last ones"""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,9 @@ class RetainStore(Protocol):
 
     async def dirty(self) -> Sequence[DirtyMonth]:
         """The months to be settled again."""
+
+    async def standing_charges(self, facility: str, month: str, read: Callable[[str], _T]) -> Sequence[_T]:
+        """What `read` makes of each canonical body of a closing's charges, neither reversed nor a reversal."""
 
 
 class OldRows(Protocol):
@@ -213,11 +219,15 @@ class Retain:
         progress = await self._old.progress(group.facility)
         horizon = min(months_before(now, self._readings_months), progress.rolled_until or first)
         unsettled = await self._unsettled(group.facility)
+        cuts: tuple[str, frozenset[datetime]] = ("", frozenset())
         for day in whole_days(progress.thinned_until or first, horizon, group.time_zone):
-            if unsettled(local_date(day.start, group.time_zone)):
+            date = local_date(day.start, group.time_zone)
+            if unsettled(date):
                 return
+            if cuts[0] != f"{date:%Y-%m}":
+                cuts = (f"{date:%Y-%m}", await self._cuts(group.facility, f"{date:%Y-%m}"))
             ended = chargeable(await self._store.sessions(group.facility, day.start - ROOM, day.until + ROOM))
-            used = {at for session in ended for at in (session.start.at, session.end.at)}
+            used = {at for session in ended for at in (session.start.at, session.end.at)} | cuts[1]
             for meters in group.parts():
                 self._beat()
                 found = await self._store.readings(meters, day.start - ROOM, day.until + ROOM)
@@ -225,6 +235,14 @@ class Retain:
                 await self._old.thin(going)
                 del found, going  # before the next ones are fetched
             await self._old.thinned(group.facility, day.until)
+
+    async def _cuts(self, facility: str, month: str) -> frozenset[datetime]:
+        """The instants between which the month's charges were counted; not all are midnights.
+
+        What was held in the middle of a day, and came later, is a charge of its own.
+        """
+        found = await self._store.standing_charges(facility, month, _edges)
+        return frozenset(at for edges in found for at in edges)
 
     async def _unsettled(self, facility: str) -> Callable[[date], bool]:
         """Whether a day's month may still be settled for the first time, or is to be settled again."""
@@ -298,9 +316,15 @@ def spare(readings: Sequence[Reading], register: Register | None, day: Period) -
 def _spare_of_all(
     found: Registers, registers: Mapping[tuple[str, str], Register], day: Period, used: Collection[datetime]
 ) -> list[Reading]:
-    """`used`: at which sessions began or ended, so that what is left of the day is the owner's."""
+    """`used`: at which sessions began or ended, so that what is left of the day is the owner's, or other charges."""
     going = [reading for key, readings in found.items() for reading in spare(readings, registers.get(key), day)]
     return [reading for reading in going if reading.at not in used]
+
+
+def _edges(body: str) -> set[datetime]:
+    """The instants of a charge's evidence."""
+    parts = parse(json.loads(body)).segments
+    return {index.at for part in parts for index in (part.start, part.until)}
 
 
 def _doubtful(register: Register, readings: Sequence[Reading]) -> bool:
