@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from gateway.store.backup import Copied
 
 _MEGABYTE = 1_000_000
+LARGE = 20 * _MEGABYTE
+"""bytes of a store: copied and checked in half a second here, in some seconds on a memory card"""
 
 
 @click.command
@@ -26,9 +29,12 @@ def backup(options: Options, file: Path) -> None:
     """Copy the store to FILE, also while the gateway runs, and check the copy."""
     from gateway.store import StoreError
     from gateway.store.backup import backup as copy
+    from gateway.store.backup import size_of
 
+    url = load_settings(options).store
+    _announce(size_of(url))
     try:
-        done = copy(load_settings(options).store, file)
+        done = copy(url, file)
     except StoreError as error:
         raise Refused(str(error)) from error
     click.echo(json.dumps(_told(done)) if options.json else f"{_line(done)}; checked")
@@ -45,8 +51,11 @@ def restore(options: Options, file: Path) -> None:
     from gateway.store import StoreError
     from gateway.store.backup import restore as put_back
 
+    url = load_settings(options).store
+    with suppress(OSError):  # told when it is opened
+        _announce(file.stat().st_size)
     try:
-        done = put_back(load_settings(options).store, file, SystemClock().now())
+        done = put_back(url, file, SystemClock().now())
     except StoreError as error:
         raise Refused(str(error)) from error
     if options.json:
@@ -56,6 +65,12 @@ def restore(options: Options, file: Path) -> None:
     click.echo(f"restored {_line(done.copy)}; all streams begin anew")
     if done.replaced is not None:
         click.echo(f"the store as it was is kept as {done.replaced}")
+
+
+def _announce(size: int) -> None:
+    """A word before what takes longer than a moment."""
+    if size >= LARGE:
+        click.echo(f"copying and checking {size / _MEGABYTE:.1f} MB ...", err=True)
 
 
 def _told(copied: Copied) -> dict[str, str | int]:

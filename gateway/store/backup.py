@@ -73,6 +73,14 @@ def backup(url: str, file: Path) -> Copied:
     return copied
 
 
+def size_of(url: str) -> int:
+    """Bytes of the store's file; 0 where there is none."""
+    base = database(url)
+    with suppress(OSError):
+        return base.path.stat().st_size if isinstance(base, SqliteDatabase) else 0
+    return 0
+
+
 def check(file: Path, name: Path | None = None) -> Copied:
     """What the copy holds; StoreError where it is damaged or no copy of a store. `name` is what messages call it."""
     name = name or file

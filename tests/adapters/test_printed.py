@@ -1,4 +1,4 @@
-"""What a command prints does not get out."""
+"""What a command prints while it works, and where that does not get out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import gateway.cli.backup
+from tests.adapters.importing import new_desk
 
 SCRIPT = "from gateway.entry import main; main()"  # as the installed script begins
 
@@ -25,3 +28,15 @@ def test_a_full_disk_is_told_in_a_sentence(words: tuple[str, ...], unbuffered: s
         )
     told = b"what this prints cannot be written (No space left on device); give it another place\n"
     assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_large_backup_says_that_it_has_begun_and_so_does_its_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = new_desk(tmp_path)
+    copy = str(tmp_path / "copy.db")
+    assert desk.submeter("backup", copy).stderr == ""
+    monkeypatch.setattr(gateway.cli.backup, "LARGE", 1000)
+    assert desk.submeter("restore", copy).stderr == "copying and checking 0.2 MB ...\n"
+    assert desk.submeter("backup", f"{copy}.2").stderr == "copying and checking 0.2 MB ...\n"
+    assert desk.submeter("restore", "nowhere").stderr == "nowhere: there is no such file\n"
