@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from drivers.modbus import driver
 from drivers.modbus.settings import BusSettings, MeterSettings
-from gateway.ports.field import UnreadableAnswerError, WrongAnswerError
+from gateway.ports.field import NoValue, UnreadableAnswerError, WrongAnswerError
 from gateway.service.incomplete import METER_INCOMPLETE
 from gateway.service.judge import Judge
 from gateway.service.polled import alone, polled, unread
@@ -116,6 +117,48 @@ async def test_the_alarm_ends_with_the_first_value(roof: Roof) -> None:
     await roof.read(*SOMETHING)
     assert await roof.open() == []
     assert (await roof.told(), await roof.kept("export")) == (2, 2)
+
+
+async def test_a_register_that_comes_and_goes_is_told_until_it_has_had_a_value_for_an_hour(roof: Roof) -> None:
+    for _ in range(6):
+        await roof.read(*NOTHING)
+        await roof.read(*SOMETHING)
+    assert (len(await roof.open()), await roof.told(), await roof.kept("export")) == (1, 3, 6)
+
+    await roof.read(*SOMETHING)
+    await roof.read(*SOMETHING)
+    assert len(await roof.open()) == 1
+    await roof.read(*SOMETHING)
+    assert (await roof.open(), await roof.told()) == ([], 4)
+
+
+async def test_one_that_was_without_a_value_an_hour_ago_is_not_restless(roof: Roof) -> None:
+    await roof.read(*NOTHING)
+    for _ in range(5):
+        await roof.read(*SOMETHING)
+    await roof.read(*NOTHING)
+    await roof.read(*SOMETHING)
+    assert (await roof.open(), await roof.told()) == ([], 4)
+
+
+async def test_one_that_comes_and_goes_and_is_billed_no_more_ends_at_once(roof: Roof) -> None:
+    for _ in range(2):
+        await roof.read(*NOTHING)
+        await roof.read(*SOMETHING)
+    assert len(await roof.open()) == 1
+    await roof.bills("import")
+    await roof.read(*NOTHING)
+    assert await roof.open() == []
+
+
+async def test_what_the_meter_says_instead_may_change_and_is_told_once(roof: Roof) -> None:
+    await roof.read(*NOTHING)
+    answer = await roof.bus.read("pv")
+    for why in ("the display code eeee0001", "the display code eeee0002"):
+        roof.quarter += 1
+        other = replace(answer, without=(NoValue(register="export", why=why),))
+        await roof.judge.keep([polled(other, START + roof.quarter * QUARTER, "boot-1", trusted=True)])
+    assert (len(await roof.open()), await roof.told()) == (1, 1)
 
 
 async def test_a_register_that_nobody_is_billed_for_raises_nothing(roof: Roof) -> None:
