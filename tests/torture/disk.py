@@ -82,17 +82,21 @@ class SmallDisk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "small"
+        self._filler = self.folder / "filler"
         self.folder.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(self.folder)], check=True)
 
     @contextmanager
     def full(self) -> Iterator[None]:
         """Somebody else has filled it."""
-        filler = self.folder / "filler"
-        with filler.open("wb", buffering=0) as file, suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
+        self.fill_up()
         try:
             yield
         finally:
-            filler.unlink()
+            self._filler.unlink()
+
+    def fill_up(self) -> None:
+        """Take what room there is."""
+        with self._filler.open("ab", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
