@@ -83,6 +83,12 @@ def test_what_comes_back_to_be_believed_counts_with_all_that_leans_on_it() -> No
     assert leans(*high, on=20) == (10, 60), "with it the one of day 30 is held, and is no neighbour of day 50"
 
 
+def test_what_only_hands_have_read_counts_as_far_as_it_is_believed_or_not() -> None:
+    indexes = {0: "5", 10: "10", 20: "600", 30: "30", 40: "40", 50: "50"}
+    readings = [read(number, index, "manual") for number, index in indexes.items()]
+    assert leans(*readings, on=20) == (10, 40), "with it the one of day 30 is held, and all that touches it"
+
+
 def test_an_untrusted_time_is_no_neighbour_and_changes_nothing() -> None:
     untrusted = replace(read(20, "20"), clock_trusted=False)
     readings = [read(0, "0"), read(10, "10"), untrusted, read(30, "30"), read(40, "40")]
