@@ -72,6 +72,7 @@ test-tools: .venv/.project .venv/.test
 	@touch $@
 
 .venv/.test: .venv/.run requirements/test.txt
+	@echo "Installing what the tests need into .venv ..."
 	@$(BIN)/python -m pip $(LOCKED) -r requirements/test.txt
 	@touch $@
 
