@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from gateway.core.metering import Reading
+    from gateway.core.metering import Reading, Register
     from gateway.ports.clock import WallClock
     from gateway.service.records import PropertyRow
     from gateway.service.settle import Bell
@@ -113,19 +113,32 @@ async def apart(store: KnownStore, wired: Collection[str], now: datetime) -> Apa
     book = book_of(await store.property_rows(None))
     linked = {link.register for link in book.links.values() if now in link.period}
     missing = [book.registers[each] for each in linked if book.registers[each].meter not in wired]
-    last = await store.readings({register.meter for register in missing}, MAX, MAX) if missing else {}
+    read_off = {register.id for register in missing if await _by_hand(store, register)}
     counted = {register.meter for register in book.registers.values()}
     edges = (edge for link in book.links.values() for edge in (link.period.start, link.period.until))
     return Apart(
-        unwired=tuple(sorted({one.meter for one in missing if not _by_hand(last.get((one.meter, one.key), ()))})),
+        unwired=tuple(sorted({one.meter for one in missing if one.id not in read_off})),
         unbilled=tuple(sorted({*wired} - counted)) if counted else (),
         changes=min((edge for edge in edges if edge > now), default=MAX),
     )
 
 
-def _by_hand(last: Sequence[Reading]) -> bool:
-    """Whether a person has entered the last reading of a register: property data do not say how it is read."""
-    return bool(last) and last[-1].origin == "manual"
+async def _by_hand(store: KnownStore, register: Register) -> bool:
+    """Whether a person has entered the last two readings of a register, or the only one.
+
+    Property data do not say how it is read. A single one behind those of the meter itself only helps out.
+    """
+    last = await _until(store, register, MAX)
+    if last is None or last.origin != "manual":
+        return False
+    before = await _until(store, register, last.at)
+    return before is None or before.origin == "manual"
+
+
+async def _until(store: KnownStore, register: Register, end: datetime) -> Reading | None:
+    """The last reading before this instant."""
+    found = await store.readings({register.meter}, end, end)
+    return next((each for each in reversed(found.get((register.meter, register.key), ())) if each.at < end), None)
 
 
 def unwired_text(meter: str) -> str:
@@ -133,8 +146,8 @@ def unwired_text(meter: str) -> str:
     return (
         f"meter {meter} of the property data is on no line of the settings, so its readings cannot come and what it"
         " counts is not billed: give its id to its [[bus.meter]] and restart the gateway; of one that is gone end the"
-        " links (submeter link end); of one that is read by hand enter a reading of each register (submeter reading"
-        f" add {meter} ...)"
+        " links (submeter link end); of one that is read by hand enter readings of each register (submeter reading"
+        f" add {meter} ...): one, or two where it was on a line before"
     )
 
 

@@ -113,7 +113,13 @@ async def test_a_reading_by_hand_before_the_meters_own_says_nothing(house: House
     assert await house.alarms() == LOST
     await by_hand(house, OCTOBER + 2 * HOUR, "12.000")
     await watch(house, RENAMED).look()
+    assert await house.alarms() == LOST, "that one has helped out"
+    await by_hand(house, OCTOBER + 3 * HOUR, "13.000")
+    await watch(house, RENAMED).look()
     assert not await house.alarms(), "since then it is read by hand"
+    await house.counted(OCTOBER + 4 * HOUR, None, "14.000")
+    await watch(house, RENAMED).look()
+    assert await house.alarms() == LOST, "it was on a line again"
 
 
 async def test_a_meter_of_which_one_register_only_is_read_by_hand_is_told(house: House) -> None:
