@@ -227,8 +227,8 @@ async def at_heat(store: Store, until: datetime, serial: str, since: datetime = 
     return await store.stranger("heat-01", "heat", Period(since, until), serial)
 
 
-async def test_the_store_knows_who_answered_first_and_since_when_another_does(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_the_store_knows_who_answered_first_and_since_when_another_does(store_url: str) -> None:
+    async with Store(store_url) as store:
         for hour, serial in enumerate(["", "4711", "4712", "00 4711", "4713", "4713"]):
             await store.keep([poll(reading(OCTOBER + hour * HOUR, str(hour), serial=serial))])
         assert await at_heat(store, NOVEMBER, "4711") is None
@@ -254,8 +254,8 @@ async def test_what_does_not_count_makes_nobody_a_stranger(street: Street, why: 
     assert await at_heat(street.store, NOVEMBER, "4712") is None
 
 
-async def test_a_second_value_of_an_instant_counts_for_who_answered_first(tmp_path: Path) -> None:
-    async with Store(new_store(tmp_path)) as store:
+async def test_a_second_value_of_an_instant_counts_for_who_answered_first(store_url: str) -> None:
+    async with Store(store_url) as store:
         await store.keep([poll(reading(OCTOBER, "5", serial=""))])
         await store.keep([poll(reading(OCTOBER, "6", serial="4711"))])
         await store.keep([poll(reading(OCTOBER + DAY, "15", serial="4712"))])
