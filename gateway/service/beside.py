@@ -1,4 +1,4 @@
-"""How far around an instant it is read what a reading there has a part in: as far as settling reads beside a month."""
+"""How far readings are looked at beside a month or an instant, so that those next to it can be judged by the others."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ if TYPE_CHECKING:
     from gateway.core.metering import Reading
 
 BESIDE = timedelta(hours=6)
+"""enough to judge what is read at a boundary, where a meter is not silent there"""
 WITNESSES = 4
-"""measured readings on each side, which tell a wrong one from the others"""
+"""measured readings on one side"""
 FARTHER = 8
 """how often more is read; who was hardly ever read is judged by what there is"""
 
 
 def spans(at: datetime, heard: list[Reading]) -> Iterator[Period]:
-    """The spans to be read around an instant, one after the other, until there is enough.
+    """The spans to be read around an instant, one after the other, until that is as far as beside a month.
 
     Whoever asks leaves in `heard` what the store has found: in the span, the last before it and the first after it.
     """
     start, until = at - BESIDE, at + BESIDE
     for _ in range(1 + FARTHER):
         yield Period(start, until)
-        earlier = heard and heard[0].at < start and not _enough(heard, Period(MIN, at))
-        later = heard and heard[-1].at > until and not _enough(heard, Period(at, MAX))
+        earlier = heard and heard[0].at < start and not enough(heard, Period(MIN, at))
+        later = heard and heard[-1].at > until and not enough(heard, Period(at, MAX))
         if not (earlier or later):
             return
         start = heard[0].at - BESIDE if earlier else start
         until = heard[-1].at + BESIDE if later else until
 
 
-def _enough(heard: Sequence[Reading], side: Period) -> bool:
+def enough(heard: Sequence[Reading], side: Period) -> bool:
+    """Whether one wrong reading inside the period can be told from the others."""
     measured = {one.at for one in heard if one.origin == "measured" and one.clock_trusted}
     return sum(side.start < at < side.until for at in measured) >= WITNESSES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.charge import Settlement, seams, settle
@@ -12,6 +11,7 @@ from gateway.core.period import MAX, MIN, Period
 from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
+from gateway.service.beside import BESIDE, FARTHER, enough
 from gateway.service.doubt import counting, undisputed
 from gateway.service.sessions import chargeable
 from gateway.service.stranger import StrangerStore, stranger_in
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from gateway.service.records import SessionRecord
 
 UNIT_MISMATCH = "unit_mismatch"
-BESIDE = timedelta(hours=6)
-"""what is read beside a month: enough to judge what is read at its boundary, where a meter is not silent there"""
-WITNESSES = 4
-FARTHER = 8
-"""how often more is read beside it; who was hardly ever read is judged by what there is"""
 
 Registers = dict[tuple[str, str], tuple["Reading", ...]]
 
@@ -85,23 +80,18 @@ async def _readings(store: MeteredStore, meter: str, keys: Collection[str], peri
 
     A neighbour may be wrong, entered by hand or of an untrusted clock: what it is worth, those around it say.
     """
+    before, after = Period(MIN, period.start), Period(period.until, MAX)
     start, until = period.start - BESIDE, period.until + BESIDE
     found = await store.readings([meter], start, until, keys)
     for _ in range(FARTHER):
         all_heard = found.values()
-        firsts = [heard[0].at for heard in all_heard if heard[0].at < start and not _enough(heard, MIN, period.start)]
-        lasts = [heard[-1].at for heard in all_heard if heard[-1].at > until and not _enough(heard, period.until, MAX)]
+        firsts = [heard[0].at for heard in all_heard if heard[0].at < start and not enough(heard, before)]
+        lasts = [heard[-1].at for heard in all_heard if heard[-1].at > until and not enough(heard, after)]
         if not (firsts or lasts):
             break
         start, until = min([start, *(at - BESIDE for at in firsts)]), max([until, *(at + BESIDE for at in lasts)])
         found = await store.readings([meter], start, until, keys)
     return found
-
-
-def _enough(heard: Sequence[Reading], after: datetime, before: datetime) -> bool:
-    """Whether one wrong reading between the two instants can be told from the others."""
-    measured = {one.at for one in heard if one.origin == "measured" and one.clock_trusted}
-    return sum(after < at < before for at in measured) >= WITNESSES
 
 
 async def _strangers(
