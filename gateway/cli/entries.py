@@ -33,6 +33,8 @@ _MADE_IDS = ("link", "owner", "occupancy")
 """tables that give their entries an id where none is chosen"""
 _LISTS = ("points", "access_points")
 _JSON = ("[", "{")
+_KEPT = ("digest", "versions")
+"""keys that the gateway writes itself"""
 _ONLY_DATED = ("building", "point", "rate")
 """tables without a `from` of their own: --from belongs to a value or price"""
 
@@ -180,7 +182,7 @@ def _options(kind: str, *, dated: bool) -> Callable[[_F], _F]:
 
     def decorate(function: _F) -> _F:
         for key, info in reversed(list(_keys(TABLES[kind]))):
-            if key != "digest":
+            if key not in _KEPT:
                 function = _option(key, help_text=_hint(key, info), several=key in _LISTS)(function)
         if dated:
             function = _option("from", help_text="The day from which the value holds.")(function)

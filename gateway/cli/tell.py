@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _UNTOLD = ("id", "digest")
 """keys that say nothing to a person, or stand before the others"""
+_NUMBERS = "version"
+"""how keys begin that follow from the change of others"""
 
 
 def tell(options: Options, answer: Answer) -> None:
@@ -83,7 +85,7 @@ def change_text(change: ChangeTold) -> str:
     if before is None or after is None:
         word, shown = ("ended", before) if after is None else ("new", after)
         return f"{name}: {word}: {', '.join(f'{key} {value}' for key, value in (shown or {}).items())}"
-    keys = [key for key in before | after if before.get(key) != after.get(key)]
+    keys = [key for key in before | after if before.get(key) != after.get(key) and not key.startswith(_NUMBERS)]
     steps = (f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}" for key in keys)
     return f"{name}: {'; '.join(steps)}"
 

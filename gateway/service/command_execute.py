@@ -16,6 +16,7 @@ from gateway.service.command_edits import Edit, added, changed, ended
 from gateway.service.command_fit import misfits
 from gateway.service.command_import import taken_over
 from gateway.service.command_moves import exchanged, moved, registers_of, shared, steps_of, taken_back
+from gateway.service.command_prices import numbered
 from gateway.service.command_schema import (
     Add,
     AddReading,
@@ -239,7 +240,12 @@ def _edit_entry(known: Known, command: Import | Add | Set | End) -> Edit:
 
 def _kept(known: Known, told: schema.Entity, seal: Seal) -> schema.Entity | Problem:
     """The entry as it is kept, with what is known of it and no command says."""
-    return _sealed(known, told, seal) if isinstance(told, schema.Badge) else remembering(known, told)
+    match told:
+        case schema.Badge():
+            return _sealed(known, told, seal)
+        case schema.Rate():
+            return numbered(known, told)
+    return remembering(known, told)
 
 
 def _sealed(known: Known, told: schema.Badge, seal: Seal) -> schema.Entity | Problem:

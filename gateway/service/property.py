@@ -188,7 +188,7 @@ def _prices(steps: Sequence[PriceStep], zone: str) -> tuple[Price, ...]:
     ends = [*(step.from_ for step in steps[1:]), None]
     return tuple(
         Price(
-            version=number,
+            version=step.version or number,
             period=_period(step.from_, step.until or following, zone),
             price=step.price,
         )

@@ -229,6 +229,8 @@ class PriceStep(Strict):
     from_: Day | None = Field(default=None, alias="from")
     until: Day | None = Field(default=None, examples=[date(2027, 1, 1)])
     price: Number
+    version: int | None = Field(default=None, ge=1)
+    """what charges call it; None: its place among the prices"""
 
     @model_validator(mode="after")
     def _not_empty(self) -> PriceStep:

@@ -251,6 +251,8 @@ class Rate(Entity):
     unit: PriceUnit
     points: Points | None = None
     prices: Prices
+    versions: int | None = Field(default=None, ge=1)
+    """the highest number that a price of it has had, where that price is gone"""
     tax: TaxPart
 
     @model_validator(mode="after")

@@ -224,15 +224,15 @@ def test_a_move_that_cannot_be_is_refused_in_one_sentence(
 def test_a_price_holds_from_its_day_until_the_next(desk: Desk) -> None:
     (told,) = done(desk, "rate", "set", "electricity", "--price", "0.26", "--from", "2026-06-01")["changes"]
     assert told["after"]["prices"] == [
-        {"from": "2026-01-01", "price": "0.2500"},
-        {"from": "2026-06-01", "price": "0.26"},
-        {"from": "2026-10-16", "price": "0.2700"},
+        {"from": "2026-01-01", "price": "0.2500", "version": 1},
+        {"from": "2026-06-01", "price": "0.26", "version": 3},
+        {"from": "2026-10-16", "price": "0.2700", "version": 2},
     ]
     done(desk, "rate", "end", "electricity", "--until", "2026-10-01")
     (told,) = done(desk, "rate", "set", "electricity", "--price", "0.30", "--from", "2026-09-01")["changes"]
     assert told["after"]["prices"][1:] == [
-        {"from": "2026-06-01", "price": "0.26"},
-        {"from": "2026-09-01", "price": "0.30", "until": "2026-10-01"},
+        {"from": "2026-06-01", "price": "0.26", "version": 3},
+        {"from": "2026-09-01", "price": "0.30", "until": "2026-10-01", "version": 4},
     ]
     assert refused(desk, "rate", "end", "electricity", "--until", "2027-01-01") == [
         "rate electricity: until: has ended on 2026-10-01 already"
