@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -30,7 +30,8 @@ def sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str]
         case "extra_forbidden":
             return _unknown_key(error["loc"], schema, beside)
         case "missing":
-            return f"is missing; write {example}" if example else "is missing"
+            wanted = example or _words(field)
+            return f"is missing; write {wanted}" if wanted else "is missing"
         case "value_error":
             return error["msg"].removeprefix("Value error, ")
     if error["type"] == "list_type" and isinstance(error["input"], dict):
@@ -38,6 +39,13 @@ def sentence(error: ErrorDetails, schema: type[BaseModel], beside: Iterable[str]
     hidden = error["type"] == "json_invalid" or error["loc"][-1:] == (IDENTIFIER,)
     value = "this" if hidden else shown(error["input"])
     return ", ".join(filter(None, (f"{value} {clause(error['type'], error.get('ctx', {}))}", example)))
+
+
+def _words(field: FieldInfo | None) -> str:
+    """Those of which one is to be written; "" where it is no choice."""
+    if field is None or get_origin(field.annotation) is not Literal:
+        return ""
+    return f"one of {', '.join(map(shown, get_args(field.annotation)))}"
 
 
 def refusals(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:

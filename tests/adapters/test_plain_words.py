@@ -37,6 +37,14 @@ def test_what_is_missing_has_an_example_of_its_own(desk: Desk, entry: str, said:
     assert all(f'is missing; write e.g. "{example}"' in found for example in said), found
 
 
+def test_what_is_missing_names_the_words_that_can_be_written(desk: Desk) -> None:
+    found = desk.submeter("user", "add", "meier").stderr.splitlines()
+    assert found[0] == 'user meier: kind: is missing; write one of "natural", "legal"'
+    assert desk.submeter("user", "add", "meier", "--kind", "person").stderr.splitlines()[0] == (
+        "user meier: kind: \"person\" is not one of 'natural' or 'legal'"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
