@@ -11,6 +11,7 @@ from gateway.core.period import MAX, MIN, Period
 from gateway.core.problem import Hold
 from gateway.core.track import Track, track
 from gateway.core.units import UnitError
+from gateway.service.backflow import with_maximum
 from gateway.service.beside import BESIDE, FARTHER, enough
 from gateway.service.doubt import counting, undisputed
 from gateway.service.sessions import chargeable
@@ -64,6 +65,7 @@ async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Seque
         ended = [one for one in sessions if one.ended_at in period and one.register in {each.id for each in registers}]
         readings = await _readings(store, meter, keys, _with(period, ended))
         strangers = await _strangers(store, registers, readings)
+        readings = await _with_maxima(store, registers, readings, period.start)
         found = found + await asyncio.to_thread(_settled, book, terms, registers, readings, strangers, edges, sessions)
         del readings  # before the next ones are fetched
     return replace(found, holds=tuple(await undisputed(store, found.holds, standing)))
@@ -99,6 +101,17 @@ async def _strangers(
 ) -> dict[str, Stranger | None]:
     """By register (id): who answered in its place already before these readings, and is not decided on."""
     return {one.id: await stranger_in(store, one, readings.get((one.meter, one.key), ())) for one in registers}
+
+
+async def _with_maxima(
+    store: MeteredStore, registers: Iterable[Register], readings: Registers, start: datetime
+) -> Registers:
+    """The readings, and those before them whose indexes small backflows hold at the start."""
+    found = dict(readings)
+    for one in registers:
+        place = (one.meter, one.key)
+        found[place] = await with_maximum(store, one, readings.get(place, ()), start)
+    return found
 
 
 def _settled(
