@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from drivers.modbus.model import ModbusModel, RegisterMap
 from drivers.modbus.pdu import NoFunctionError, RefusedError, answered_words, read_request
 from drivers.modbus.plan import Request, Span, split
-from drivers.modbus.sunspec import SunSpecMeter
+from drivers.modbus.sunspec import SunSpecMap, SunSpecMeter
 from gateway.ports.field import Answer, FieldError, LineDownError, NoAnswerError, OwingError, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ModbusBus:
             values = tuple(replace(value, register=swapped(value.register)) for value in values)
             without = tuple(replace(each, register=swapped(each.register)) for each in without)
         partner.identity = identity
-        device = _device(wired.model, serial)
+        device = _device(partner, serial)
         return Answer(
             meter=wired.id,
             serial=serial,
@@ -314,12 +314,14 @@ class ModbusBus:
         return serial
 
 
-def _device(model: ModbusModel | SunSpecMeter, serial: str) -> str:
+def _device(partner: _Partner, serial: str) -> str:
     """Maker and serial number, and which meter of a SunSpec device; a TCP meter may answer for every unit id."""
+    model, found = partner.wired.model, partner.map
     if not serial:
         return ""
     if isinstance(model, SunSpecMeter):
-        return f"SunSpec {serial}, instance {model.instance}"
+        make = found.make if isinstance(found, SunSpecMap) else ""
+        return f"SunSpec {make} {serial}, instance {model.instance}"
     return f"{model.make} {serial}"
 
 

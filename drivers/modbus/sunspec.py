@@ -2,7 +2,7 @@
 
 SunSpec Device Information Model Specification 1.1, chapter 4; models 1, 201-204 and 211-214 as published in
 github.com/sunspec/models. The marker "SunS" stands at 40000, 50000 or 0. Behind it come the models, each with its
-number and its length, up to number FFFF. A common model (1) tells the serial number of the meters behind it.
+number and its length, up to number FFFF. A common model (1) tells maker and serial number of the meters behind it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from drivers.modbus.model import ModbusRegister, RegisterMap, ScaleRegister, SerialNumber
 from drivers.modbus.plan import ADDRESSES, Request, Span
+from drivers.modbus.registers import RegisterError, text
 from gateway.ports.field import WrongAnswerError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _END = 0xFFFF
 _MOST_MODELS = 100
 """a device has a dozen; one that lists lengths of 0 would otherwise be walked for hours"""
 _COMMON, _COMMON_LENGTH = 1, 65
+_MAKER, _MAKER_WORDS = 2, 16
 _SERIAL, _SERIAL_WORDS = 50, 16
 _OBIS = {"import": "1-0:1.8.0", "export": "1-0:2.8.0"}
 
@@ -46,6 +48,13 @@ _FLOAT = _Layout(length=124, export=60, imported=68, scale=None)
 _METERS = {201: _INTEGER, 202: _INTEGER, 203: _INTEGER, 204: _INTEGER} | dict.fromkeys((211, 212, 213, 214), _FLOAT)
 
 
+class SunSpecMap(RegisterMap):
+    """Where the registers of a meter were found."""
+
+    make: str = ""
+    """what the device calls its maker; "" where it does not say"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SunSpecMeter:
     """The meter to look for in a device."""
@@ -54,13 +63,13 @@ class SunSpecMeter:
     instance: int = 1
     """which of the device's meters, counted from 1 in the order of their models"""
 
-    def walk(self) -> Generator[Request, tuple[int, ...] | None, RegisterMap]:
+    def walk(self) -> Generator[Request, tuple[int, ...] | None, SunSpecMap]:
         """Asks request after request; is sent the words, or None where the device refuses them; returns the map.
 
         WrongAnswerError where there is no such meter.
         """
         address = yield from _models_begin()
-        meters = serial = 0
+        meters = common = 0
         for _ in range(_MOST_MODELS):
             header = yield _request(address, 2)
             if header is None or header[0] == _END:
@@ -72,11 +81,12 @@ class SunSpecMeter:
                 )
                 raise WrongAnswerError(message)
             if number == _COMMON:
-                serial = _serial_at(address, length)
+                common = _common_at(address, length)
             if number in _METERS:
                 meters += 1
                 if meters == self.instance:
-                    return _map(number, length, address, serial)
+                    found = _map(number, length, address, common)
+                    return found.model_copy(update={"make": (yield from _make(common))}) if common else found
             address += 2 + length
         message = f"lists more than {_MOST_MODELS} SunSpec models and no end mark FFFF; correct the unit id"
         raise WrongAnswerError(message)
@@ -106,22 +116,31 @@ def _request(address: int, count: int) -> Request:
     return Request(function=3, address=address, count=count, spans=(Span(function=3, address=address, words=count),))
 
 
-def _serial_at(address: int, length: int) -> int:
+def _make(common: int) -> Generator[Request, tuple[int, ...] | None, str]:
+    words = yield _request(common + _MAKER, _MAKER_WORDS)
+    try:
+        return "" if words is None else text(words)
+    except RegisterError:
+        return ""
+
+
+def _common_at(address: int, length: int) -> int:
     if length < _COMMON_LENGTH:
         message = f"says that its SunSpec model 1 at {address} has {length} words, it has {_COMMON_LENGTH} or more"
         raise WrongAnswerError(message)
-    return address + _SERIAL
+    return address
 
 
-def _map(number: int, length: int, address: int, serial: int) -> RegisterMap:
+def _map(number: int, length: int, address: int, common: int) -> SunSpecMap:
     layout = _METERS[number]
     if length < layout.length:
         message = f"says that its SunSpec model {number} at {address} has {length} words, it has {layout.length}"
         raise WrongAnswerError(message)
     places = {"import": layout.imported, "export": layout.export}
     registers = tuple(_register(key, address + places[key], layout, address) for key in KEYS)
-    number_at = SerialNumber(function=3, address=serial, words=_SERIAL_WORDS, form="text") if serial else None
-    return RegisterMap.model_validate({"register": registers, "serial": number_at})
+    at = common + _SERIAL
+    number_at = SerialNumber(function=3, address=at, words=_SERIAL_WORDS, form="text") if common else None
+    return SunSpecMap.model_validate({"register": registers, "serial": number_at})
 
 
 def _register(key: str, address: int, layout: _Layout, model: int) -> ModbusRegister:

@@ -304,6 +304,21 @@ async def test_the_meters_of_one_sunspec_device_are_several(peer: Peer, clock: H
     assert first.device != second.device
 
 
+@pytest.mark.parametrize(("make", "same"), [(b"Maker", True), (b"Other", False), (b"\xff\xfe", False)])
+async def test_sunspec_devices_of_two_makers_may_have_one_serial_number(
+    peer: Peer, clock: HandClock, make: bytes, *, same: bool
+) -> None:
+    meter = integer(203, 5000, 250, 0)
+    peer.put(SUN, 3, 40000, *marker(), *common(b"1001"), *meter, *END)
+    peer.put(SUN + 1, 3, 40000, *marker(), *common(b"1001", make=make), *meter, *END)
+    meters = {str(each): MeterSettings(model="sunspec", address=each) for each in (SUN, SUN + 1)}
+    bus = driver.open(BusSettings(host="127.0.0.1", port=peer.port, timeout=0.5), meters, clock)
+    first, second = [await bus.read(name) for name in meters]
+    await bus.close()
+    assert first.serial == second.serial == "1001"
+    assert (first.device == second.device) is same
+
+
 @pytest.mark.parametrize("form", ["letters", "text", "number"])
 @pytest.mark.parametrize("word", [0x0000, 0xFFFF])
 def test_words_that_hold_nothing_are_no_number(form: Literal["letters", "text", "number"], word: int) -> None:

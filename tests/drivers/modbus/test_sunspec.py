@@ -35,9 +35,9 @@ def marker() -> list[int]:
     return words(b"SunS")
 
 
-def common(serial: bytes = b"SN-0042", length: int = 66) -> list[int]:
+def common(serial: bytes = b"SN-0042", length: int = 66, make: bytes = b"Maker") -> list[int]:
     """Model 1: make and type 16 words each, options and version 8 each, serial number 16, address, padding."""
-    texts = b"Maker".ljust(32, b"\0") + b"Type".ljust(32, b"\0") + bytes(16) + b"1.0".ljust(16, b"\0")
+    texts = make.ljust(32, b"\0") + b"Type".ljust(32, b"\0") + bytes(16) + b"1.0".ljust(16, b"\0")
     return [1, length, *words(texts + serial.ljust(32, b"\0")), 1, 0][: 2 + length]
 
 
@@ -206,7 +206,7 @@ async def test_a_sunspec_meter_is_looked_for_once_and_then_only_read(peer: Peer,
     answer = await bus.read("sun")
     assert (read(answer), answer.serial) == ({"import": "5.000", "export": "0.250"}, "METER-2")
     before = len(peer.asked)
-    assert before == 7  # the marker, two common models, two meters; serial number and values
+    assert before == 8  # the marker, two common models, two meters; maker, serial number and values
 
     await bus.read("sun")
 
@@ -248,7 +248,7 @@ async def test_a_sunspec_meter_is_looked_for_again_after_a_failure(peer: Peer, b
 
     await bus.read("sun")
 
-    assert len(peer.asked) - before == 7
+    assert len(peer.asked) - before == 8
 
 
 async def test_a_meter_is_told_from_others_of_its_name_before_it_is_read(peer: Peer, bus: MeterBus) -> None:
@@ -282,9 +282,9 @@ async def test_what_a_meter_refused_in_one_request_is_remembered_over_a_lost_con
 async def test_what_a_sunspec_device_refused_is_remembered_when_it_is_found_where_it_was(
     peer: Peer, bus: MeterBus
 ) -> None:
-    peer.script = [*[lambda asked: asked.answer] * 6, lambda asked: asked.frame(b"\x83\x02")]
+    peer.script = [*[lambda asked: asked.answer] * 7, lambda asked: asked.frame(b"\x83\x02")]
     await bus.read("sun")
-    values = [(each.address, each.count) for each in peer.asked[7:]]
+    values = [(each.address, each.count) for each in peer.asked[8:]]
     assert len(values) == 2
     peer.script = [close]
     with pytest.raises(LineDownError):

@@ -69,7 +69,8 @@ def read(map_: RegisterMap, words: Image) -> dict[str, str]:
 
 def test_the_walk_over_a_kostal_inverter_asks_what_was_answered_there_and_finds_its_meter() -> None:
     map_, asked = found(image({40002: (1, 66)} | KOSTAL))
-    assert asked == [(40000, 2), (40002, 2), *((address, 2) for address in KOSTAL if address <= 40308)]
+    walked = [(40000, 2), (40002, 2), *((address, 2) for address in KOSTAL if address <= 40308)]
+    assert asked == [*walked, (40004, 16)], "and then the maker, which that program did not ask for"
     assert {register.key: register.address for register in map_.registers} == {"import": 40354, "export": 40346}
 
 
