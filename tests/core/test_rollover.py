@@ -278,7 +278,7 @@ def test_a_reading_is_judged_when_it_is_polled_as_it_is_when_it_is_settled(
 async def _judged(readings: Sequence[Reading]) -> Counter[str]:
     past = Past()
     judge = Judge(past, past, past)
-    judge._registers = {("m", "k"): REGISTER}  # noqa: SLF001 - what it would find in the property data
+    judge._registers, judge._looked = {("m", "k"): REGISTER}, 1  # noqa: SLF001 - what it would find in the property data
     for one in readings:
         await judge.keep(
             [Poll(meter="m", at=one.at, serial="", status=0, clock_trusted=True, boot="", readings=(one,), raw=b"")]
