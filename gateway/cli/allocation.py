@@ -31,7 +31,7 @@ def allocation() -> None:
 
 
 @allocation.command(name="show")
-@click.option("--facility", required=True)
+@click.option("--facility", required=True, help="Id of the facility.")
 @click.option("--energy-source", required=True, help=f"One of {', '.join(get_args(EnergySource))}.")
 @click.option("--at", "day", metavar="DATE", help="On this day; today where it is left out.")
 @click.pass_obj

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from gateway.cli.ask import carry_out
 from gateway.cli.exits import Refused
+from gateway.cli.hints import MEANINGS
 from gateway.cli.tell import flat, tell
 from gateway.cli.typed import command
 from gateway.cli.view import asked
@@ -198,7 +199,7 @@ def _hint(key: str, info: FieldInfo) -> str:
     words = _words(info.annotation)
     if words:
         return f"One of {', '.join(words)}."
-    return f"Such as {info.examples[0]}." if info.examples else ""
+    return MEANINGS.get(key) or (f"Such as {info.examples[0]}." if info.examples else "")
 
 
 def _words(annotation: object) -> tuple[str, ...]:
@@ -211,9 +212,8 @@ def _words(annotation: object) -> tuple[str, ...]:
 def _option(key: str, *, help_text: str = "", several: bool = False, name: str = "") -> Callable[[_F], _F]:
     plain = key.replace(".", "_")
     names = dict.fromkeys([f"--{plain.replace('_', '-')}", f"--{plain}"])
-    text = help_text or ("Can be given several times." if several else "")
     metavar = "DATE" if key in ("from", "until", "entry", "exit") else "TEXT"
-    return click.option(*names, name or plain, multiple=several, metavar=metavar, help=text or None)
+    return click.option(*names, name or plain, multiple=several, metavar=metavar, help=help_text or None)
 
 
 def _price_options(kind: str) -> Callable[[_F], _F]:

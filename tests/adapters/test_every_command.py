@@ -66,3 +66,18 @@ def test_what_it_reads_is_json_where_that_is_asked(desk: Desk, line: str) -> Non
     done = desk.submeter("--json", *line.split())
     assert (done.exit_code, done.stderr) == (0, "")
     assert isinstance(json.loads(done.stdout), list | dict)
+
+
+def options(one: click.Command, path: str = "") -> Iterator[tuple[str, str | None]]:
+    """Every option of every command, with what its help says."""
+    if isinstance(one, click.Group):
+        context = click.Context(one)
+        for name in one.list_commands(context):
+            inner = one.get_command(context, name)
+            assert inner is not None
+            yield from options(inner, f"{path} {name}")
+    yield from ((f"{path} {each.opts[0]}", each.help) for each in one.params if isinstance(each, click.Option))
+
+
+def test_help_says_something_of_every_option() -> None:
+    assert [option for option, said in options(group) if not said] == []
