@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.course import instant
-from gateway.core.period import Period
+from gateway.core.period import MAX, Period
 from gateway.core.track import track
 from gateway.core.units import Scaled, UnitError
 
@@ -44,7 +44,15 @@ def _edges(register: Register, readings: Collection[Reading], changed: Callable[
     for gap in pairwise(sorted({node.at for course in courses for node in course.anchors})):
         if _inside(courses[0], *gap) != _inside(courses[1], *gap):
             found += gap
-    return found
+    return [*found, MAX] if _goes_on(*courses) else found
+
+
+def _goes_on(one: Track, other: Track) -> bool:
+    """Whether a backflow holds another maximum beyond what is looked at, until the index rises above it."""
+    ends = [
+        [(node.at, Scaled(node.shown, each.exponent).fraction) for node in each.nodes[-1:]] for each in (one, other)
+    ]
+    return any(at == same and index != held for (at, index), (same, held) in zip(*ends, strict=False))
 
 
 def _inside(course: Track, start: datetime, until: datetime) -> tuple[Any, ...] | None:

@@ -18,11 +18,15 @@ from hypothesis import strategies as st
 from gateway.core.charge import Terms
 from gateway.core.period import Period
 from gateway.service.backflow import with_maximum
+from gateway.service.command_schema import VoidReading
 from gateway.service.property import book
 from gateway.service.settlement import settled
 from gateway.store import Store
 from tests.adapters.stores import new_store, poll
-from tests.any_building import entities, line, reading
+from tests.adapters.stores import reading as index_of
+from tests.adapters.test_settle import PROPERTY
+from tests.adapters.test_settle_again import house_in
+from tests.any_building import entities, line, reading, text
 from tests.oracle import month_of, settle
 from tests.oracle_world import Exchange, Link, Owner, Point, Price, Reading, Register, World
 
@@ -129,6 +133,26 @@ async def test_a_voided_maximum_is_not_held(tmp_path: Path) -> None:
         assert await store.void_readings("m-r", "k", highest.at, "wrong", "test", BEGUN)
         one.readings.remove(highest)
         assert await charged(store, world) == expected(world)
+
+
+async def test_all_months_in_which_a_voided_maximum_was_held_are_settled_again(tmp_path: Path) -> None:
+    world = world_of([("rise", 20 * DAY), ("fall", 45 * DAY), ("rise", 60 * DAY)])
+    readings = world.registers[0].readings
+    highest = max(readings[: 20 * DAY], key=lambda each: each.value)
+    async with house_in(new_store(tmp_path)) as house:
+        await house.told({"register": [{**PROPERTY["register"][0], "backflow": "2"}]})
+        for meter, rises in (("heat-01", 1), ("heat-02", 0)):
+            heard = [index_of(each.at, text(rises * each.value), meter=meter) for each in readings]
+            await house.store.keep([poll(one) for one in heard])
+        house.clock.shown = readings[-1].at
+        await house.settler.settle_due()
+        assert [one.month for one in await house.store.closed_months()][1:] == ["2026-10", "2026-11", "2026-12"]
+        assert not await house.store.dirty()
+        void = {"meter": "heat-01", "register": "heat", "at": highest.at.isoformat(), "reason": "wrong"}
+        await house.obeyed(VoidReading.model_validate(void))
+        assert {"2026-10", "2026-11"} <= {one.month for one in await house.store.dirty()}
+        await house.settler.settle_due()
+        assert not await house.settled_anew()
 
 
 async def test_the_maximum_of_the_meter_before_an_exchange_is_not_held(tmp_path: Path) -> None:
