@@ -7,6 +7,7 @@ waited in memory, a clock that was put right.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.core.leaning import leaning
@@ -17,7 +18,7 @@ from gateway.service.property import book_of
 from gateway.store import months, properties, reading_span, readings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -52,16 +53,32 @@ def _touched(connection: Connection, late: Iterable[Reading]) -> set[DirtyMonth]
         if fresh is None or register.meter not in book.meters:
             continue
         facility = book.facilities[book.meters[register.meter].facility]
-        leaned = _leaned(connection, register, fresh)
         closed = months.closed(connection, facility.id)
-        found.update(marks(closed, facility.time_zone, [leaned], LATE))
+        found.update(_marks(connection, register, fresh, partial(marks, closed, facility.time_zone, reason=LATE)))
     return found
 
 
-def _leaned(connection: Connection, register: Register, fresh: Collection[Reading]) -> Period:
-    """Where what is billed of the register leans on the fresh readings."""
+def _marks(
+    connection: Connection,
+    register: Register,
+    fresh: Collection[Reading],
+    of: Callable[[Iterable[Period]], list[DirtyMonth]],
+) -> list[DirtyMonth]:
+    """`of`: the marks of the closed months in some stretches.
+
+    Few readings lie so near to a month's end that another month could lean on them: only those are interpolated.
+    """
     edges = Period(min(one.at for one in fresh), max(one.at for one in fresh))
+    read = _around(connection, register, edges)
+    own, beside = of([edges]), of([Period(min(one.at for one in read), max(one.at for one in read))])
+    if own == beside:
+        return own
     new = {replace(one, boot="") for one in fresh}  # as the store gives it back
+    return of([leaning(register, read, new.__contains__) or edges])
+
+
+def _around(connection: Connection, register: Register, edges: Period) -> Collection[Reading]:
+    """What settling can read beside the edges, and they themselves."""
     read: dict[Reading, None] = {}  # each once
     for at in dict.fromkeys((edges.start, edges.until)):
         heard: list[Reading] = []
@@ -69,7 +86,7 @@ def _leaned(connection: Connection, register: Register, fresh: Collection[Readin
             found = reading_span.span(connection, [register.meter], span.start, span.until, {register.key})
             heard[:] = found.get((register.meter, register.key), ())
         read |= dict.fromkeys(heard)
-    return leaning(register, read, new.__contains__) or edges
+    return read
 
 
 def _by_register(late: Iterable[Reading]) -> dict[tuple[str, str], list[Reading]]:

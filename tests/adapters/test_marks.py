@@ -141,3 +141,14 @@ async def test_of_thousands_of_readings_those_beside_the_edges_are_looked_at(
     await two.command(VoidSpan.model_validate({**METER, **span}))
     assert len(looked_at) == 2
     assert max(looked_at) < 50
+
+
+async def test_only_what_is_near_a_months_end_is_interpolated(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round that comes late has a reading of each meter of the building."""
+    hours = [OCTOBER + hour * DAY / 24 for hour in range(48)]
+    await two.begin()
+    await two.store.keep([poll(reading(at, f"{1000 + (at - OCTOBER) / DAY:.3f}")) for at in hours if at != hours[30]])
+    await two.charged()
+    monkeypatch.setattr(late, "leaning", None)
+    await two.store.keep([poll(reading(hours[30], "1001.250"))])
+    assert await two.marked() == BOTH[:1]
