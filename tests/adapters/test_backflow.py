@@ -135,7 +135,10 @@ async def test_a_voided_maximum_is_not_held(tmp_path: Path) -> None:
         assert await charged(store, world) == expected(world)
 
 
-async def test_all_months_in_which_a_voided_maximum_was_held_are_settled_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["voided", "late"])
+async def test_all_months_are_settled_again_in_which_a_maximum_is_held_that_changes(
+    tmp_path: Path, *, late: bool
+) -> None:
     world = world_of([("rise", 20 * DAY), ("fall", 45 * DAY), ("rise", 60 * DAY)])
     readings = world.registers[0].readings
     highest = max(readings[: 20 * DAY], key=lambda each: each.value)
@@ -143,13 +146,16 @@ async def test_all_months_in_which_a_voided_maximum_was_held_are_settled_again(t
         await house.told({"register": [{**PROPERTY["register"][0], "backflow": "2"}]})
         for meter, rises in (("heat-01", 1), ("heat-02", 0)):
             heard = [index_of(each.at, text(rises * each.value), meter=meter) for each in readings]
-            await house.store.keep([poll(one) for one in heard])
+            await house.store.keep([poll(one) for one in heard if not (late and rises and one.at == highest.at)])
         house.clock.shown = readings[-1].at
         await house.settler.settle_due()
         assert [one.month for one in await house.store.closed_months()][1:] == ["2026-10", "2026-11", "2026-12"]
         assert not await house.store.dirty()
-        void = {"meter": "heat-01", "register": "heat", "at": highest.at.isoformat(), "reason": "wrong"}
-        await house.obeyed(VoidReading.model_validate(void))
+        if late:
+            await house.store.keep([poll(index_of(highest.at, text(highest.value)))])
+        else:
+            void = {"meter": "heat-01", "register": "heat", "at": highest.at.isoformat(), "reason": "wrong"}
+            await house.obeyed(VoidReading.model_validate(void))
         assert {"2026-10", "2026-11"} <= {one.month for one in await house.store.dirty()}
         await house.settler.settle_due()
         assert not await house.settled_anew()
