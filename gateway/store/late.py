@@ -66,12 +66,13 @@ def _marks(
 ) -> list[DirtyMonth]:
     """`of`: the marks of the closed months in some stretches.
 
-    Few readings lie so near to a month's end that another month could lean on them: only those are interpolated.
+    Few readings lie so near to a month's end that another month could lean on them: only those are interpolated. What a
+    backflow holds, it may hold for months.
     """
     edges = Period(min(one.at for one in fresh), max(one.at for one in fresh))
     read = _around(connection, register, edges)
     own, beside = of([edges]), of([Period(min(one.at for one in read), max(one.at for one in read))])
-    if own == beside:
+    if own == beside and register.backflow is None:
         return own
     new = {replace(one, boot="") for one in fresh}  # as the store gives it back
     return of([leaning(register, read, new.__contains__) or edges])
