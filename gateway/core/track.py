@@ -248,9 +248,17 @@ def track(
     values = [convert(reading.index, reading.unit, register.unit) for reading in trusted]
     marks = [mark for exchange in register.exchanges for mark in (exchange.final, exchange.start)]
     marks += [mark for mark in (register.backflow, register.modulus) if mark is not None]
-    exponent = min([register.exponent, *(value.exponent for value in (*values, *marks))])
+    exponent = min([register.exponent, *(value.exponent for value in values), *map(_needed, marks)])
     course, kept = nodes(register.judging(stranger), list(zip(trusted, values, strict=True)), exponent)
     anchors = tuple(sorted((*course, *kept), key=instant))
     return Track(
         register=register, exponent=exponent, nodes=course, anchors=anchors, tolerance=tolerance, stranger=stranger
     )
+
+
+def _needed(mark: Scaled) -> int:
+    """The exponent that a number needs: how a person writes it changes no step that months are counted in."""
+    digits, exponent = mark.digits, mark.exponent
+    while exponent < 0 and digits % 10 == 0:
+        digits, exponent = digits // 10, exponent + 1
+    return exponent

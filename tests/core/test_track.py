@@ -87,6 +87,14 @@ def test_two_low_values_are_held_until_the_index_is_again_where_it_was() -> None
     assert counted(course, 4, 5) == "10.0"
 
 
+def test_low_values_of_a_counter_that_was_reset_before_are_held_too() -> None:
+    low = [heard(4, "11"), heard(5, "12")]
+    reset = [heard(0, "100"), heard(1, "10"), heard(2, "18"), heard(3, "20")]
+    course = track(REGISTER, [*reset, *low, heard(6, "30"), heard(7, "40")])
+    assert held(course) == [(0, 2, "index_decrease"), (3, 6, "index_decrease")]
+    assert (counted(course, 2, 3), counted(course, 6, 7)) == ("2.0", "10.0")
+
+
 def test_a_counter_that_takes_longer_to_be_where_it_was_did_begin_again() -> None:
     after = [heard(2, "2"), heard(3, "8"), heard(4, "14"), heard(5, "21")]
     course = track(REGISTER, [heard(0, "18"), heard(1, "20"), *after])
@@ -129,6 +137,14 @@ def test_every_rollover_ends_a_segment_before_the_next() -> None:
 def test_without_a_largest_flow_a_decrease_is_no_rollover() -> None:
     register = replace(REGISTER, modulus=Scaled(100, 0), max_per_day=None)
     assert held(track(register, [heard(0, "90"), heard(1, "5")])) == [(0, 1, "index_decrease")]
+
+
+def test_how_many_zeros_somebody_writes_behind_an_exchanges_index_changes_no_step() -> None:
+    exchange = Exchange(at=day(3), final=Scaled.parse("30.0000"), start=Scaled.parse("0.000"), serial="2")
+    for register in (replace(REGISTER, exchanges=(exchange,)), replace(REGISTER, modulus=Scaled.parse("1000.000"))):
+        assert track(register, [heard(0, "10.0"), heard(1, "20.0")]).exponent == -1
+    finer = replace(exchange, final=Scaled.parse("30.12"))
+    assert track(replace(REGISTER, exchanges=(finer,)), [heard(0, "10.0")]).exponent == -2
 
 
 def test_another_serial_number_is_held_until_the_exchange_is_recorded() -> None:
