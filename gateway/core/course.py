@@ -222,19 +222,21 @@ def _contradicted(nodes: Sequence[Node]) -> set[int]:
     """
     good: list[int] = []  # places that are believed, before the one that is looked at
     found: set[int] = set()
-    left: int | None = None  # of the last fall: the place that it fell from, while the index is below that
+    lefts: list[int] = []  # of each fall the place that it fell from, while the index is below that
     for place, (node, after) in enumerate(zip(nodes, _following(nodes), strict=True)):
         if node.fault is None:
-            if left is not None and node.shown >= nodes[left].shown:
+            while lefts and node.shown >= nodes[lefts[-1]].shown:
+                left = lefts.pop()
                 while _is_soon(nodes, left, place) and good[-1] > left:
                     found.add(good.pop())
-                left = None
             good.append(place)
         elif node.fault == "index_decrease" and good and (after is None or after.life != nodes[good[-1]].life):
-            below, left = _below(nodes, good, place), good[-1] if left is None else left
+            below = _below(nodes, good, place)
+            if good[-1] not in lefts:
+                lefts.append(good[-1])
             while below is not None and good[-1] != below:
                 found.add(good.pop())
-                left = None
+                lefts = [left for left in lefts if left <= below]
     return found
 
 
