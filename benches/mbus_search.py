@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-LIMIT = 1.4
-"""a fourth of the selections is for what was silent and may have been lost: once more for the widest places"""
+LIMIT = 1.15
 BAUD = 2400
 LATENCY = 0.02
 """of a serial adapter, as the settings assume it"""

@@ -7,8 +7,7 @@ Damage looks like a collision. What came damaged is therefore asked for again, u
 on this line, and so many meters must be there, that asking costs more than ten selections in vain: those find a single
 meter just the same. What stayed silent on a line with damage is asked again at the end, and harder. A line on which no
 damage has been seen may have lost a selection all the same, which looks like silence: some of what stayed silent,
-the widest places, is asked once more, and a meter found there is damage seen. In a narrower place that was silent
-fewer meters are missed, and two of one place not both: where fewer were found than collided, it is searched anew.
+the widest places, is asked once more, and a meter found there is damage seen.
 """
 
 from __future__ import annotations
@@ -46,9 +45,7 @@ _TRIES_ALIKE, _MOST_TRIES, _MOST_TRIES_ALIKE = 3, 12, 30
 """the last where much comes damaged: to tell apart who shares a number takes up to 320 selections"""
 _MUCH = 0.25
 _FEW, _MANY = 20, 40
-"""after so few whole answers all silent places are asked once more; so many speak for the line"""
-_AGAIN = 4
-"""and then they are only one for so many selections: the widest, in which a meter is most likely"""
+"""after so few whole answers all silent places are asked once more; so many speak for the line, and none is"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class Search:
             silent, self.silent = self.silent, []
             return [Step("again", place) for place in reversed(silent)]
         share = min(max(_MANY - self.answers, 0), _MANY - _FEW)
-        some = max(len(self.silent) * share // (_MANY - _FEW), self.selections // _AGAIN)
+        some = len(self.silent) * share // (_MANY - _FEW)
         widest = sorted(self.silent, key=lambda place: -place.count("F"))[:some]
         self.silent = [place for place in self.silent if place not in widest]
         return [Step("check", place) for place in reversed(widest)]
