@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from gateway.core.charge import REMAINDER
+from gateway.core.period import Period
 from gateway.core.units import Scaled, plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
-    from fractions import Fraction
 
     from gateway.core.charge import Allocation, Charge
-    from gateway.core.track import Index, Segment
+    from gateway.core.track import Index, Point, Segment
 
 _WHY = {
     "occupancy": "lives or works there in this period",
@@ -113,7 +114,27 @@ def _known(index: Index, meter: str, charge: Charge, names: Names) -> str:
         f"{each.value} on {_local(each.at, charge)}{_reporting(names.statuses.get((meter, each.at)))}"
         for each in index.between
     )
-    return f"{text}: {' and '.join(points)}"
+    return f"{text}: {' and '.join(points)}{_bounded(index, *index.between)}"
+
+
+def _bounded(index: Index, left: Point, right: Point) -> str:
+    """What a calculator would stumble over: an estimate that is not on the line between its readings, for a third one.
+
+    Nothing for what rounding could explain: an index is a whole number of its register's steps, which are not coarser
+    than its last digit that is not 0.
+    """
+    if right.value < left.value:  # the counter began again at 0
+        return ""
+    share = Fraction(Period(left.at, index.at).microseconds, Period(left.at, right.at).microseconds)
+    line = left.value.fraction + (right.value - left.value).fraction * share
+    step = Fraction(10) ** (index.value.exponent + _zeros(index.value.digits))
+    if abs(line - index.value.fraction) * 2 <= step:
+        return ""
+    return "; an index entered by hand or kept by the meter between them bounds it"
+
+
+def _zeros(digits: int) -> int:
+    return len(str(digits)) - len(str(digits).rstrip("0")) if digits else 0
 
 
 def _reporting(status: str | None) -> str:

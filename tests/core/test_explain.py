@@ -101,3 +101,15 @@ def test_an_index_of_an_exchange_names_it_and_another_one_read_by_hand_does_not(
     (ends, begins) = [line.split("  ")[-1] for line in lines if "exchange" in line]
     assert ends == begins == "entered at the exchange of 21.10.2026 00:00"
     assert any("9.000 kWh  on 01.11.2026 00:00, read by hand" in line for line in lines)
+
+
+def test_an_estimate_that_an_index_entered_by_hand_bounds_says_so_and_another_one_does_not() -> None:
+    one = _world()
+    first, *_ = one.readings
+    after = replace(first, at=MONTH.until + timedelta(days=9), index=Scaled.parse("140.000"))  # of forty days
+    by_hand = replace(first, at=START + timedelta(days=20), index=Scaled.parse("135.000"), origin="manual")
+    for readings, bounded in (((first, after), False), ((first, by_hand, after), True)):
+        (*_, last) = World(book=one.book, readings=readings).charges()
+        (line,) = [each for each in explain_charge(last, charge_id(last), NAMES) if "at the end" in each]
+        assert ("100.000 on 01.10.2026 00:00 and 140.000 on 10.11.2026 00:00" in line) is True
+        assert line.endswith("; an index entered by hand or kept by the meter between them bounds it") is bounded
