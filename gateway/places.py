@@ -6,6 +6,7 @@ import os
 import stat
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 
 from gateway.files import may_be
@@ -119,12 +120,23 @@ def _store(url: str) -> Iterator[str]:
     place = folder(url)
     if place is None:
         return
-    database = Path(url.removeprefix("sqlite:///"))
     if not may_be(place.is_dir):
         yield f"the folder {place} is not there; make it, owned by the user that runs the gateway"
     elif not os.access(place, os.W_OK | os.X_OK):
         yield f"the folder {place} cannot be written by this user; check as the gateway's user, or give it the folder"
-    elif database.is_dir():
-        yield f"{database} is a folder; name a file in it"
-    elif database.exists() and not os.access(database, os.R_OK | os.W_OK):
-        yield f"{database} cannot be written by this user; check as the gateway's user, or give it the file"
+    else:
+        yield from _database(Path(url.removeprefix("sqlite:///")))
+
+
+def _database(file: Path) -> Iterator[str]:
+    try:
+        is_folder = S_ISDIR(file.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield f"the store cannot be {file} ({error.strerror}); name another file"
+        return
+    if is_folder:
+        yield f"{file} is a folder; name a file in it"
+    elif not os.access(file, os.R_OK | os.W_OK):
+        yield f"{file} cannot be written by this user; check as the gateway's user, or give it the file"

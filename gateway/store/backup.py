@@ -62,14 +62,12 @@ def backup(url: str, file: Path) -> Copied:
     with _told(cannot, OSError):
         _require_free(file)
     part = _beside(file, ".part")
-    with ExitStack() as undone:
+    with _told(cannot, OSError, sqlite3.Error), ExitStack() as undone:
         undone.callback(part.unlink, missing_ok=True)
-        with _told(cannot, OSError, sqlite3.Error):
-            _copy(base.path, part)
+        _copy(base.path, part)
         copied = check(part, file)
-        with _told(cannot, OSError):
-            part.rename(file)
-            _sync(file.parent)
+        part.rename(file)
+        _sync(file.parent)
     return copied
 
 

@@ -57,6 +57,13 @@ def test_a_backup_cannot_be_read_there(url: str, unseen: Path) -> None:
     assert str(refused.value).startswith(f"{unseen}: the backup cannot be read (")
 
 
+def test_a_backups_name_leaves_room_for_what_is_beside_it(url: str, tmp_path: Path) -> None:
+    name = tmp_path / ("x" * 255)
+    with pytest.raises(StoreError) as refused:
+        backup(url, name)
+    assert str(refused.value) == f"{name}: the backup cannot be written (File name too long)"
+
+
 def test_a_backup_into_a_folder_names_no_file(url: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="this is a folder: name a file in it"):
         backup(url, tmp_path)
@@ -98,6 +105,14 @@ def test_check_tells_that_the_store_is_a_folder(open_folder: Path) -> None:
     folder.mkdir()
     open_folder.chmod(0o777)
     assert first_mistake(config) == f"{config}:3: store: {folder} is a folder; name a file in it"
+
+
+def test_check_tells_that_the_stores_name_is_too_long(open_folder: Path) -> None:
+    config, name = open_folder / "gateway.toml", "x" * 300
+    config.write_text(TEXT.partition("[mqtt]")[0].replace("var/gateway.db", name), encoding="utf-8")
+    open_folder.chmod(0o777)
+    told = f"the store cannot be {open_folder / name} (File name too long); name another file"
+    assert first_mistake(config) == f"{config}:3: store: {told}"
 
 
 def first_mistake(config: Path) -> str:
