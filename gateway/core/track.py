@@ -134,8 +134,11 @@ class Track:
         """The measured neighbours whose indexes can be compared: of one meter, which did not begin again between."""
         low = bisect_left(self.nodes, at, key=instant)
         life = (self.nodes[low - 1].unit, self.nodes[low - 1].life) if low else None
-        left = (node for node in reversed(self.nodes[:low]) if node.interpolates and (node.unit, node.life) == life)
-        right = (node for node in self.nodes[low:] if node.interpolates and (node.unit, node.life) == life)
+        before, after = (
+            map(self.nodes.__getitem__, way) for way in (reversed(range(low)), range(low, len(self.nodes)))
+        )
+        left = (node for node in before if node.interpolates and (node.unit, node.life) == life)
+        right = (node for node in after if node.interpolates and (node.unit, node.life) == life)
         return next(left, None), next(right, None)
 
     def _join(self, edges: Sequence[Node | _Boundary]) -> Iterable[Segment]:

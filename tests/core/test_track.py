@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -334,3 +334,23 @@ def test_an_index_is_never_interpolated_across_a_counter_that_began_again() -> N
 def test_an_index_is_interpolated_across_a_spike() -> None:
     course = track(REGISTER, [heard(0, "10"), heard(1, "900"), heard(2, "30", "manual"), heard(4, "50")])
     assert counted(course, 3, 4) == "10.0"
+
+
+class Handed(tuple[Any, ...]):
+    """Counts how many nodes it hands out one by one, or in slices."""
+
+    __slots__ = ()
+    so_far = 0
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - as the tuple's
+        found = super().__getitem__(place)
+        Handed.so_far += len(found) if isinstance(place, slice) else 1
+        return found
+
+
+def test_an_index_is_interpolated_without_looking_at_the_whole_course() -> None:
+    course = track(REGISTER, [heard(each / 100, str(each / 10)) for each in range(0, 400, 2)])
+    course = replace(course, nodes=Handed(course.nodes))
+    Handed.so_far = 0
+    assert course.known(day(2.01))
+    assert Handed.so_far < 100
