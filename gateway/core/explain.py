@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.core.charge import Allocation, Charge
     from gateway.core.track import Index, Point, Segment
 
+_BOUND = "an index entered by hand or kept by the meter between them bounds it, or a small backflow holds a higher one"
 _WHY = {
     "occupancy": "lives or works there in this period",
     "vacancy": "owns it, and nobody occupied it in this period",
@@ -130,7 +131,7 @@ def _bounded(index: Index, left: Point, right: Point) -> str:
     step = Fraction(10) ** (index.value.exponent + _zeros(index.value.digits))
     if abs(line - index.value.fraction) * 2 <= step:
         return ""
-    return "; an index entered by hand or kept by the meter between them bounds it"
+    return f"; {_BOUND}"
 
 
 def _zeros(digits: int) -> int:

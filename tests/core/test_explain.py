@@ -112,4 +112,16 @@ def test_an_estimate_that_an_index_entered_by_hand_bounds_says_so_and_another_on
         (*_, last) = World(book=one.book, readings=readings).charges()
         (line,) = [each for each in explain_charge(last, charge_id(last), NAMES) if "at the end" in each]
         assert ("100.000 on 01.10.2026 00:00 and 140.000 on 10.11.2026 00:00" in line) is True
-        assert line.endswith("; an index entered by hand or kept by the meter between them bounds it") is bounded
+        assert ("; an index entered by hand or kept by the meter between them bounds it" in line) is bounded
+
+
+def test_an_estimate_from_an_index_that_a_small_backflow_holds_is_not_laid_to_a_hand_alone() -> None:
+    one = _world()
+    (first, *_), (register, *_) = one.readings, one.book.registers.values()
+    backflow = replace(register, backflow=Scaled.parse("10"))
+    fallen = replace(first, at=START + timedelta(days=30), index=Scaled.parse("95.000"))
+    after = replace(first, at=MONTH.until + timedelta(days=9), index=Scaled.parse("140.000"))
+    book = replace(one.book, registers={register.id: backflow})
+    (*_, last) = World(book=book, readings=(first, fallen, after)).charges()
+    (line,) = [each for each in explain_charge(last, charge_id(last), NAMES) if "at the end" in each]
+    assert line.endswith("bounds it, or a small backflow holds a higher one")
