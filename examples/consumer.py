@@ -249,7 +249,8 @@ def connected(options: argparse.Namespace, database: Database) -> None:
 
 def broker(text: str) -> str:
     """HOST:PORT, as argparse takes it."""
-    if not re.fullmatch(r".+:[0-9]{1,5}", text):
+    found = re.fullmatch(r".+:([0-9]{1,5})", text)
+    if found is None or not 0 < int(found[1]) < 1 << 16:
         message = f"{text!r} is no broker; write HOST:PORT, e.g. 127.0.0.1:1883"
         raise argparse.ArgumentTypeError(message)
     return text

@@ -205,12 +205,17 @@ async def test_sessions_alarms_and_readings_are_kept_where_they_are_wanted(broke
     ("options", "said"),
     [
         (("--broker", "here"), "argument --broker: 'here' is no broker; write HOST:PORT, e.g. 127.0.0.1:1883"),
+        (("--broker", "here:0"), "argument --broker: 'here:0' is no broker; write HOST:PORT, e.g. 127.0.0.1:1883"),
+        (
+            ("--broker", "here:65536"),
+            "argument --broker: 'here:65536' is no broker; write HOST:PORT, e.g. 127.0.0.1:1883",
+        ),
         (("--ca", "nowhere.pem"), "argument --ca: 'nowhere.pem' cannot be read"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
     words = (sys.executable, str(CONSUMER), str(tmp_path / "x.db"), ROOT, "billing", *options)
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=HANGS)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"consumer.py: error: {said}")
 
 
