@@ -76,10 +76,13 @@ def test_an_import_names_the_closed_months_that_are_settled_again(desk: Desk, pl
 def test_a_command_names_the_closed_months_that_are_settled_again(desk: Desk) -> None:
     done = desk.submeter("--json", "move", "flat-1", "2026-09-20")
     assert json.loads(done.stdout)["settled_again"] == CLOSED[1:]
+    since_exchange = "\nclosed months settled again: 2026-08, 2026-09, 2026-10\n"  # of March: nothing was read since
     done = desk.submeter("reading", "add", "power", "import", "2026-10-02T10:00", "8600", "--reason", "at the door")
+    assert since_exchange in done.stdout
+    done = desk.submeter("reading", "add", "power", "import", "2026-10-20T10:00", "8700", "--reason", "once more")
     assert "\nclosed months settled again: 2026-10\n" in done.stdout
     done = desk.submeter("reading", "void", "power", "import", "2026-10-02T10:00", "--reason", "wrong door")
-    assert "\nclosed months settled again: 2026-10\n" in done.stdout
+    assert since_exchange in done.stdout
 
 
 def test_what_touches_no_closed_month_names_none(desk: Desk) -> None:
