@@ -78,8 +78,7 @@ def _add(kind: str) -> click.Command:
 def _set(kind: str) -> click.Command:
     @click.command(
         name="set",
-        help=f'Change {_a(kind)}. What is not named stays; an empty value ("") removes the key. '
-        + ("--from DATE: the day from which a changed value holds." if kind in (*_ONLY_DATED, "link") else ""),
+        help=f'Change {_a(kind)}. What is not named stays; an empty value ("") removes the key. {_meant_by_from(kind)}',
     )
     @click.argument("named", metavar="ID")
     @_options(kind, dated=kind in _ONLY_DATED)
@@ -94,6 +93,12 @@ def _set(kind: str) -> click.Command:
         tell(options, carry_out(options, command(Set, kind=kind, id=named, value=value, since=since)))
 
     return set_
+
+
+def _meant_by_from(kind: str) -> str:
+    if kind == "link":
+        return "--from DATE: beside --value, the day from which that holds; else the first day of the link."
+    return "--from DATE: the day from which a changed value holds." if kind in _ONLY_DATED else ""
 
 
 def _dates_a_value(kind: str, value: dict[str, Any]) -> bool:

@@ -65,6 +65,8 @@ def test_what_is_given_empty_is_missing(desk: Desk, arguments: tuple[str, ...], 
         (("occupancy", "add", "--help"), "Add an occupancy."),
         (("owner", "set", "--help"), "Change an owner."),
         (("user", "end", "--help"), "End a user"),
+        (("rate", "set", "--help"), "--from DATE: the day from which a changed value holds."),
+        (("link", "set", "--help"), "--from DATE: beside --value, the day from which that holds; else the first"),
     ],
 )
 def test_help_is_english(desk: Desk, arguments: tuple[str, ...], said: str) -> None:
