@@ -90,9 +90,8 @@ class Accruals:
         found: dict[str, Stay] = {}
         for facility in book.facilities.values():
             self._beat()
-            found |= await accrued(
-                self._store, book, Month.of(facility, local_date(now, facility.time_zone)), self._gateway, now
-            )
+            present = Month.of(facility, local_date(now, facility.time_zone))
+            found |= await accrued(self._store, book, present, self._gateway, now, self._beat)
         moved = {point for point, one in found.items() if self._payers.get(point, one.payer) != one.payer}
         self._payers = {point: one.payer for point, one in found.items()}
         self._board.put_all(ACCRUALS, {point: accrual_body(one) for point, one in found.items()}, anew=moved)
@@ -112,11 +111,18 @@ class Stay:
     """of this payer, as if the month ended with the last readings"""
 
 
-async def accrued(store: AccrualStore, book: Book, month: Month, gateway: str, now: datetime) -> dict[str, Stay]:
+async def accrued(
+    store: AccrualStore,
+    book: Book,
+    month: Month,
+    gateway: str,
+    now: datetime,
+    beat: Callable[[], None] = lambda: None,
+) -> dict[str, Stay]:
     """The present stay at every point of the facility, with what it has used in the month up to the last reading."""
     facility, period = month.facility.id, month.period
     terms = Terms(gateway=gateway, facility=facility, period=period, closing=month.label)
-    settlement = await settled(store, book, terms)
+    settlement = await settled(store, book, terms, (), beat)
     return stays(book, month, settlement.charges, now)
 
 

@@ -176,7 +176,7 @@ class Settler:
         standing = await self._store.standing_charges(facility, one.label, lambda text: parse(json.loads(text)))
         revisions = await self._store.revisions(facility, one.label)
         terms = Terms(gateway=self._gateway, facility=facility, period=one.period, closing=one.label)
-        settlement = await settled(self._store, book, terms, standing)
+        settlement = await settled(self._store, book, terms, standing, self._beat)
         new = compare(settlement.charges, standing, revisions, settlement.holds)
         for _, group in groupby(new, key=lambda charge: charge.billing_point):
             await self._store.publish([new_charge(charge) for charge in group], now)

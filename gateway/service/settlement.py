@@ -18,7 +18,7 @@ from gateway.service.sessions import chargeable
 from gateway.service.stranger import StrangerStore, stranger_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from gateway.core.book import Book
@@ -49,17 +49,24 @@ class MeteredStore(StrangerStore, Protocol):
         """The instants in [start, until] at which a reading of the register (key) is voided."""
 
 
-async def settled(store: MeteredStore, book: Book, terms: Terms, standing: Sequence[Charge] = ()) -> Settlement:
+async def settled(
+    store: MeteredStore,
+    book: Book,
+    terms: Terms,
+    standing: Sequence[Charge] = (),
+    beat: Callable[[], None] = lambda: None,
+) -> Settlement:
     """What should be charged in the month of `terms`, worked out off the event loop.
 
     One meter at a time, and only what is billed of it: a month of quarter hours of a whole building would take more
-    memory than the box has.
+    memory than the box has. `beat` is called for each: what small backflows hold may have been read years ago.
     """
     period = terms.period
     sessions = await counting(store, book, chargeable(await store.sessions(terms.facility, period.start, period.until)))
     edges = seams(standing, period)
     found = Settlement(charges=(), holds=())
     for meter in sorted(meter.id for meter in book.meters.values() if meter.facility == terms.facility):
+        beat()
         registers = [register for register in book.registers.values() if register.meter == meter]
         keys = {register.key for register in registers}
         ended = [one for one in sessions if one.ended_at in period and one.register in {each.id for each in registers}]

@@ -8,8 +8,11 @@ from datetime import date, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from gateway.service.accruals import accrued
 from gateway.service.command_execute import Commander
 from gateway.service.command_schema import End
+from gateway.service.due import Month
+from gateway.service.property import book_of
 from gateway.service.records import DirtyMonth
 from gateway.service.settle import Settler
 from gateway.store import months
@@ -154,3 +157,22 @@ async def test_no_month_is_closed_while_a_command_is_half_done(house: House) -> 
     assert not seen
     await house.settler.settle_due()
     assert await house.sums() == {"ada": Fraction(10), "own": Fraction(16)}
+
+
+async def test_settling_a_month_and_showing_it_give_a_sign_of_life_with_each_meter(house: House) -> None:
+    await house.counted(OCTOBER, "10", "100")
+    book = book_of(await house.store.property_rows(None))
+    month = Month.of(book.facilities["f"], date(2026, 10, 1))
+    settler: list[str] = []
+    await Settler(
+        store=house.store,
+        clock=house.clock,
+        bell=None,  # type: ignore[arg-type] # nobody waits
+        gateway="gw",
+        beat=lambda: settler.append("beat"),
+    ).settle_due()
+    shown: list[str] = []
+    await accrued(house.store, book, month, "gw", OCTOBER + DAY, lambda: shown.append("beat"))
+    assert len(book.meters) > 1
+    assert len(settler) == 1 + len(book.meters), "one for the month"
+    assert len(shown) == len(book.meters)
