@@ -44,7 +44,7 @@ def _in_place_of(name: bytes, own: bytes, *, empty: bool, error: bool) -> bool:
 def why_none(name: bytes, record: Record) -> str | None:
     """What a record that stands for this DIB and VIB says instead of a value; None where it says nothing such."""
     own = record.meaning.dib_vib
-    if own != name and own[0] & _FUNCTION:
+    if (own[0] ^ name[0]) & _FUNCTION:
         return "a value during an error state"
     if own != name and record.meaning.record_error:
         return _RECORD_ERRORS[own[-1]]

@@ -50,7 +50,7 @@ KEEP_ALIVE = 30
 MAX_PACKET = 65_536
 """octets that the broker sends us at once; what is larger it keeps to itself: MQTT 5, 3.1.2.11.4"""
 ANSWER = 5.0
-"""seconds that a broker gets to answer CONNECT"""
+"""seconds that a broker gets to answer CONNECT, and then SUBSCRIBE"""
 LAST_WORDS = 2.0
 """seconds that the broker gets to take over the last status"""
 WRONG_PROTOCOL = "Unsupported protocol version"
