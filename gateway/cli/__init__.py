@@ -274,12 +274,20 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except OSError as error:
-        if error.errno not in _NO_ROOM or error.filename is not None:  # of a file that a command has opened
+        if error.errno not in _NO_ROOM or not _is_of_echo(error):
             raise
         click.echo(f"what this prints cannot be written ({error.strerror}); give it another place", err=True)
         _give_up(sys.stdout)
         code = FAILED
     sys.exit(code)
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Whether it comes from what all commands print with: files and lines fail in the same words."""
+    import traceback
+
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is click.echo.__code__
 
 
 def _give_up(stream: TextIO) -> None:

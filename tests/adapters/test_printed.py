@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -28,6 +29,15 @@ def test_a_full_disk_is_told_in_a_sentence(words: tuple[str, ...], unbuffered: s
         )
     told = b"what this prints cannot be written (No space left on device); give it another place\n"
     assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_what_fails_elsewhere_is_not_laid_to_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")  # as reading a file on a bad disk
+
+    monkeypatch.setattr(gateway.cli.group, "main", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        gateway.cli.main()
 
 
 def test_a_large_backup_says_that_it_has_begun_and_so_does_its_restore(
