@@ -35,6 +35,9 @@ _ONE_OF: dict[str, tuple[str, ...]] = {
 ID_LENGTH = 40
 _COUNTED = 3
 """room for "-2", "-3" ... behind an id that is taken"""
+_NEW_RULE = (
+    "a rule that begins on a day is for all points of its register: `submeter allocation set REGISTER --from DATE`"
+)
 LAST_DAY = {"occupancy": "exit", "link": "until", "badge": "until", "rate": "until"}
 """the tables whose entries end on a day, and how they write it"""
 
@@ -168,7 +171,10 @@ def changed(known: Known, command: Set) -> Edit:
         wrong = _price(value, steps.pop("price"), since)
     else:
         wrong = _dated(value, {key: steps.pop(key) for key in dated}, since)
-    if since is not None and steps == command.value and _begins(command.kind):
+    dates = since is not None or "from" in steps
+    if dates and command.kind == "link" and not {"scope", "key"}.isdisjoint(steps):
+        wrong = wrong or _NEW_RULE
+    elif since is not None and steps == command.value and _begins(command.kind):
         steps["from"] = since
     elif since is not None and steps:
         wrong = wrong or _since_ever(command.kind, steps)

@@ -255,6 +255,7 @@ def test_a_value_holds_from_its_day_on(desk: Desk) -> None:
 
 
 EVER = "would change since ever: change that by itself, without --from"
+RULE = "a rule that begins on a day is for all points of its register: `submeter allocation set REGISTER --from DATE`"
 OR_ANEW = "or end this rate on that day and add another one"
 
 
@@ -264,6 +265,8 @@ OR_ANEW = "or end this rate on that day and add another one"
         (("rate", "set", "electricity", "--price", "0.3", "--tax-rate", "8.5"), f"tax {EVER}, {OR_ANEW}"),
         (("rate", "set", "electricity", "--tax-rate", "8.5", "--title", "P"), f"tax and title {EVER}, {OR_ANEW}"),
         (("point", "set", "flat-2", "--people", "4", "--name", "Flat two"), f"name {EVER}"),
+        (("link", "set", "lift-1", "--scope", "unit"), RULE),
+        (("link", "set", "lift-1", "--key", "percentage", "--value", "10"), RULE),
     ],
 )
 def test_a_day_beside_what_holds_since_ever_is_refused(desk: Desk, arguments: tuple[str, ...], sentence: str) -> None:
