@@ -7,24 +7,27 @@ waited in memory, a clock that was put right.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.core.leaning import leaning
-from gateway.core.period import Period
-from gateway.service.beside import spans
+from gateway.core.period import Period, month
+from gateway.service.beside import BESIDE, WITNESSES, spans
 from gateway.service.correct_marks import marks
 from gateway.service.property import book_of
 from gateway.store import months, properties, reading_span, readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
+    from gateway.core.building import Facility
     from gateway.core.metering import Reading, Register
     from gateway.service.polled import Poll
-    from gateway.service.records import DirtyMonth
+    from gateway.service.records import ClosedMonth, DirtyMonth
 
 LATE = "late_reading"
 
@@ -54,8 +57,23 @@ def _touched(connection: Connection, late: Iterable[Reading]) -> set[DirtyMonth]
             continue
         facility = book.facilities[book.meters[register.meter].facility]
         closed = months.closed(connection, facility.id)
+        if not closed or _far_behind(connection, register, min(one.at for one in fresh), _end(closed, facility)):
+            continue
         found.update(_marks(connection, register, fresh, partial(marks, closed, facility.time_zone, reason=LATE)))
     return found
+
+
+def _end(closed: Sequence[ClosedMonth], facility: Facility) -> datetime:
+    last = max(one.month for one in closed)
+    return month(date.fromisoformat(f"{last}-01"), facility.time_zone).until
+
+
+def _far_behind(connection: Connection, register: Register, at: datetime, end: datetime) -> bool:
+    """Whether so much lies between the end of the closed months and the instant that they are settled without it.
+
+    Of each register one reading is on its way whenever months are settled: days later, it is not interpolated.
+    """
+    return reading_span.measured(connection, register.meter, register.key, Period(end, at - BESIDE), WITNESSES + 1)
 
 
 def _marks(

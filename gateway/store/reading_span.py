@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from gateway.store import schema
 from gateway.store.instants import instant, micros
-from gateway.store.readings import LARGEST, channels, is_stored, is_trusted, reading_of, rows_of, voids
+from gateway.store.readings import LARGEST, channels, is_measured, is_stored, is_trusted, reading_of, rows_of, voids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select, Table
 
     from gateway.core.metering import Reading
+    from gateway.core.period import Period
     from gateway.store.readings import Channel, RegisterKey
 
 NEAR = timedelta(days=2) // timedelta(microseconds=1)
@@ -68,6 +69,17 @@ def _voided(
     """What was voided of these channels where readings are looked at: of 50,000 elsewhere none is read."""
     at, ours = schema.void.c.at, schema.void.c.channel.in_(wanted)
     return voids(connection, ours & at.between(low, high)) | voids(connection, ours & at.in_(beside))
+
+
+def measured(connection: Connection, meter: str, register: str, within: Period, count: int) -> bool:
+    """Whether the register has so many measured readings inside the period that count and whose time is trusted."""
+    table, void = schema.reading.c, schema.void.c
+    numbers = [no for no, one in channels(connection).items() if (one.meter, one.register) == (meter, register)]
+    same = (table[name] == void[name] for name in ("at", "channel", "digits", "exponent"))
+    counts = ~select(void.at).where(*same).correlate(schema.reading).exists()
+    inside = (table.channel.in_(numbers), table.at > micros(within.start), table.at < micros(within.until))
+    few = select(table.at).where(*inside, is_measured(table.flags), counts).order_by(table.at).limit(count)
+    return len(connection.execute(few).all()) == count
 
 
 def first(connection: Connection) -> datetime | None:

@@ -284,6 +284,11 @@ def is_trusted(flags: ColumnElement[int]) -> ColumnElement[bool]:
     return flags.bitwise_and(_TRUSTED) != 0
 
 
+def is_measured(flags: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a reading with these flags was read off the meter, at a time that is trusted."""
+    return flags == (_ORIGINS.index("measured") << _ORIGIN_SHIFT | _TRUSTED)
+
+
 def is_stored(flags: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a row's reading is what the meter had kept for its instant."""
     return flags.bitwise_and(~_TRUSTED) == _STORED

@@ -152,3 +152,22 @@ async def test_only_what_is_near_a_months_end_is_interpolated(two: Two, monkeypa
     monkeypatch.setattr(late, "leaning", None)
     await two.store.keep([poll(reading(hours[30], "1001.250"))])
     assert await two.marked() == BOTH[:1]
+
+
+async def test_what_is_on_its_way_while_months_are_settled_is_not_interpolated(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A building read each second has one reading of each register under way, days behind what is settled."""
+    await two.begin()
+    hours = [DECEMBER + hour * DAY / 24 for hour in range(1, 21)]
+    await two.store.keep([poll(reading(at, f"{1102 + (at - DECEMBER) / DAY:.3f}")) for at in hours])
+    await two.charged()
+    with monkeypatch.context() as patched:
+        patched.setattr(late, "spans", None)
+        await two.store.keep([poll(reading(DECEMBER + 1.9 * DAY, "1107"))])
+        assert await two.marked() == []
+    await two.store.keep([poll(reading(DECEMBER - DAY / 48, "1101.500"))])
+    assert await two.marked() == BOTH[1:]
+    before = await two.charged()
+    await two.store.keep([poll(reading(DECEMBER + DAY / 48, "1101.700"))])
+    assert (await two.marked(), await two.charged() != before) == (BOTH[1:], True)
