@@ -73,8 +73,9 @@ def _voided(
 
 def measured(connection: Connection, meter: str, register: str, within: Period, count: int) -> bool:
     """Whether the register has so many measured readings inside the period that count and whose time is trusted."""
-    table, void = schema.reading.c, schema.void.c
-    numbers = [no for no, one in channels(connection).items() if (one.meter, one.register) == (meter, register)]
+    table, void, channel = schema.reading.c, schema.void.c, schema.channel.c
+    own = select(channel.no).where(channel.meter == meter, channel.register == register)
+    numbers = connection.scalars(own).all()
     same = (table[name] == void[name] for name in ("at", "channel", "digits", "exponent"))
     counts = ~select(void.at).where(*same).correlate(schema.reading).exists()
     inside = (table.channel.in_(numbers), table.at > micros(within.start), table.at < micros(within.until))
