@@ -276,13 +276,17 @@ def main() -> None:
     parser.add_argument("--kinds", default=["charges"], nargs="+", choices=KINDS)
     parser.add_argument("--totals", action="store_true", help="print what each payer owes, and end")
     options = parser.parse_args()
-    if options.totals:
-        totals(Database(options.database))
-    elif options.name is None:
+    if not options.totals and options.name is None:
         parser.error("DATABASE, ROOT and NAME are needed")
+    try:
+        database = Database(options.database)
+    except sqlite3.Error as error:
+        parser.error(f"{options.database!r} cannot be opened ({error}); name a file in a folder that may be written to")
+    if options.totals:
+        totals(database)
     else:
         with suppress(KeyboardInterrupt):
-            connected(options, Database(options.database))
+            connected(options, database)
 
 
 if __name__ == "__main__":

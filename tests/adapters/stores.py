@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from gateway.core.metering import Reading
 from gateway.core.units import Scaled
 from gateway.service.polled import Poll
 from gateway.service.records import NewCharge
+from gateway.store.charges import ChargeFilter
 from gateway.store.migrate import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gateway.store import Store
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -69,3 +73,14 @@ def charge(
         register="heat-01-heat",
         data=json.dumps({"amount": "1.20", "charge_id": charge_id}, separators=(",", ":")),
     )
+
+
+async def billed(store: Store) -> dict[tuple[str, str], Fraction]:
+    """(payer, month) -> the energy of all that was ever published, where that is not 0."""
+    found: dict[tuple[str, str], Fraction] = {}
+    for kept in await store.all_charges(ChargeFilter()):
+        one = json.loads(kept.data)
+        if one["component"] == "energy":
+            key = (one["payer"]["id"], one["closing"])
+            found[key] = found.get(key, Fraction(0)) + Fraction(one["quantity"])
+    return {key: quantity for key, quantity in found.items() if quantity}

@@ -16,7 +16,6 @@ from fractions import Fraction as F  # noqa: N817 - as in the oracle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +29,7 @@ from gateway.service.records import DirtyMonth
 from gateway.service.settle import Settler
 from gateway.store import Store
 from gateway.store.charges import ChargeFilter, KeptCharge
-from tests.adapters.stores import new_store, poll
+from tests.adapters.stores import poll
 from tests.adapters.test_settle import HandClock
 from tests.any_building import entities, line, reading, tables, text, worlds
 from tests.oracle import month_of, settle
@@ -288,14 +287,6 @@ async def end_of(
         for label, month in months.items()
         if label in closed
     )
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store as it is migrated, to be copied."""
-    folder = tmp_path_factory.mktemp("store")
-    new_store(folder)
-    return folder / "gateway.db"
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

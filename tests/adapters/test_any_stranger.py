@@ -15,7 +15,6 @@ from datetime import date, datetime, timedelta
 from fractions import Fraction as F  # noqa: N817 - as in the oracle
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ from gateway.service.records import PropertyChange, VoidedSpan
 from gateway.service.settlement import settled
 from gateway.store import Store
 from tests import oracle
-from tests.adapters.stores import new_store, poll
+from tests.adapters.stores import poll
 from tests.any_building import line, reading, tables
 from tests.oracle_world import Exchange, Link, Owner, Point, Price, Reading, Register, World
 
@@ -128,14 +127,6 @@ async def compare(store: Store, world: World) -> None:
         assert Counter(line(charge) for charge in found.charges) == Counter(lines)
         assert {one.code for one in found.holds} == {one.code for one in held}
         event(f"held: {sorted({one.code for one in held})}, billed: {bool(lines)}")
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store as it is migrated, to be copied."""
-    folder = tmp_path_factory.mktemp("store")
-    new_store(folder)
-    return folder / "gateway.db"
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

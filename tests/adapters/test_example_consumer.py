@@ -219,6 +219,16 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, options: tuple[str, ...]
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"consumer.py: error: {said}")
 
 
+@pytest.mark.parametrize("options", [(), ("--totals",)])
+def test_a_database_that_cannot_be_opened_is_one_sentence(tmp_path: Path, options: tuple[str, ...]) -> None:
+    database = str(tmp_path / "nowhere" / "x.db")
+    words = (sys.executable, str(CONSUMER), database, ROOT, "billing", *options)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=HANGS)
+    why = "(unable to open database file); name a file in a folder that may be written to"
+    sentence = f"consumer.py: error: {database!r} cannot be opened {why}"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, sentence)
+
+
 def test_a_broker_that_is_not_there_or_lets_nobody_in_is_told(tmp_path: Path) -> None:
     shut = Broker(tmp_path, "allow_anonymous false")
     where = f"{shut.host}:{shut.port}"

@@ -17,8 +17,7 @@ from gateway.service.property import book_of
 from gateway.service.records import SessionRecord
 from gateway.service.settle import Settler
 from gateway.store import Store
-from gateway.store.charges import ChargeFilter
-from tests.adapters.stores import poll
+from tests.adapters.stores import billed, poll
 from tests.adapters.test_settle import HandClock
 from tests.laundry import HOUSE, tell
 
@@ -73,16 +72,6 @@ class Night:
         self.clock.shown = ended
         await Endings(parts).end(book_of(await self.store.property_rows(None)), record)
 
-    async def billed(self) -> dict[tuple[str, str], Fraction]:
-        """(payer, month) -> energy."""
-        found: dict[tuple[str, str], Fraction] = {}
-        for kept in await self.store.all_charges(ChargeFilter()):
-            one = json.loads(kept.data)
-            if one["component"] == "energy":
-                key = (one["payer"]["id"], one["closing"])
-                found[key] = found.get(key, Fraction(0)) + Fraction(one["quantity"])
-        return {key: quantity for key, quantity in found.items() if quantity}
-
 
 def _reading(at: datetime, index: str) -> Reading:
     return Reading(meter="power", register="import", at=at, index=Scaled.parse(index), unit="kWh", serial="4711")
@@ -112,14 +101,14 @@ async def test_its_part_of_the_closed_month_is_the_users_and_not_the_owners_too(
     begun, ended = MIDNIGHT - HOUR / 2, MIDNIGHT + 2 * HOUR / 3
     await night.read({MIDNIGHT - 31 * DAY: "100.00", begun: "100.00", MIDNIGHT: "100.80"})
     await night.settle(MIDNIGHT + HOUR / 60)
-    assert await night.billed() == {("ag", "2026-10"): Fraction("0.8")}, "nobody knows yet what becomes of it"
+    assert await billed(night.store) == {("ag", "2026-10"): Fraction("0.8")}, "nobody knows yet what becomes of it"
     await night.read({ended: "102.00"})
     await night.end(begun, ended)
     await night.settle(ended + HOUR)
-    assert await night.billed() == {("blumer", "2026-11"): 2}
+    assert await billed(night.store) == {("blumer", "2026-11"): 2}
     await night.read({MIDNIGHT + 30 * DAY: "102.00"})
     await night.settle(MIDNIGHT + 31 * DAY)
-    assert await night.billed() == {("blumer", "2026-11"): 2}
+    assert await billed(night.store) == {("blumer", "2026-11"): 2}
     assert not await night.store.dirty()
 
 
@@ -128,11 +117,11 @@ async def test_all_months_are_settled_again_that_passed_while_the_gateway_was_of
     edges = {MIDNIGHT - 31 * DAY: "100.50", MIDNIGHT: "101.75"}
     await night.read({MIDNIGHT - 60 * DAY: "100.00", begun: "100.00", **edges, ended: "102.00"})
     await night.settle(ended)
-    assert await night.billed() == {("ag", "2026-09"): Fraction("0.5"), ("ag", "2026-10"): Fraction("1.25")}
+    assert await billed(night.store) == {("ag", "2026-09"): Fraction("0.5"), ("ag", "2026-10"): Fraction("1.25")}
     await night.end(begun, ended)
     assert [one.month for one in await night.store.dirty()] == ["2026-09", "2026-10", "2026-11"]
     await night.settle(ended + HOUR)
-    assert await night.billed() == {("blumer", "2026-11"): 2}
+    assert await billed(night.store) == {("blumer", "2026-11"): 2}
 
 
 async def test_a_session_whose_times_are_not_known_takes_nothing_off_what_the_owner_pays(night: Night) -> None:
@@ -143,4 +132,4 @@ async def test_a_session_whose_times_are_not_known_takes_nothing_off_what_the_ow
     assert await night.store.sessions("house", begun, ended), "it has ended"
     assert not await night.store.dirty()
     await night.settle(ended)
-    assert await night.billed() == {("ag", "2026-10"): Fraction("0.8")}
+    assert await billed(night.store) == {("ag", "2026-10"): Fraction("0.8")}

@@ -16,8 +16,7 @@ from gateway.service.command_schema import Answer, VoidReading, VoidSpan
 from gateway.service.records import SessionRecord
 from gateway.service.settle import Settler
 from gateway.store import Store
-from gateway.store.charges import ChargeFilter
-from tests.adapters.stores import new_store, poll
+from tests.adapters.stores import billed, new_store, poll
 from tests.adapters.test_settle import HandClock
 from tests.laundry import HOUSE, tell
 
@@ -65,16 +64,6 @@ class Night:
         commander = Commander(store=self.store, clock=self.clock, seal=lambda identifier: identifier)
         return await commander.execute(command, "test")
 
-    async def billed(self) -> dict[tuple[str, str], Fraction]:
-        """(payer, month) -> energy."""
-        found: dict[tuple[str, str], Fraction] = {}
-        for kept in await self.store.all_charges(ChargeFilter()):
-            one = json.loads(kept.data)
-            if one["component"] == "energy":
-                key = (one["payer"]["id"], one["closing"])
-                found[key] = found.get(key, Fraction(0)) + Fraction(one["quantity"])
-        return {key: quantity for key, quantity in found.items() if quantity}
-
 
 def _index(at: datetime) -> str:
     return f"{(at - MIDNIGHT) / HOUR + 1000:.2f}"
@@ -113,14 +102,14 @@ TAKEN_BACK = {("ag", "2026-10"): 745, ("ag", "2026-11"): 720}
 @pytest.mark.parametrize("which", ["start", "end"])
 async def test_both_months_are_settled_again_where_both_are_closed(night: Night, which: str, *, stretch: bool) -> None:
     await night.settle(NOVEMBER_CLOSED)
-    assert await night.billed() == CHARGED
+    assert await billed(night.store) == CHARGED
     answer = await night.void(LAST[which], stretch=stretch)
     assert answer.settled_again == ("2026-10", "2026-11")
     assert "1 session began or ended with what is void now (s)" in answer.said
     await night.settle(NOVEMBER_CLOSED)
-    assert await night.billed() == TAKEN_BACK
+    assert await billed(night.store) == TAKEN_BACK
     await night.settle(NOVEMBER_CLOSED + timedelta(days=1))
-    assert await night.billed() == TAKEN_BACK
+    assert await billed(night.store) == TAKEN_BACK
 
 
 @pytest.mark.parametrize("stretch", [False, True])
@@ -129,12 +118,12 @@ async def test_the_first_month_is_settled_again_where_only_that_is_closed(
     night: Night, which: str, *, stretch: bool
 ) -> None:
     await night.settle(OCTOBER_CLOSED)
-    assert await night.billed() == {key: quantity for key, quantity in CHARGED.items() if key == ("ag", "2026-10")}
+    assert await billed(night.store) == {key: quantity for key, quantity in CHARGED.items() if key == ("ag", "2026-10")}
     answer = await night.void(LAST[which], stretch=stretch)
     assert answer.settled_again == ("2026-10",)
     await night.settle(OCTOBER_CLOSED)
     await night.settle(NOVEMBER_CLOSED)
-    assert await night.billed() == TAKEN_BACK
+    assert await billed(night.store) == TAKEN_BACK
 
 
 @pytest.mark.parametrize("which", ["start", "end"])

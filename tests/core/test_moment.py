@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from gateway.service.access_parts import moment_of
+from gateway.service.access_parts import TRIES, moment_of
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 
@@ -36,4 +36,6 @@ def test_a_machine_that_stands_still_between_two_clocks_places_nothing_wrongly()
 
 
 def test_on_a_machine_that_always_stands_still_it_is_a_moment_all_the_same() -> None:
-    assert moment_of(Halting(99), "boot").boot == "boot"
+    clocks = Halting(99)
+    assert moment_of(clocks, "boot").elapsed == timedelta(seconds=TRIES - 1)
+    assert clocks.passed == TRIES
